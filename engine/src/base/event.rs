@@ -1,0 +1,104 @@
+//! What an operation tells while it runs. The engine never prints: it calls an [`Observer`].
+
+use crate::base::path::StoredPath;
+
+/// The parts of a long operation, in words for a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The repository is opened and the catalog brought up to date.
+    Opening,
+    /// Sources are read and stored.
+    Storing,
+    /// The last packs, the index and the manifest are made durable.
+    Committing,
+    /// A restore is planned.
+    Planning,
+    /// Files are written.
+    Restoring,
+    /// Two trees are compared.
+    Comparing,
+}
+
+/// What is counted while an operation runs; the unit is in the name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Files looked at or written.
+    Files,
+    /// Plain bytes of files looked at or written.
+    Bytes,
+}
+
+/// Why a warning is given. Names are part of the JSON contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WarningKind {
+    /// A file or folder of the source could not be read: it is not in this snapshot.
+    Unreadable,
+    /// A file changed while it was read: stored as it was read.
+    ChangedWhileRead,
+    /// A database that an app may be writing to was stored as it lay, with its sidecars.
+    DatabaseNotCaptured,
+    /// FIFOs, sockets or devices are recorded, not read.
+    SpecialFile,
+    /// A folder of this program lies inside the source and was left out.
+    OwnFolderLeftOut,
+    /// The local catalog was rebuilt.
+    CatalogRebuilt,
+    /// A snapshot was written by a newer version and is not shown.
+    NewerSnapshot,
+    /// A stored object is damaged, and a second copy of it was used.
+    MirrorUsed,
+    /// A stored object is damaged.
+    Damaged,
+    /// Something could not be restored as it was stored.
+    NotRestored,
+}
+
+impl WarningKind {
+    /// The name in JSON output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Unreadable => "unreadable",
+            Self::ChangedWhileRead => "changed_while_read",
+            Self::DatabaseNotCaptured => "database_not_captured",
+            Self::SpecialFile => "special_file",
+            Self::OwnFolderLeftOut => "own_folder_left_out",
+            Self::CatalogRebuilt => "catalog_rebuilt",
+            Self::NewerSnapshot => "newer_snapshot",
+            Self::MirrorUsed => "mirror_used",
+            Self::Damaged => "damaged",
+            Self::NotRestored => "not_restored",
+        }
+    }
+}
+
+/// Something a person should know that did not stop the operation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Warning {
+    /// Why it is given.
+    pub kind: WarningKind,
+    /// The path it is about, if it is about one.
+    pub path: Option<StoredPath>,
+    /// One sentence in plain English, without the path.
+    pub message: String,
+}
+
+/// Listens to an operation. Called from several threads; must return quickly.
+pub trait Observer: Send + Sync {
+    /// A new part of the operation begins.
+    fn phase(&self, _phase: Phase) {}
+    /// The total that a counter will reach, as far as it is known.
+    fn expect(&self, _counter: Counter, _total: u64) {}
+    /// A counter grew by so much.
+    fn add(&self, _counter: Counter, _amount: u64) {}
+    /// This path is being worked on.
+    fn working_on(&self, _path: &StoredPath) {}
+    /// Something a person should know.
+    fn warn(&self, _warning: &Warning) {}
+}
+
+/// An observer that ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Observer for Silent {}

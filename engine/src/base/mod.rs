@@ -1,0 +1,16 @@
+//! L0: the words that every layer uses. Imports no other module of the engine.
+
+pub mod cancel;
+pub mod error;
+pub mod event;
+pub mod hash;
+pub mod id;
+pub mod path;
+pub mod time;
+
+pub use cancel::Cancel;
+pub use error::{Error, Kind, Result};
+pub use event::{Counter, Observer, Phase, Warning, WarningKind};
+pub use id::{BlobId, IndexId, KeyId, LeaseId, PackId, RepoId, SnapshotId, WriterId};
+pub use path::StoredPath;
+pub use time::Timestamp;

@@ -1,0 +1,8 @@
+//! chatvault's engine: encrypted, deduplicated, incremental snapshots of folders of chat databases and media.
+//!
+//! The modules stand in the order of their layers; each imports lower ones only (`docs/architecture.md`). The engine
+//! never prints, prompts, or reads the clock, the environment or the home folder: all of that is handed to it.
+
+pub mod base;
+pub mod crypto;
+pub mod model;

@@ -1,0 +1,11 @@
+//! L1: plain data that the layers above hand to each other. No input, no output, no encoding.
+
+pub mod blob;
+pub mod change;
+pub mod node;
+pub mod snapshot;
+
+pub use blob::{BlobEntry, BlobKind, CodecTag, PackClass};
+pub use change::{Change, Modifier};
+pub use node::{Content, Database, DatabaseState, Layout, ListItem, Node, NodeKind};
+pub use snapshot::{Event, EventAction, Head, Manifest, Statistics, Verdict, VerdictCode};
