@@ -5,4 +5,5 @@
 
 pub mod base;
 pub mod crypto;
+pub mod format;
 pub mod model;

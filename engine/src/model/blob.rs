@@ -93,3 +93,20 @@ pub struct BlobEntry {
     /// Position in this run's chain since its last full copy; 0 for a full copy.
     pub generation: u16,
 }
+
+/// A pack as the index knows it: enough to read any of its blobs with one ranged request.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackRecord {
+    /// The pack.
+    pub pack: crate::base::PackId,
+    /// Bytes of the file.
+    pub size: u64,
+    /// The envelope header of the file, from which its key follows.
+    pub header: [u8; 52],
+    /// What it holds.
+    pub class: PackClass,
+    /// Random bytes between the last blob and the trailer.
+    pub padding: u32,
+    /// Its blobs in the order in which they lie.
+    pub entries: Vec<BlobEntry>,
+}

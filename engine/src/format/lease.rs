@@ -1,0 +1,104 @@
+//! Leases: who is writing at the moment. A run writes one first and removes it last.
+
+use crate::base::{Result, Timestamp, WriterId};
+use crate::format::cbor::{MapWriter, Reader};
+
+/// Longest lease that is read.
+pub const MAX_LEN: u64 = 16 * 1024;
+const MAX_TEXT: usize = 4096;
+
+/// What a run is about to do. The number is stored.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub enum LeaseKind {
+    /// It adds packs, an index and a manifest.
+    Snapshot = 0,
+    /// It changes what is there (key changes, repair).
+    Exclusive = 1,
+}
+
+/// A run that is under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The run's writer.
+    pub writer: WriterId,
+    /// What it does.
+    pub kind: LeaseKind,
+    /// Name of the machine.
+    pub host: String,
+    /// The kernel's boot id: it tells whether the machine was restarted since.
+    pub boot_id: String,
+    /// Process number.
+    pub pid: u32,
+    /// Start time of the process in clock ticks since boot: tells it from a later process of the same number.
+    pub started: u64,
+    /// The writer's clock when the run began.
+    pub begun: Timestamp,
+}
+
+impl Lease {
+    /// The body's bytes.
+    #[must_use]
+    pub fn encode(&self) -> Vec<u8> {
+        let mut map = MapWriter::new();
+        map.bytes(0, self.writer.as_bytes())
+            .uint(1, self.kind as u64)
+            .text(2, &self.host)
+            .text(3, &self.boot_id)
+            .uint(4, self.pid.into())
+            .uint(5, self.started)
+            .time(6, self.begun);
+        map.finish()
+    }
+
+    /// Reads a body. A kind that is unknown counts as exclusive.
+    pub fn decode(body: &[u8]) -> Result<Self> {
+        let mut r = Reader::new(body, "a lease");
+        let (mut writer, mut kind, mut host, mut boot_id) = (None, LeaseKind::Exclusive, None, None);
+        let (mut pid, mut started, mut begun) = (None, None, None);
+        r.map(|key, r| {
+            match key {
+                0 => writer = Some(WriterId::new(r.fixed()?)),
+                1 => kind = if r.uint()? == 0 { LeaseKind::Snapshot } else { LeaseKind::Exclusive },
+                2 => host = Some(r.text(MAX_TEXT)?),
+                3 => boot_id = Some(r.text(MAX_TEXT)?),
+                4 => pid = Some(r.uint32()?),
+                5 => started = Some(r.uint()?),
+                6 => begun = Some(r.time()?),
+                _ => return Ok(false),
+            }
+            Ok(true)
+        })?;
+        r.end()?;
+        Ok(Self {
+            writer: r.need(writer, "writer")?,
+            kind,
+            host: r.need(host, "host")?,
+            boot_id: r.need(boot_id, "boot id")?,
+            pid: r.need(pid, "process number")?,
+            started: r.need(started, "start time")?,
+            begun: r.need(begun, "time")?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_written_and_a_cut_one_is_refused() {
+        let lease = Lease {
+            writer: WriterId::new([1; 16]),
+            kind: LeaseKind::Exclusive,
+            host: "laptop".into(),
+            boot_id: "b".into(),
+            pid: 7,
+            started: 8,
+            begun: Timestamp::new(9, 1),
+        };
+        let body = lease.encode();
+        assert_eq!(Lease::decode(&body).unwrap(), lease);
+        assert!((0..body.len()).all(|len| Lease::decode(&body[..len]).is_err()));
+    }
+}

@@ -1,0 +1,205 @@
+//! Tree pages. A page is an array of a level and items; at level 0 the items are nodes, above it they are pages of the
+//! level below with the first name in each.
+
+use crate::base::{BlobId, Result};
+use crate::format::cbor::{MapWriter, Reader};
+use crate::model::{Content, Database, DatabaseState, Layout, Node, NodeKind};
+use minicbor::Encoder;
+
+/// Most items of a page.
+pub const MAX_ITEMS: usize = 4096;
+/// Most levels of a folder.
+pub const MAX_LEVELS: u64 = 8;
+/// Longest name of an entry in bytes.
+pub const MAX_NAME: usize = 4096;
+const MAX_TARGET: usize = 64 * 1024;
+const MAX_XATTRS: usize = 4096;
+const MAX_XATTR_VALUE: usize = 1 << 20;
+
+/// A page of a folder.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TreePage {
+    /// The entries, ascending by name.
+    Leaf(Vec<Node>),
+    /// Pages of the level below and the first name in each, ascending.
+    Inner {
+        /// 1 for a page of leaves.
+        level: u64,
+        /// First name and page.
+        children: Vec<(Vec<u8>, BlobId)>,
+    },
+}
+
+/// The bytes of a leaf whose nodes are encoded already.
+#[must_use]
+pub fn encode_leaf(nodes: &[Vec<u8>]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(nodes.iter().map(Vec::len).sum::<usize>() + 8);
+    // Writing into a vector cannot fail.
+    let _ = Encoder::new(&mut out).array(2).and_then(|e| e.u64(0)?.array(nodes.len() as u64).map(|_| ()));
+    nodes.iter().for_each(|node| out.extend_from_slice(node));
+    out
+}
+
+/// The bytes of a page of pages.
+#[must_use]
+pub fn encode_inner(level: u64, children: &[(Vec<u8>, BlobId)]) -> Vec<u8> {
+    let mut out = Vec::new();
+    let _infallible = Encoder::new(&mut out).array(2).and_then(|e| {
+        e.u64(level)?.array(children.len() as u64)?;
+        children.iter().try_for_each(|(name, id)| e.array(2)?.bytes(name)?.bytes(id.as_bytes()).map(|_| ()))
+    });
+    out
+}
+
+/// The bytes of a node.
+#[must_use]
+pub fn encode_node(node: &Node) -> Vec<u8> {
+    let mut map = MapWriter::new();
+    map.bytes(0, &node.name)
+        .uint(1, node.kind as u64)
+        .uint(2, node.mode.into())
+        .uint(3, node.uid.into())
+        .uint(4, node.gid.into())
+        .text_if(5, node.user.as_deref())
+        .text_if(6, node.group.as_deref());
+    if let Some(mtime) = node.mtime {
+        map.time(7, mtime);
+    }
+    map.uint_unless_zero(8, node.size).uint_unless_zero(9, node.layout as u64);
+    match &node.content {
+        Content::None => {}
+        Content::Chunk(id) => {
+            map.bytes(10, id.as_bytes());
+        }
+        Content::List(id) => {
+            map.bytes(11, id.as_bytes());
+        }
+    }
+    map.bytes_if(12, node.hash.as_ref().map(|id| &id.as_bytes()[..]))
+        .bytes_if(13, node.target.as_deref());
+    if let Some(group) = node.hard_link {
+        map.uint(14, group);
+    }
+    if let Some((major, minor)) = node.device {
+        map.field(15, |e| e.array(2)?.u32(major)?.u32(minor).map(|_| ()));
+    }
+    map.array(16, &node.xattrs, |e, (name, value)| e.array(2)?.bytes(name)?.bytes(value).map(|_| ()))
+        .bytes_if(17, node.subtree.as_ref().map(|id| &id.as_bytes()[..]))
+        .flag(18, node.changed_while_read);
+    if let Some(database) = &node.database {
+        map.field(19, |e| {
+            e.array(3)?.u8(database.state as u8)?.u32(database.page_size)?;
+            e.array(database.sidecars.len() as u64)?;
+            database.sidecars.iter().try_for_each(|name| e.bytes(name).map(|_| ()))
+        });
+    }
+    map.finish()
+}
+
+/// Reads a page.
+pub fn decode(page: &[u8]) -> Result<TreePage> {
+    let mut r = Reader::new(page, "a tree page");
+    r.tuple(2)?;
+    let level = r.uint()?;
+    let page = if level == 0 {
+        let nodes = r.array(MAX_ITEMS, decode_node)?;
+        if !nodes.is_sorted_by(|a, b| a.name < b.name) {
+            return Err(r.bad("its names do not ascend"));
+        }
+        TreePage::Leaf(nodes)
+    } else if level < MAX_LEVELS {
+        let children = r.array(MAX_ITEMS, |r| {
+            r.tuple(2)?;
+            Ok((r.bytes(MAX_NAME)?.to_vec(), BlobId::new(r.fixed()?)))
+        })?;
+        if !children.is_sorted_by(|a, b| a.0 < b.0) || children.is_empty() {
+            return Err(r.bad("its pages do not ascend"));
+        }
+        TreePage::Inner { level, children }
+    } else {
+        return Err(r.bad("it has too many levels"));
+    };
+    r.end()?;
+    Ok(page)
+}
+
+/// Reads one node.
+pub fn decode_node(r: &mut Reader<'_>) -> Result<Node> {
+    let mut node = Node::new(Vec::new(), NodeKind::File);
+    let mut kind = None;
+    r.map(|key, r| {
+        match key {
+            0 => node.name = r.bytes(MAX_NAME)?.to_vec(),
+            1 => kind = NodeKind::from_number(r.uint()?),
+            2 => node.mode = r.uint32()?,
+            3 => node.uid = r.uint32()?,
+            4 => node.gid = r.uint32()?,
+            5 => node.user = Some(r.text(MAX_NAME)?),
+            6 => node.group = Some(r.text(MAX_NAME)?),
+            7 => node.mtime = Some(r.time()?),
+            8..=12 | 19 => decode_content(key, r, &mut node)?,
+            13 => node.target = Some(r.bytes(MAX_TARGET)?.to_vec()),
+            14 => node.hard_link = Some(r.uint()?),
+            15 => {
+                r.tuple(2)?;
+                node.device = Some((r.uint32()?, r.uint32()?));
+            }
+            16 => {
+                node.xattrs = r.array(MAX_XATTRS, |r| {
+                    r.tuple(2)?;
+                    Ok((r.bytes(MAX_NAME)?.to_vec(), r.bytes(MAX_XATTR_VALUE)?.to_vec()))
+                })?;
+            }
+            17 => node.subtree = Some(BlobId::new(r.fixed()?)),
+            18 => node.changed_while_read = r.flag()?,
+            _ => return Ok(false),
+        }
+        Ok(true)
+    })?;
+    node.kind = r.need(kind, "kind of node")?;
+    check_node(&node).map_err(|why| r.bad(why))?;
+    Ok(node)
+}
+
+fn decode_content(key: u64, r: &mut Reader<'_>, node: &mut Node) -> Result<()> {
+    match key {
+        8 => node.size = r.uint()?,
+        9 => {
+            let layout = Layout::from_number(r.uint()?);
+            node.layout = r.need(layout, "layout")?;
+        }
+        10 => node.content = Content::Chunk(BlobId::new(r.fixed()?)),
+        11 => node.content = Content::List(BlobId::new(r.fixed()?)),
+        12 => node.hash = Some(BlobId::new(r.fixed()?)),
+        _ => {
+            r.tuple(3)?;
+            let state = DatabaseState::from_number(r.uint()?);
+            let state = r.need(state, "state of a database")?;
+            let page_size = r.uint32()?;
+            let sidecars = r.array(16, |r| Ok(r.bytes(MAX_NAME)?.to_vec()))?;
+            node.database = Some(Database { state, page_size, sidecars });
+        }
+    }
+    Ok(())
+}
+
+/// Says why a node cannot be an entry of a folder.
+fn check_node(node: &Node) -> std::result::Result<(), &'static str> {
+    let name = node.name.as_slice();
+    if name.is_empty() || name == b"." || name == b".." || name.iter().any(|b| matches!(b, b'/' | 0)) {
+        return Err("a name is none");
+    }
+    let is_file = node.kind == NodeKind::File;
+    let fits = (node.mode & !0o7777) == 0
+        && (node.kind == NodeKind::Dir) == node.subtree.is_some()
+        && (node.kind == NodeKind::Symlink) == node.target.is_some()
+        && (is_file || (node.content == Content::None && node.size == 0))
+        && (node.content == Content::None) == (node.size == 0)
+        && matches!(node.content, Content::List(_)) == node.hash.is_some()
+        && node.target.as_ref().is_none_or(|target| !target.is_empty() && !target.contains(&0))
+        && node.size <= i64::MAX.unsigned_abs();
+    if fits { Ok(()) } else { Err("a node contradicts itself") }
+}
+
+#[cfg(test)]
+mod tests;
