@@ -1,0 +1,87 @@
+//! Leases: a run says that it is under way, and later runs see whether it still is.
+
+use crate::base::{Kind, LeaseId, Result, WriterId};
+use crate::crypto::ObjectType;
+use crate::crypto::secret::random_bytes;
+use crate::format::Lease;
+use crate::format::lease::{LeaseKind, MAX_LEN};
+use crate::repo::Repo;
+use crate::store::ObjectName;
+
+/// A lease that this run holds.
+#[derive(Debug)]
+pub struct HeldLease {
+    name: ObjectName,
+}
+
+/// A lease found in the repository, and whether its run is known to be dead.
+#[derive(Debug)]
+pub struct FoundLease {
+    /// Its object.
+    pub name: ObjectName,
+    /// What it says; `None` if it cannot be read.
+    pub lease: Option<Lease>,
+    /// True if its run cannot come back.
+    pub dead: bool,
+}
+
+impl Repo {
+    /// Writes a lease.
+    pub fn take_lease(&self, kind: LeaseKind, writer: WriterId) -> Result<HeldLease> {
+        let client = &self.session.client;
+        let lease = Lease {
+            writer,
+            kind,
+            host: client.host.clone(),
+            boot_id: client.boot_id.clone(),
+            pid: client.pid,
+            started: client.process_started,
+            begun: self.session.now(),
+        };
+        let name = ObjectName::lease(&LeaseId::new(random_bytes()?));
+        self.store.put_new(&name, &self.sealer.seal(ObjectType::Lease, lease.encode())?)?;
+        Ok(HeldLease { name })
+    }
+
+    /// Removes this run's lease.
+    pub fn release_lease(&self, held: HeldLease) -> Result<()> {
+        self.remove_lease(&held.name)
+    }
+
+    /// Removes the lease of a dead run.
+    pub fn remove_lease(&self, name: &ObjectName) -> Result<()> {
+        match self.store.delete(name) {
+            Err(e) if e.kind() != Kind::NotFound => Err(e),
+            _ => Ok(()),
+        }
+    }
+
+    /// All leases but this run's.
+    pub fn other_leases(&self, own: &HeldLease) -> Result<Vec<FoundLease>> {
+        let mut found = Vec::new();
+        for info in self.store.list("leases")? {
+            if info.name == own.name {
+                continue;
+            }
+            let object = match self.store.get(&info.name, MAX_LEN) {
+                Ok(object) => object,
+                Err(e) if e.kind() == Kind::NotFound => continue,
+                Err(e) if e.kind() == Kind::Damaged => Vec::new(),
+                Err(e) => return Err(e),
+            };
+            let subject = info.name.as_str();
+            let lease = self.sealer.open(ObjectType::Lease, &object, subject).and_then(|body| Lease::decode(&body)).ok();
+            let dead = lease.as_ref().is_some_and(|lease| self.is_dead(lease));
+            found.push(FoundLease { name: info.name, lease, dead });
+        }
+        Ok(found)
+    }
+
+    /// A run of this machine is dead when the machine was restarted since, or its process is gone. Of other machines
+    /// nothing is known.
+    fn is_dead(&self, lease: &Lease) -> bool {
+        let client = &self.session.client;
+        lease.host == client.host
+            && (lease.boot_id != client.boot_id || !(self.session.is_alive)(lease.pid, lease.started))
+    }
+}

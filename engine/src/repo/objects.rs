@@ -1,0 +1,45 @@
+//! Small objects with a second copy: config, key slots, manifests, events. The first copy is used unless it is missing
+//! or damaged; then the mirror is.
+
+use crate::base::{Error, Kind, Observer, Result, Warning, WarningKind, hash};
+use crate::store::{ObjectName, Store};
+
+/// Reads an object, checking each copy with `check` until one passes. A copy that fails is told to the observer.
+///
+/// # Errors
+/// [`Kind::NotFound`] if there is no copy; the first copy's error if no copy passes.
+pub fn read_mirrored<T>(
+    store: &dyn Store,
+    name: &ObjectName,
+    max_len: u64,
+    observer: &dyn Observer,
+    check: impl Fn(&[u8]) -> Result<T>,
+) -> Result<T> {
+    let read = |name: &ObjectName| store.get(name, max_len).and_then(|bytes| check(&bytes));
+    let first = match read(name) {
+        Ok(value) => return Ok(value),
+        // A newer object is no damaged one, and a cancelled or full machine no reason to look elsewhere.
+        Err(e) if !matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Io) => return Err(e),
+        Err(e) => e,
+    };
+    match read(&name.mirror()) {
+        Ok(value) => {
+            observer.warn(&Warning {
+                kind: WarningKind::MirrorUsed,
+                path: None,
+                message: format!("The first copy of {name} cannot be used, its second copy was ({})", first.full_text()),
+            });
+            Ok(value)
+        }
+        Err(_) => Err(first),
+    }
+}
+
+/// Refuses bytes whose BLAKE3 is not the name under which they lie.
+pub fn check_name(bytes: &[u8], expected: &[u8; 32], act: &str, subject: &str) -> Result<()> {
+    if hash::digest(bytes) == *expected {
+        Ok(())
+    } else {
+        Err(Error::damaged(act, subject, "its bytes are not those that its name stands for"))
+    }
+}

@@ -1,0 +1,203 @@
+//! Opening: the config's clear part, a key slot, the config, then the catalog brought up to date with the index.
+
+use crate::base::event::Silent;
+use crate::base::{Error, IndexId, KeyId, Kind, Observer, Phase, RepoId, Result, Warning, WarningKind};
+use crate::catalog::Catalog;
+use crate::chunk::{Chunker, ChunkerParams};
+use crate::crypto::slot::{Derivations, MAX_SLOT_LEN, unwrap};
+use crate::crypto::{Credential, ObjectType};
+use crate::format::index::Index;
+use crate::format::object::Sealer;
+use crate::format::{Config, config, index};
+use crate::model::BlobKind;
+use crate::repo::objects::{check_name, read_mirrored};
+use crate::repo::{Repo, Session};
+use crate::store::{ObjectName, Store};
+use std::collections::{BTreeMap, HashSet};
+use std::sync::{Arc, Mutex};
+
+/// What a credential opened.
+pub(crate) struct Opened {
+    pub(crate) sealer: Sealer,
+    pub(crate) config: Config,
+}
+
+impl Repo {
+    /// Opens a repository.
+    ///
+    /// # Errors
+    /// [`Kind::WrongKey`] if the credential opens no slot, [`Kind::NewerFormat`] if the format is not this program's.
+    pub fn open(
+        store: Arc<dyn Store>,
+        credential: &Credential,
+        session: Session,
+        observer: &dyn Observer,
+    ) -> Result<Self> {
+        observer.phase(Phase::Opening);
+        let opened = unlock(store.as_ref(), credential, observer)?;
+        opened.into_repo(store, session, observer)
+    }
+
+    /// Loads index objects that the catalog does not know; if it knows some that are gone, loads all of them anew.
+    pub fn refresh(&self, observer: &dyn Observer) -> Result<()> {
+        let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
+        let mut known = self.catalog.known_indexes()?;
+        if known.iter().any(|id| !present.contains(id)) {
+            self.catalog.clear_blobs()?;
+            known.clear();
+        }
+        for id in present.iter().filter(|id| !known.contains(id)) {
+            self.session.cancel.check()?;
+            match self.read_index(id) {
+                Ok(index) => self.catalog.add_index(id, &index.packs)?,
+                Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
+                    kind: WarningKind::Damaged,
+                    path: None,
+                    message: format!("An index object cannot be used; what only it lists is not found: {}", e.full_text()),
+                }),
+                // Another run replaced it since it was listed.
+                Err(e) if e.kind() == Kind::NotFound => {}
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn read_index(&self, id: &IndexId) -> Result<Index> {
+        let object = self.store.get(&ObjectName::index(id), index::MAX_LEN)?;
+        let subject = id.short();
+        check_name(&object, id.as_bytes(), "read index", &subject)?;
+        Index::decode(&self.sealer.open(ObjectType::Index, &object, &subject)?)
+    }
+}
+
+impl Opened {
+    pub(crate) fn into_repo(
+        self,
+        store: Arc<dyn Store>,
+        session: Session,
+        observer: &dyn Observer,
+    ) -> Result<Repo> {
+        let Self { sealer, config } = self;
+        let folder = session.cache_dir.as_ref().map(|dir| dir.join(sealer.repo.to_string()));
+        let open = || Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key());
+        let (catalog, rebuilt) = open()?;
+        if let Some(why) = rebuilt {
+            warn_rebuilt(observer, &why);
+        }
+        let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
+        let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
+        let id_keys = BlobKind::ALL.map(|kind| sealer.bundle.id_key(kind));
+        let mut repo = Repo {
+            store,
+            sealer,
+            config,
+            catalog,
+            session,
+            chunker,
+            id_keys,
+            decompressors: Mutex::default(),
+        };
+        match repo.refresh(observer) {
+            Err(e) if e.kind() == Kind::Catalog => {
+                warn_rebuilt(observer, &e.full_text());
+                let (fresh, _) = Catalog::open(None, &repo.sealer.repo, repo.sealer.bundle.mac_key())?;
+                std::mem::replace(&mut repo.catalog, fresh).destroy()?;
+                let (catalog, _) =
+                    Catalog::open(folder.as_deref(), &repo.sealer.repo, repo.sealer.bundle.mac_key())?;
+                repo.catalog = catalog;
+                repo.refresh(observer)?;
+            }
+            other => other?,
+        }
+        Ok(repo)
+    }
+}
+
+fn warn_rebuilt(observer: &dyn Observer, why: &str) {
+    observer.warn(&Warning {
+        kind: WarningKind::CatalogRebuilt,
+        path: None,
+        message: format!("The local catalog was made anew: {why}"),
+    });
+}
+
+/// Proves that a credential opens a repository: a slot and the config, nothing else. Stores nothing.
+pub fn verify_credential(store: &dyn Store, credential: &Credential) -> Result<RepoId> {
+    Ok(unlock(store, credential, &Silent)?.sealer.repo)
+}
+
+fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -> Result<Opened> {
+    // Each copy of the config is tried as a whole: what it says before a key is there may be altered.
+    let slots = read_slots(store)?;
+    read_mirrored(store, &ObjectName::config(), config::MAX_LEN, observer, |object| {
+        let repo = config::repository_id(object)?;
+        let sealer = open_slots(&repo, &slots, credential)?;
+        let config = Config::open(&sealer, object)?;
+        Ok(Opened { sealer, config })
+    })
+    .map_err(|e| {
+        if e.kind() == Kind::NotFound {
+            Error::new(Kind::NoRepository, "open the repository at", store.location()).because(e)
+        } else {
+            e
+        }
+    })
+}
+
+/// Tries the credential once on each slot.
+fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential) -> Result<Sealer> {
+    if slots.is_empty() {
+        return Err(Error::damaged("open the repository with", credential_name(credential), "no key slot can be read"));
+    }
+    let mut derivations = Derivations::default();
+    let mut damaged = None;
+    for (id, slot) in slots {
+        match unwrap(repo, credential, &mut derivations, slot, &id.short()) {
+            Ok(Some(bundle)) => return Ok(Sealer::new(*repo, bundle)),
+            Ok(None) => {}
+            Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => damaged = Some(e),
+            Err(e) => return Err(e),
+        }
+    }
+    let wrong = Error::new(Kind::WrongKey, "open the repository with", credential_name(credential));
+    Err(match damaged {
+        Some(e) => wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text())),
+        None => wrong.because("it does not open it"),
+    })
+}
+
+fn credential_name(credential: &Credential) -> &'static str {
+    match credential {
+        Credential::Password(_) => "this password",
+        Credential::Recovery(_) => "this recovery key",
+    }
+}
+
+/// All key slots whose bytes are what their names stand for, from both copies, in a stable order.
+pub(crate) fn read_slots(store: &dyn Store) -> Result<Vec<(KeyId, Vec<u8>)>> {
+    let mut slots = BTreeMap::new();
+    for prefix in ["keys", "mirror/keys"] {
+        for info in store.list(prefix)? {
+            let Some(id) = info.name.as_str().rsplit('/').next().and_then(KeyId::from_hex) else { continue };
+            if slots.contains_key(&id) {
+                continue;
+            }
+            if let Ok(bytes) = store.get(&info.name, MAX_SLOT_LEN)
+                && check_name(&bytes, id.as_bytes(), "read key slot", &id.short()).is_ok()
+            {
+                slots.insert(id, bytes);
+            }
+        }
+    }
+    Ok(slots.into_iter().collect())
+}
+
+/// The ids that the names below a prefix end in; other names are ignored.
+pub(crate) fn list_ids<T: Eq + std::hash::Hash>(
+    store: &dyn Store,
+    prefix: &str,
+    parse: impl Fn(&str) -> Option<T>,
+) -> Result<HashSet<T>> {
+    Ok(store.list(prefix)?.iter().filter_map(|info| info.name.as_str().rsplit('/').next().and_then(&parse)).collect())
+}

@@ -1,0 +1,221 @@
+//! Folders and content lists as pages: cut by content, so that a change in a long one costs a few pages.
+
+use crate::base::hash::{IdKey, derive_key};
+use crate::base::{BlobId, Cancel, Error, Result};
+use crate::format::list::{self, ListPage};
+use crate::format::tree::{self, TreePage};
+use crate::model::{BlobKind, Layout, ListItem, Node};
+use crate::repo::Repo;
+
+/// Up to so many items are one page.
+const ONE_PAGE: usize = 256;
+/// Items of a page of a list of page runs.
+const RUNS_PER_PAGE: usize = 256;
+/// Mean number of items of a page that is cut by content.
+const MEAN_ITEMS: u64 = 192;
+/// A page ends here at the latest.
+const MOST_ITEMS: usize = 1024;
+/// A page ends here at the latest, in encoded bytes.
+const MOST_BYTES: usize = 1 << 20;
+
+/// Stores pages; a run's writer does.
+pub trait PageSink {
+    /// Stores a page and says its name.
+    fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId>;
+}
+
+/// Where pages end.
+#[derive(Debug)]
+pub struct Boundaries(IdKey);
+
+impl Boundaries {
+    pub(crate) fn new(repo: &Repo) -> Self {
+        Self(IdKey::new(derive_key("chatvault 1 page boundary", &[repo.sealer.bundle.dedup.expose()])))
+    }
+
+    fn ends_page(&self, name: &[u8]) -> bool {
+        let hash = self.0.name(name);
+        let first = hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+        u64::from_le_bytes(first) < u64::MAX / MEAN_ITEMS
+    }
+}
+
+/// Splits items into pages. `name` is what decides (none never ends a page), `size` the encoded bytes of an item.
+fn split<'i, T>(
+    items: &'i [T],
+    boundaries: &Boundaries,
+    name: impl Fn(&T) -> Option<&[u8]>,
+    size: impl Fn(&T) -> usize,
+) -> Vec<&'i [T]> {
+    let total: usize = items.iter().map(&size).sum();
+    if items.len() <= ONE_PAGE && total <= MOST_BYTES {
+        return vec![items];
+    }
+    let mut pages = Vec::new();
+    let (mut start, mut bytes) = (0, 0);
+    for (at, item) in items.iter().enumerate() {
+        bytes += size(item);
+        let full = at + 1 - start >= MOST_ITEMS || bytes >= MOST_BYTES;
+        if full || name(item).is_some_and(|name| boundaries.ends_page(name)) {
+            pages.extend(items.get(start..=at));
+            (start, bytes) = (at + 1, 0);
+        }
+    }
+    pages.extend(items.get(start..).filter(|rest| !rest.is_empty()));
+    pages
+}
+
+fn too_long(what: &str) -> Error {
+    Error::new(crate::base::Kind::Internal, "store", what).because("it has too many levels of pages")
+}
+
+/// An encoded node and its name.
+#[derive(Clone, Debug)]
+pub struct EncodedNode {
+    /// The name.
+    pub name: Vec<u8>,
+    /// The node's bytes.
+    pub bytes: Vec<u8>,
+}
+
+/// Stores a folder whose nodes ascend by name, and says its root page.
+pub fn write_tree(sink: &dyn PageSink, boundaries: &Boundaries, nodes: &[EncodedNode]) -> Result<BlobId> {
+    let mut level = Vec::new();
+    for page in split(nodes, boundaries, |node| Some(&node.name), |node| node.bytes.len()) {
+        let bytes: Vec<Vec<u8>> = page.iter().map(|node| node.bytes.clone()).collect();
+        let first = page.first().map(|node| node.name.clone()).unwrap_or_default();
+        level.push((first, sink.put_page(BlobKind::TreePage, tree::encode_leaf(&bytes))?));
+    }
+    for height in 1..tree::MAX_LEVELS {
+        if let [(_, root)] = level.as_slice() {
+            return Ok(*root);
+        }
+        let mut above = Vec::new();
+        for page in split(&level, boundaries, |(_, id)| Some(id.as_bytes()), |(name, _)| name.len() + 40) {
+            let first = page.first().map(|(name, _)| name.clone()).unwrap_or_default();
+            above.push((first, sink.put_page(BlobKind::TreePage, tree::encode_inner(height, page))?));
+        }
+        level = above;
+    }
+    Err(too_long("a folder"))
+}
+
+/// Stores a content list and says its root page.
+pub fn write_list(
+    sink: &dyn PageSink,
+    boundaries: &Boundaries,
+    layout: Layout,
+    run: u32,
+    items: &[ListItem],
+) -> Result<BlobId> {
+    let (unit, pages) = match layout {
+        Layout::PageRuns => (run, items.chunks(RUNS_PER_PAGE).collect()),
+        Layout::Stream => (0, split(items, boundaries, chunk_name, |_| 40)),
+    };
+    let mut level = Vec::new();
+    for page in pages {
+        let bytes = page.iter().map(ListItem::len).sum::<u64>();
+        level.push((sink.put_page(BlobKind::ListPage, list::encode_leaf(unit, page))?, bytes));
+    }
+    for height in 1..list::MAX_LEVELS {
+        if let [(root, _)] = level.as_slice() {
+            return Ok(*root);
+        }
+        let mut above = Vec::new();
+        for page in split(&level, boundaries, |(id, _)| Some(id.as_bytes()), |_| 45) {
+            let bytes = page.iter().map(|(_, bytes)| *bytes).sum::<u64>();
+            above.push((sink.put_page(BlobKind::ListPage, list::encode_inner(height, page))?, bytes));
+        }
+        level = above;
+    }
+    Err(too_long("a content list"))
+}
+
+fn chunk_name(item: &ListItem) -> Option<&[u8]> {
+    match item {
+        ListItem::Chunk { id, .. } => Some(id.as_bytes()),
+        ListItem::Hole { .. } => None,
+    }
+}
+
+impl Repo {
+    /// Reads a tree page.
+    pub fn tree_page(&self, id: &BlobId) -> Result<TreePage> {
+        tree::decode(&self.read_blob(BlobKind::TreePage, id)?)
+    }
+
+    /// All nodes of a folder, ascending by name.
+    pub fn read_tree(&self, root: &BlobId, cancel: &Cancel) -> Result<Vec<Node>> {
+        let mut nodes: Vec<Node> = Vec::new();
+        self.each_tree_leaf(root, cancel, &mut |leaf| {
+            let ascends = nodes.last().zip(leaf.first()).is_none_or(|(a, b)| a.name < b.name);
+            if !ascends {
+                return Err(Error::damaged("read a folder at page", root.short(), "its names do not ascend"));
+            }
+            nodes.extend(leaf);
+            Ok(())
+        })?;
+        Ok(nodes)
+    }
+
+    fn each_tree_leaf(
+        &self,
+        root: &BlobId,
+        cancel: &Cancel,
+        leaf: &mut dyn FnMut(Vec<Node>) -> Result<()>,
+    ) -> Result<()> {
+        let mut pages = vec![(*root, tree::MAX_LEVELS)];
+        while let Some((id, below)) = pages.pop() {
+            cancel.check()?;
+            match self.tree_page(&id)? {
+                TreePage::Leaf(nodes) => leaf(nodes)?,
+                TreePage::Inner { level, children } if level < below => {
+                    pages.extend(children.iter().rev().map(|(_, id)| (*id, level)));
+                }
+                TreePage::Inner { .. } => {
+                    return Err(Error::damaged("read a folder at page", root.short(), "its levels do not descend"));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The node of one name in a folder, reading only the pages on the way to it.
+    pub fn find_node(&self, root: &BlobId, name: &[u8]) -> Result<Option<Node>> {
+        let (mut id, mut below) = (*root, tree::MAX_LEVELS);
+        loop {
+            match self.tree_page(&id)? {
+                TreePage::Leaf(nodes) => return Ok(nodes.into_iter().find(|node| node.name == name)),
+                TreePage::Inner { level, children } if level < below => {
+                    let next = children.partition_point(|(first, _)| first.as_slice() <= name);
+                    let Some((_, child)) = next.checked_sub(1).and_then(|at| children.get(at)) else { return Ok(None) };
+                    (id, below) = (*child, level);
+                }
+                TreePage::Inner { .. } => {
+                    return Err(Error::damaged("read a folder at page", root.short(), "its levels do not descend"));
+                }
+            }
+        }
+    }
+
+    /// Calls `item` for every piece of a content list, in the order of the file, until it fails.
+    pub fn each_list_item(
+        &self,
+        root: &BlobId,
+        item: &mut dyn FnMut(ListItem) -> Result<()>,
+    ) -> Result<()> {
+        let mut pages = vec![(*root, list::MAX_LEVELS)];
+        while let Some((id, below)) = pages.pop() {
+            match list::decode(&self.read_blob(BlobKind::ListPage, &id)?)? {
+                ListPage::Leaf(items) => items.into_iter().try_for_each(&mut *item)?,
+                ListPage::Inner { level, children } if level < below => {
+                    pages.extend(children.iter().rev().map(|(id, _)| (*id, level)));
+                }
+                ListPage::Inner { .. } => {
+                    return Err(Error::damaged("read a list at page", root.short(), "its levels do not descend"));
+                }
+            }
+        }
+        Ok(())
+    }
+}

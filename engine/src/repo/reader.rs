@@ -1,0 +1,83 @@
+//! Reading blobs: the shallowest copy first, its bases before it, every plaintext compared with its name.
+
+use crate::base::{BlobId, Error, Kind, Result};
+use crate::catalog::BlobCopy;
+use crate::codec::Decompressor;
+use crate::crypto::{Header, ObjectType};
+use crate::format::pack::open_blob;
+use crate::model::{BlobKind, CodecTag};
+use crate::repo::Repo;
+use crate::store::ObjectName;
+
+/// Deepest chain of bases that is followed; writers stay at 16.
+const MAX_DEPTH: u8 = 64;
+
+impl Repo {
+    /// The plaintext of a blob.
+    ///
+    /// # Errors
+    /// [`Kind::Damaged`] if no copy of it can be read; the error names the blob and what failed on its first copy.
+    pub fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
+        self.read_below(kind, id, MAX_DEPTH)
+    }
+
+    /// Reads a copy that is shallower than `limit`.
+    fn read_below(&self, kind: BlobKind, id: &BlobId, limit: u8) -> Result<Vec<u8>> {
+        let mut first = None;
+        for copy in self.catalog.copies(kind, id)?.iter().filter(|copy| copy.entry.depth < limit) {
+            match self.read_copy(copy) {
+                Ok(plain) => return Ok(plain),
+                Err(e) if e.kind() == Kind::Cancelled => return Err(e),
+                Err(e) => first = first.or(Some(e)),
+            }
+        }
+        Err(first.unwrap_or_else(|| {
+            Error::damaged("read blob", id.short(), "the repository does not hold it, or no index names its pack")
+        }))
+    }
+
+    fn read_copy(&self, copy: &BlobCopy) -> Result<Vec<u8>> {
+        let entry = &copy.entry;
+        let subject = copy.pack.short();
+        let header = Header::decode(&copy.header, ObjectType::Pack, &subject)?;
+        let key = self.sealer.key(&header, &subject)?;
+        let name = ObjectName::pack(&copy.pack);
+        let sealed = self
+            .store
+            .get_range(&name, copy.offset.into(), entry.sealed_len.into())
+            .map_err(|e| if e.kind() == Kind::NotFound { e.with_kind(Kind::Damaged) } else { e })?;
+        let packed = open_blob(&key, copy.ordinal, entry, sealed, &subject)?;
+        let plain = self.unpack(copy, packed)?;
+        if self.name(entry.kind, &plain) == entry.id {
+            Ok(plain)
+        } else {
+            Err(Error::damaged("read blob", entry.id.short(), "its content is not what its name stands for"))
+        }
+    }
+
+    fn unpack(&self, copy: &BlobCopy, packed: Vec<u8>) -> Result<Vec<u8>> {
+        let entry = &copy.entry;
+        let base = match (entry.codec, &entry.base) {
+            (CodecTag::Raw, None) if packed.len() == entry.plain_len as usize => return Ok(packed),
+            (CodecTag::Zstd, None) => None,
+            // Only a shallower copy of the base will do: so no circle can be followed.
+            (CodecTag::ZstdDelta, Some(base)) => Some(self.read_below(entry.kind, base, entry.depth)?),
+            _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
+        };
+        self.with_decompressor(|d| d.decompress(&packed, entry.plain_len, base.as_deref()))
+    }
+
+    /// Lends a decompressor; they are kept for the next caller.
+    pub(crate) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> Result<T>) -> Result<T> {
+        let kept = self.decompressors.lock().ok().and_then(|mut pool| pool.pop());
+        let mut decompressor = match kept {
+            Some(decompressor) => decompressor,
+            None => Decompressor::new()?,
+        };
+        let result = work(&mut decompressor);
+        if let Ok(mut pool) = self.decompressors.lock() {
+            pool.push(decompressor);
+        }
+        result
+    }
+}

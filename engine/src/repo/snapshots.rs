@@ -1,0 +1,244 @@
+//! The history: all manifests, with the events folded over them.
+
+use crate::base::event::Silent;
+use crate::base::{Error, Kind, Observer, Result, SnapshotId, Warning, WarningKind, WriterId, hash};
+use crate::crypto::ObjectType;
+use crate::format::{event, manifest};
+use crate::model::{Event, EventAction, Head, Manifest};
+use crate::repo::Repo;
+use crate::repo::objects::{check_name, read_mirrored};
+use crate::repo::open::list_ids;
+use crate::store::ObjectName;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// A snapshot as it is seen now.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Its id.
+    pub id: SnapshotId,
+    /// What was written when it was taken.
+    pub manifest: Manifest,
+    /// Its tags now, sorted.
+    pub tags: Vec<String>,
+    /// Its description now.
+    pub description: Option<String>,
+    /// True if a suspect state was accepted.
+    pub accepted: bool,
+}
+
+/// All that is known of the past.
+#[derive(Clone, Debug, Default)]
+pub struct History {
+    /// The snapshots that are not forgotten, ascending by time, then id.
+    pub snapshots: Vec<Snapshot>,
+    /// The last object of each writer.
+    pub heads: BTreeMap<WriterId, Head>,
+    /// The greatest Lamport number seen.
+    pub lamport: u64,
+}
+
+impl Repo {
+    /// The snapshots, oldest first. Newer formats are hidden and told to the observer, so are damaged manifests.
+    pub fn snapshots(&self, observer: &dyn Observer) -> Result<Vec<Snapshot>> {
+        Ok(self.history(observer)?.snapshots)
+    }
+
+    /// Reads all manifests and events.
+    pub fn history(&self, observer: &dyn Observer) -> Result<History> {
+        let mut ids = list_ids(self.store.as_ref(), "snapshots", SnapshotId::from_hex)?;
+        ids.extend(list_ids(self.store.as_ref(), "mirror/snapshots", SnapshotId::from_hex)?);
+        let mut history = History::default();
+        for id in &ids {
+            self.session.cancel.check()?;
+            match self.read_manifest(id, observer) {
+                Ok(manifest) => history.add_manifest(*id, manifest),
+                Err(e) => report(observer, id, e)?,
+            }
+        }
+        self.catalog.forget_manifests_except(&ids)?;
+        let events = self.events(&mut history, observer)?;
+        fold(&mut history.snapshots, &events);
+        history.snapshots.sort_by(|a, b| (a.manifest.time, a.id).cmp(&(b.manifest.time, b.id)));
+        Ok(history)
+    }
+
+    fn read_manifest(&self, id: &SnapshotId, observer: &dyn Observer) -> Result<Manifest> {
+        if let Some(body) = self.catalog.manifest(id)? {
+            return manifest::decode(&body, id);
+        }
+        let subject = id.short();
+        let name = ObjectName::snapshot(id);
+        let body = read_mirrored(self.store.as_ref(), &name, manifest::MAX_LEN, observer, |object| {
+            check_name(object, id.as_bytes(), "read snapshot", &subject)?;
+            self.sealer.open(ObjectType::Manifest, object, &subject)
+        })?;
+        let manifest = manifest::decode(&body, id)?;
+        self.catalog.put_manifest(id, &body)?;
+        Ok(manifest)
+    }
+
+    fn events(&self, history: &mut History, observer: &dyn Observer) -> Result<Vec<Event>> {
+        let mut names: BTreeSet<ObjectName> = BTreeSet::new();
+        for prefix in ["events", "mirror/events"] {
+            for info in self.store.list(prefix)? {
+                let plain = info.name.as_str().strip_prefix("mirror/").map(ObjectName::new);
+                names.insert(plain.unwrap_or(Ok(info.name.clone()))?);
+            }
+        }
+        let mut events = Vec::new();
+        for name in names {
+            let read = read_mirrored(self.store.as_ref(), &name, event::MAX_LEN, observer, |object| {
+                let body = self.sealer.open(ObjectType::Event, object, name.as_str())?;
+                Ok((event::decode(&body)?, hash::digest(object)))
+            });
+            match read {
+                Ok((Some(event), hash)) => {
+                    history.saw(event.writer, event.sequence, hash, event.lamport);
+                    events.push(event);
+                }
+                Ok((None, _)) => {}
+                Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => observer.warn(&Warning {
+                    kind: WarningKind::Damaged,
+                    path: None,
+                    message: format!("An event cannot be read: {}", e.full_text()),
+                }),
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(events)
+    }
+
+    /// The history without telling anybody about what is damaged.
+    pub(crate) fn quiet_history(&self) -> Result<History> {
+        self.history(&Silent)
+    }
+}
+
+/// A manifest that cannot be used does not hide the others.
+fn report(observer: &dyn Observer, id: &SnapshotId, error: Error) -> Result<()> {
+    let (kind, what) = match error.kind() {
+        Kind::NewerFormat => (WarningKind::NewerSnapshot, "was written by a newer version and is not shown"),
+        Kind::Damaged | Kind::NotFound => (WarningKind::Damaged, "is damaged and not shown"),
+        _ => return Err(error),
+    };
+    let message = format!("Snapshot {} {what}: {}", id.short(), error.full_text());
+    observer.warn(&Warning { kind, path: None, message });
+    Ok(())
+}
+
+impl History {
+    fn add_manifest(&mut self, id: SnapshotId, manifest: Manifest) {
+        self.saw(manifest.writer, manifest.sequence, *id.as_bytes(), manifest.lamport);
+        let mut tags = manifest.tags.clone();
+        tags.sort();
+        tags.dedup();
+        let description = manifest.description.clone();
+        self.snapshots.push(Snapshot { id, manifest, tags, description, accepted: false });
+    }
+
+    fn saw(&mut self, writer: WriterId, sequence: u64, hash: [u8; 32], lamport: u64) {
+        self.lamport = self.lamport.max(lamport);
+        let head = self.heads.entry(writer).or_insert(Head { writer, sequence, hash });
+        if sequence > head.sequence {
+            *head = Head { writer, sequence, hash };
+        }
+    }
+}
+
+/// Folds events in the order of their Lamport numbers, then writers: tags add up, the last description wins, accept
+/// stays, and an undo beats a tombstone of an equal or lower number.
+fn fold(snapshots: &mut Vec<Snapshot>, events: &[Event]) {
+    let mut order: Vec<&Event> = events.iter().collect();
+    order.sort_by_key(|event| (event.lamport, event.writer));
+    let places: HashMap<SnapshotId, usize> =
+        snapshots.iter().enumerate().map(|(place, snapshot)| (snapshot.id, place)).collect();
+    let (mut forgotten, mut undone) = (HashMap::new(), HashMap::new());
+    for event in order {
+        match &event.action {
+            EventAction::Forget { snapshot, .. } => {
+                forgotten.insert(*snapshot, event.lamport);
+            }
+            EventAction::Undo { snapshot } => {
+                undone.insert(*snapshot, event.lamport);
+            }
+            EventAction::Tag { snapshot, .. }
+            | EventAction::Describe { snapshot, .. }
+            | EventAction::Accept { snapshot } => {
+                if let Some(seen) = places.get(snapshot).and_then(|place| snapshots.get_mut(*place)) {
+                    apply(seen, &event.action);
+                }
+            }
+            EventAction::KeyChange { .. } => {}
+        }
+    }
+    snapshots.retain(|snapshot| match (forgotten.get(&snapshot.id), undone.get(&snapshot.id)) {
+        (Some(forget), Some(undo)) => undo >= forget,
+        (Some(_), None) => false,
+        (None, _) => true,
+    });
+}
+
+fn apply(snapshot: &mut Snapshot, action: &EventAction) {
+    match action {
+        EventAction::Tag { add, remove, .. } => {
+            snapshot.tags.retain(|tag| !remove.contains(tag));
+            snapshot.tags.extend(add.iter().cloned());
+            snapshot.tags.sort();
+            snapshot.tags.dedup();
+        }
+        EventAction::Describe { text, .. } => snapshot.description = Some(text.clone()),
+        EventAction::Accept { .. } => snapshot.accepted = true,
+        EventAction::Forget { .. } | EventAction::Undo { .. } | EventAction::KeyChange { .. } => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::base::Timestamp;
+    use crate::repo::testing::sample_manifest;
+
+    fn event(lamport: u64, writer: u8, action: EventAction) -> Event {
+        let writer = WriterId::new([writer; 16]);
+        Event { writer, sequence: lamport, previous: None, lamport, created: Timestamp::default(), action }
+    }
+
+    #[test]
+    fn events_fold_by_lamport_number_then_writer() {
+        let id = |n: u8| SnapshotId::new([n; 32]);
+        let mut history = History::default();
+        for n in 1..=4 {
+            history.add_manifest(id(n), sample_manifest(n));
+        }
+        let forget = |n: u8| EventAction::Forget {
+            snapshot: id(n),
+            writer: WriterId::new([0; 16]),
+            sequence: 1,
+            previous: None,
+        };
+        let tag = |add: &[&str], remove: &[&str]| EventAction::Tag {
+            snapshot: id(1),
+            add: add.iter().map(|t| (*t).to_owned()).collect(),
+            remove: remove.iter().map(|t| (*t).to_owned()).collect(),
+        };
+        let events = [
+            event(5, 2, EventAction::Describe { snapshot: id(1), text: "later".into() }),
+            event(5, 1, EventAction::Describe { snapshot: id(1), text: "earlier".into() }),
+            event(3, 1, tag(&["a", "b"], &[])),
+            event(4, 1, tag(&["c"], &["a"])),
+            event(2, 1, EventAction::Accept { snapshot: id(1) }),
+            event(6, 1, forget(2)),
+            event(6, 2, forget(3)),
+            event(6, 1, EventAction::Undo { snapshot: id(3) }),
+            event(5, 1, EventAction::Undo { snapshot: id(4) }),
+            event(6, 3, forget(4)),
+        ];
+        fold(&mut history.snapshots, &events);
+        let left: Vec<_> = history.snapshots.iter().map(|s| s.id).collect();
+        assert_eq!(left, [id(1), id(3)]);
+        let first = &history.snapshots[0];
+        assert_eq!(first.tags, ["b", "c"]);
+        assert_eq!(first.description.as_deref(), Some("later"));
+        assert!(first.accepted);
+    }
+}

@@ -1,0 +1,305 @@
+//! A run's writer: names, deduplicates and compresses blobs on the caller's thread, gathers them in one buffer a class,
+//! and has full buffers sealed, checked and made durable by two threads of its own.
+
+use crate::base::{BlobId, Cancel, Error, Kind, Result, hash};
+use crate::codec::Compressor;
+use crate::crypto::HEADER_LEN;
+use crate::crypto::secret::random_bytes;
+use crate::format::pack::{MAX_BLOB_LEN, PackedBlob, assemble, open_blob, pack_header};
+use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
+use crate::repo::Repo;
+use crate::repo::budget::{Budget, Permit};
+use crate::repo::pages::PageSink;
+use crate::store::ObjectName;
+use crossbeam_channel::{Receiver, Sender, bounded};
+use std::collections::HashSet;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+/// Threads that seal, check and write packs: one computes while the other waits for the disk.
+const PACK_WRITERS: usize = 2;
+/// Bytes of everything between reading and a durable pack.
+pub const BUDGET: usize = 128 << 20;
+
+/// What a run added, in blobs and bytes.
+#[derive(Debug, Default)]
+pub struct Added {
+    /// Data blobs.
+    pub data_blobs: AtomicU64,
+    /// Tree and list pages.
+    pub page_blobs: AtomicU64,
+    /// Plain bytes.
+    pub plain_bytes: AtomicU64,
+    /// Bytes in packs.
+    pub packed_bytes: AtomicU64,
+}
+
+#[derive(Default)]
+struct Buffer {
+    blobs: Vec<PackedBlob>,
+    permits: Vec<Permit>,
+    bytes: usize,
+}
+
+struct Job {
+    class: PackClass,
+    buffer: Buffer,
+    last: bool,
+}
+
+/// Adds blobs to a repository. All methods may be called from many threads.
+pub struct RunWriter<'r> {
+    repo: &'r Repo,
+    /// The bytes in flight.
+    pub budget: Budget,
+    /// Raised when the run failed or the user cancelled.
+    pub cancel: Cancel,
+    /// What was added.
+    pub added: Added,
+    seen: Mutex<HashSet<(BlobKind, BlobId)>>,
+    buffers: [Mutex<Buffer>; 3],
+    compressors: Mutex<Vec<Compressor>>,
+    finished: Mutex<Vec<PackRecord>>,
+    failure: Mutex<Option<Error>>,
+    jobs: Sender<Job>,
+}
+
+impl std::fmt::Debug for RunWriter<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RunWriter").field("added", &self.added).finish_non_exhaustive()
+    }
+}
+
+impl<'r> RunWriter<'r> {
+    /// Lends a writer to `work`; when that is done, writes what is left and returns the durable packs.
+    ///
+    /// # Errors
+    /// The first failure of `work` or of writing a pack; then nothing more is written.
+    pub fn run<T>(repo: &'r Repo, work: impl FnOnce(&Self) -> Result<T>) -> Result<(T, Vec<PackRecord>, Added)> {
+        let (jobs, receiver) = bounded(1);
+        let writer = Self {
+            repo,
+            budget: Budget::new(BUDGET),
+            cancel: repo.session.cancel.child(),
+            added: Added::default(),
+            seen: Mutex::default(),
+            buffers: Default::default(),
+            compressors: Mutex::default(),
+            finished: Mutex::default(),
+            failure: Mutex::default(),
+            jobs,
+        };
+        let done = std::thread::scope(|scope| {
+            let shared = &writer;
+            for _ in 0..PACK_WRITERS {
+                let receiver = receiver.clone();
+                scope.spawn(move || shared.write_packs(&receiver));
+            }
+            let done = work(shared).and_then(|value| shared.flush().map(|()| value));
+            if let Err(e) = &done {
+                shared.fail(Error::new(e.kind(), e.act(), e.subject()));
+            }
+            // An empty buffer marked as last tells one pack writer to end.
+            for _ in 0..PACK_WRITERS {
+                let end = Job { class: PackClass::Metadata, buffer: Buffer::default(), last: true };
+                let _receivers_outlive_this = shared.jobs.send(end);
+            }
+            done
+        });
+        writer.end(done)
+    }
+
+    fn end<T>(self, done: Result<T>) -> Result<(T, Vec<PackRecord>, Added)> {
+        let failure = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        match (done, failure) {
+            (Ok(value), None) => {
+                let packs = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
+                Ok((value, packs, self.added))
+            }
+            // A worker that stopped because another one failed says "cancelled": the failure itself is the cause.
+            (Err(e), Some(cause)) if e.kind() == Kind::Cancelled && cause.kind() != Kind::Cancelled => Err(cause),
+            (Err(e), _) | (Ok(_), Some(e)) => Err(e),
+        }
+    }
+
+    /// Ends the run with this failure, unless it has one already.
+    pub fn fail(&self, error: Error) {
+        let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
+        if failure.is_none() {
+            *failure = Some(error);
+        }
+        self.cancel.cancel();
+    }
+
+    /// Takes bytes of the budget before something is read.
+    pub fn reserve(&self, bytes: usize) -> Result<Permit> {
+        self.budget.take(bytes, &self.cancel)
+    }
+
+    /// Adds a blob unless the repository or this run has it, and says its name.
+    pub fn put(&self, kind: BlobKind, class: PackClass, plain: Vec<u8>, mut permit: Permit) -> Result<BlobId> {
+        let plain_len = u32::try_from(plain.len())
+            .ok()
+            .filter(|len| *len <= MAX_BLOB_LEN)
+            .ok_or_else(|| Error::new(Kind::Internal, "store", "a blob").because("it is too long"))?;
+        let id = self.repo.name(kind, &plain);
+        if self.is_known(kind, id)? {
+            return Ok(id);
+        }
+        let (codec, bytes) = match self.compress(&plain)? {
+            Some(frame) => (CodecTag::Zstd, frame),
+            None => (CodecTag::Raw, plain),
+        };
+        permit.shrink_to(bytes.len());
+        let entry = BlobEntry {
+            kind,
+            id,
+            codec,
+            plain_len,
+            sealed_len: 0,
+            base: None,
+            depth: 0,
+            generation: 0,
+        };
+        self.count(kind, plain_len, bytes.len());
+        self.push(class, PackedBlob { entry, bytes }, permit)?;
+        Ok(id)
+    }
+
+    /// True if the blob need not be stored; otherwise it counts as stored from now on.
+    fn is_known(&self, kind: BlobKind, id: BlobId) -> Result<bool> {
+        let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen().contains(&(kind, id)) || self.repo.catalog.contains(kind, &id)? {
+            return Ok(true);
+        }
+        // Of two threads with the same content only one may go on.
+        Ok(!seen().insert((kind, id)))
+    }
+
+    fn compress(&self, plain: &[u8]) -> Result<Option<Vec<u8>>> {
+        let kept = self.compressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut compressor = match kept {
+            Some(compressor) => compressor,
+            None => Compressor::new(self.repo.session.compression)?,
+        };
+        let result = compressor.compress(plain);
+        self.compressors.lock().unwrap_or_else(PoisonError::into_inner).push(compressor);
+        result
+    }
+
+    fn count(&self, kind: BlobKind, plain: u32, packed: usize) {
+        let blobs = if kind == BlobKind::Data { &self.added.data_blobs } else { &self.added.page_blobs };
+        blobs.fetch_add(1, Ordering::Relaxed);
+        self.added.plain_bytes.fetch_add(plain.into(), Ordering::Relaxed);
+        self.added.packed_bytes.fetch_add((packed + crate::crypto::TAG_LEN) as u64, Ordering::Relaxed);
+    }
+
+    fn buffer(&self, class: PackClass) -> &Mutex<Buffer> {
+        let [media, runs, metadata] = &self.buffers;
+        match class {
+            PackClass::Media => media,
+            PackClass::Runs => runs,
+            PackClass::Metadata => metadata,
+        }
+    }
+
+    fn push(&self, class: PackClass, blob: PackedBlob, permit: Permit) -> Result<()> {
+        let config = &self.repo.config;
+        let target = if class == PackClass::Media { config.media_pack } else { config.other_pack };
+        let full = {
+            let mut buffer = self.buffer(class).lock().unwrap_or_else(PoisonError::into_inner);
+            buffer.bytes += blob.bytes.len();
+            buffer.blobs.push(blob);
+            buffer.permits.push(permit);
+            if buffer.bytes < target as usize { None } else { Some(std::mem::take(&mut *buffer)) }
+        };
+        full.map_or(Ok(()), |buffer| self.send(Job { class, buffer, last: false }))
+    }
+
+    fn send(&self, job: Job) -> Result<()> {
+        self.cancel.check()?;
+        self.jobs.send(job).map_err(|_| Error::cancelled())
+    }
+
+    /// Sends what is left in the buffers.
+    fn flush(&self) -> Result<()> {
+        for class in PackClass::ALL {
+            let buffer = std::mem::take(&mut *self.buffer(class).lock().unwrap_or_else(PoisonError::into_inner));
+            if !buffer.blobs.is_empty() {
+                self.send(Job { class, buffer, last: true })?;
+            }
+        }
+        Ok(())
+    }
+
+    fn write_packs(&self, jobs: &Receiver<Job>) {
+        for job in jobs {
+            if job.last && job.buffer.blobs.is_empty() {
+                return;
+            }
+            // After a failure jobs are only taken, so that nobody waits for a place in the channel.
+            if self.cancel.is_cancelled() {
+                continue;
+            }
+            match self.write_pack(job) {
+                Ok(record) => self.finished.lock().unwrap_or_else(PoisonError::into_inner).push(record),
+                Err(e) => self.fail(e),
+            }
+        }
+    }
+
+    fn write_pack(&self, job: Job) -> Result<PackRecord> {
+        let Buffer { mut blobs, permits, .. } = job.buffer;
+        shuffle(&mut blobs)?;
+        let (record, file) = assemble(&self.repo.sealer, job.class, blobs, job.last)?;
+        self.verify(&record, &file)?;
+        self.repo.store.put_new(&ObjectName::pack(&record.pack), &file)?;
+        drop(permits);
+        Ok(record)
+    }
+
+    /// Opens, unpacks and names every blob of a pack again before the pack counts: a fault of memory, processor or
+    /// compressor must not reach the disk.
+    fn verify(&self, record: &PackRecord, file: &[u8]) -> Result<()> {
+        let subject = record.pack.short();
+        let wrong = |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
+        let (header, _) = pack_header(file, &subject)?;
+        let key = self.repo.sealer.key(&header, &subject)?;
+        let mut at = HEADER_LEN;
+        for (ordinal, entry) in (0u32..).zip(&record.entries) {
+            let end = at + entry.sealed_len as usize;
+            let sealed = file.get(at..end).ok_or_else(|| wrong("a blob lies outside it"))?;
+            let packed = open_blob(&key, ordinal, entry, sealed.to_vec(), &subject)?;
+            let plain = match entry.codec {
+                CodecTag::Raw => packed,
+                _ => self.repo.with_decompressor(|d| d.decompress(&packed, entry.plain_len, None))?,
+            };
+            if self.repo.name(entry.kind, &plain) != entry.id {
+                return Err(wrong("a blob does not come back as it was: memory or processor of this machine may be faulty"));
+            }
+            at = end;
+        }
+        if hash::digest(file) == *record.pack.as_bytes() { Ok(()) } else { Err(wrong("its bytes changed")) }
+    }
+}
+
+impl PageSink for RunWriter<'_> {
+    fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId> {
+        let permit = self.reserve(page.len())?;
+        self.put(kind, PackClass::Metadata, page, permit)
+    }
+}
+
+/// Puts the blobs of a buffer into a random order, so that their sizes do not tell which file they are of.
+fn shuffle(blobs: &mut [PackedBlob]) -> Result<()> {
+    let mut state = u64::from_le_bytes(random_bytes()?) | 1;
+    for last in (1..blobs.len()).rev() {
+        // xorshift64 (Marsaglia 2003), seeded by the operating system; the order is not a secret key.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let other = usize::try_from(state % (last as u64 + 1)).unwrap_or(0);
+        blobs.swap(last, other);
+    }
+    Ok(())
+}
