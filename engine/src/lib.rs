@@ -4,5 +4,7 @@
 //! never prints, prompts, or reads the clock, the environment or the home folder: all of that is handed to it.
 
 pub mod base;
+pub mod chunk;
+pub mod codec;
 pub mod crypto;
 pub mod model;
