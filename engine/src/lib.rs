@@ -8,3 +8,5 @@ pub mod chunk;
 pub mod codec;
 pub mod crypto;
 pub mod model;
+pub mod source;
+pub mod sqlite;
