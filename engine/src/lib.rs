@@ -4,6 +4,10 @@
 //! never prints, prompts, or reads the clock, the environment or the home folder: all of that is handed to it.
 
 pub mod base;
+pub mod chunk;
+pub mod codec;
 pub mod crypto;
 pub mod format;
 pub mod model;
+pub mod source;
+pub mod sqlite;

@@ -1,0 +1,5 @@
+//! L2: what SQLite keeps in its files, read by our own code from bytes that belong to somebody else.
+
+pub mod header;
+
+pub use header::SqliteHeader;
