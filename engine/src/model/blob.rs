@@ -1,6 +1,6 @@
 //! What is deduplicated (blobs) and how one copy of it is stored.
 
-use crate::base::BlobId;
+use crate::base::{BlobId, PackId};
 
 /// What a blob holds. The number is stored; each kind is named under its own key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -92,4 +92,21 @@ pub struct BlobEntry {
     pub depth: u8,
     /// Position in this run's chain since its last full copy; 0 for a full copy.
     pub generation: u16,
+}
+
+/// One pack and all that it holds, as its trailer, an index or the catalog lists it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PackRecord {
+    /// The pack.
+    pub pack: PackId,
+    /// Bytes of the whole file.
+    pub size: u64,
+    /// The envelope's fixed header, from which the pack's key is derived.
+    pub header: [u8; 52],
+    /// Which blobs it takes.
+    pub class: PackClass,
+    /// Bytes of padding before the trailer.
+    pub padding: u32,
+    /// Its blobs in the order in which they lie, the first one right behind the header.
+    pub entries: Vec<BlobEntry>,
 }

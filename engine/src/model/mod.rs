@@ -5,7 +5,7 @@ pub mod change;
 pub mod node;
 pub mod snapshot;
 
-pub use blob::{BlobEntry, BlobKind, CodecTag, PackClass};
+pub use blob::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 pub use change::{Change, Modifier};
 pub use node::{Content, Database, DatabaseState, Layout, ListItem, Node, NodeKind};
 pub use snapshot::{Event, EventAction, Head, Manifest, Statistics, Verdict, VerdictCode};
