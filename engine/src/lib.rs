@@ -11,3 +11,4 @@ pub mod format;
 pub mod model;
 pub mod source;
 pub mod sqlite;
+pub mod store;

@@ -1,0 +1,269 @@
+//! L2: single calls of the file system, relative to open folders. The only place of the store that knows the platform.
+
+use crate::base::Timestamp;
+use crate::base::id::to_hex;
+use crate::crypto::random_bytes;
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::{Errno, retry_on_intr};
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+/// Beginning of the names of files that are being written.
+const TEMPORARY: &str = ".tmp-";
+/// Bytes that are compared at a time.
+const COMPARE_LEN: usize = 128 * 1024;
+
+/// Opens the repository's own folder; a link to it is the user's way to name it and is followed.
+pub(super) fn open_root(path: &Path) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?.into())
+}
+
+/// Opens a folder in a folder; whatever else stands there, a link too, is `NotADirectory`.
+pub(super) fn open_folder(parent: &File, name: &str) -> io::Result<File> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty())) {
+        Ok(folder) => Ok(folder.into()),
+        Err(Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Opens a folder in a folder and makes it before, for the owner alone, if it is missing.
+pub(super) fn make_folder(parent: &File, name: &str) -> io::Result<File> {
+    match open_folder(parent, name) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+        other => return other,
+    }
+    match retry_on_intr(|| rustix::fs::mkdirat(parent, name, Mode::RWXU)) {
+        Ok(()) | Err(Errno::EXIST) => open_folder(parent, name),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Makes a folder's entries durable. Some file systems flush no folders and say so: there is nothing to do there.
+pub(super) fn flush_folder(folder: &File) -> io::Result<()> {
+    match retry_on_intr(|| rustix::fs::fsync(folder)) {
+        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
+        Err(e) => Err(e.into()),
+    }
+}
+
+/// Opens a plain file for reading and tells its length; whatever else stands there, a link too, is `IsADirectory`.
+pub(super) fn open_file(folder: &File, name: &str) -> io::Result<(File, u64)> {
+    // Without NONBLOCK a named pipe would stop us for ever.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+    let file = match retry_on_intr(|| rustix::fs::openat(folder, name, flags, Mode::empty())) {
+        Ok(file) => File::from(file),
+        Err(Errno::LOOP | Errno::NXIO) => return Err(io::ErrorKind::IsADirectory.into()),
+        Err(e) => return Err(e.into()),
+    };
+    let metadata = file.metadata()?;
+    if metadata.is_file() { Ok((file, metadata.len())) } else { Err(io::ErrorKind::IsADirectory.into()) }
+}
+
+/// Length and time of a plain file.
+pub(super) fn stat_file(folder: &File, name: &str) -> io::Result<(u64, Timestamp)> {
+    match look(folder, name.as_bytes())? {
+        Look::File { size, modified } => Ok((size, modified)),
+        Look::Folder | Look::Special => Err(io::ErrorKind::IsADirectory.into()),
+    }
+}
+
+/// What stands under a name.
+pub(super) enum Look {
+    File { size: u64, modified: Timestamp },
+    Folder,
+    Special,
+}
+
+/// Looks at a name without following it.
+pub(super) fn look(folder: &File, name: &[u8]) -> io::Result<Look> {
+    let stat = retry_on_intr(|| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))?;
+    Ok(match FileType::from_raw_mode(stat.st_mode) {
+        FileType::RegularFile => {
+            Look::File { size: u64::try_from(stat.st_size).unwrap_or(0), modified: modified(&stat) }
+        }
+        FileType::Directory => Look::Folder,
+        _ => Look::Special,
+    })
+}
+
+/// The types of these fields differ between platforms.
+#[expect(clippy::useless_conversion, reason = "the fields have other types elsewhere")]
+fn modified(stat: &Stat) -> Timestamp {
+    Timestamp::new(i64::from(stat.st_mtime), u32::try_from(stat.st_mtime_nsec).unwrap_or(0))
+}
+
+/// The names in a folder, sorted; `.` and `..` left out.
+pub(super) fn entries(folder: &File) -> io::Result<Vec<Vec<u8>>> {
+    let mut names = Vec::new();
+    for entry in Dir::read_from(folder)? {
+        let entry = entry?;
+        let name = entry.file_name().to_bytes();
+        if !matches!(name, b"." | b"..") {
+            names.push(name.to_vec());
+        }
+    }
+    names.sort_unstable();
+    Ok(names)
+}
+
+/// Removes a name from a folder.
+pub(super) fn unlink(folder: &File, name: &[u8]) -> io::Result<()> {
+    Ok(retry_on_intr(|| rustix::fs::unlinkat(folder, name, AtFlags::empty()))?)
+}
+
+/// Bytes that this user can still write.
+pub(super) fn free_space(folder: &File) -> io::Result<u64> {
+    let stat = retry_on_intr(|| rustix::fs::fstatvfs(folder))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// A buffer of this length; an error, not an abort, where memory lacks.
+pub(super) fn buffer(len: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    bytes.resize(len, 0);
+    Ok(bytes)
+}
+
+/// Reads a file that was `size` bytes long when it was opened.
+pub(super) fn read_all(file: &File, size: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = buffer(size)?;
+    let mut reader = file;
+    reader.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// What stands under the name of an object that is to be written.
+pub(super) enum Existing {
+    None,
+    Same(File),
+    Other,
+}
+
+/// Compares what stands under a name with the bytes that should: first the length, then the content.
+pub(super) fn compare(folder: &File, name: &str, bytes: &[u8]) -> io::Result<Existing> {
+    let (mut file, size) = match open_file(folder, name) {
+        Ok(opened) => opened,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(Existing::None),
+        Err(e) if e.kind() == io::ErrorKind::IsADirectory => return Ok(Existing::Other),
+        Err(e) => return Err(e),
+    };
+    if size != bytes.len() as u64 {
+        return Ok(Existing::Other);
+    }
+    let mut buffer = vec![0; COMPARE_LEN.min(bytes.len())];
+    for piece in bytes.chunks(COMPARE_LEN) {
+        let there = buffer.get_mut(..piece.len()).unwrap_or_default();
+        match file.read_exact(there) {
+            Ok(()) if *there == *piece => {}
+            Ok(()) => return Ok(Existing::Other),
+            Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => return Ok(Existing::Other),
+            Err(e) => return Err(e),
+        }
+    }
+    Ok(Existing::Same(file))
+}
+
+/// True for names that [`Temporary`] gives.
+pub(super) fn is_temporary(name: &[u8]) -> bool {
+    name.strip_prefix(TEMPORARY.as_bytes())
+        .is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
+}
+
+/// How a finished file gets its name without replacing another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Way {
+    /// `renameat2` with `RENAME_NOREPLACE`.
+    RenameNoReplace,
+    /// A hard link, then the temporary name goes.
+    Link,
+    /// A look, then a rename: for file systems that know neither. Two writers may both win, with the bytes of one.
+    LookAndRename,
+}
+
+impl Way {
+    /// Best first.
+    pub(super) const ALL: [Self; 3] = [Self::RenameNoReplace, Self::Link, Self::LookAndRename];
+}
+
+/// A complete, flushed file under a temporary name; removed when it is dropped before it got its own.
+#[derive(Debug)]
+pub(super) struct Temporary<'f> {
+    folder: &'f File,
+    name: String,
+    is_published: bool,
+}
+
+impl<'f> Temporary<'f> {
+    /// Writes a new file and flushes it. One whose flush fails is given up.
+    pub(super) fn write(folder: &'f File, bytes: &[u8]) -> io::Result<Self> {
+        let random: [u8; 8] = random_bytes().map_err(io::Error::other)?;
+        let name = format!("{TEMPORARY}{}", to_hex(&random));
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::RUSR | Mode::WUSR;
+        let file = retry_on_intr(|| rustix::fs::openat(folder, name.as_str(), flags, mode))?;
+        let temporary = Self { folder, name, is_published: false };
+        let mut file = File::from(file);
+        file.write_all(bytes)?;
+        let len = file.metadata()?.len();
+        if len != bytes.len() as u64 {
+            return Err(io::Error::other(format!(
+                "{} bytes were written, and the file has {len}",
+                bytes.len()
+            )));
+        }
+        file.sync_all()?;
+        Ok(temporary)
+    }
+
+    /// Gives the file its own name; false if another stands there. Tries the ways in turn until the file system knows
+    /// one. The folder is not flushed yet.
+    pub(super) fn publish(mut self, name: &str, ways: &[Way]) -> io::Result<bool> {
+        let mut last = Errno::NOSYS;
+        for way in ways {
+            match self.publish_by(*way, name) {
+                Ok(()) => {
+                    self.is_published = *way != Way::Link;
+                    return Ok(true);
+                }
+                Err(Errno::EXIST) => return Ok(false),
+                Err(e @ (Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK)) => {
+                    last = e;
+                }
+                Err(e) => return Err(e.into()),
+            }
+        }
+        Err(last.into())
+    }
+
+    fn publish_by(&self, way: Way, name: &str) -> rustix::io::Result<()> {
+        let (folder, from) = (self.folder, self.name.as_str());
+        match way {
+            Way::RenameNoReplace => retry_on_intr(|| {
+                rustix::fs::renameat_with(folder, from, folder, name, RenameFlags::NOREPLACE)
+            }),
+            Way::Link => retry_on_intr(|| rustix::fs::linkat(folder, from, folder, name, AtFlags::empty())),
+            Way::LookAndRename => {
+                match retry_on_intr(|| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
+                    Ok(_) => Err(Errno::EXIST),
+                    Err(Errno::NOENT) => retry_on_intr(|| rustix::fs::renameat(folder, from, folder, name)),
+                    Err(e) => Err(e),
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Temporary<'_> {
+    fn drop(&mut self) {
+        if !self.is_published {
+            // What cannot be removed now is found by `remove_stale_temporaries`.
+            let _ = unlink(self.folder, self.name.as_bytes());
+        }
+    }
+}

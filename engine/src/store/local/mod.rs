@@ -1,0 +1,339 @@
+//! L2: a repository in a folder of the local file system (an external drive, a network mount).
+//!
+//! Durability rules: temporary name in the same folder, length checked, file flushed, closed, renamed without
+//! replacing, folder flushed; a file whose flush failed is given up, never flushed again. Everything goes through the
+//! descriptor of the repository's folder, and no link below it is followed.
+
+mod cache;
+mod files;
+#[cfg(test)]
+mod tests;
+mod walk;
+
+use super::memory::{already_there, check_len, check_range, folder_prefix, not_found};
+use super::{ObjectInfo, ObjectName, Store};
+use crate::base::path::clean;
+use crate::base::{Error, Kind, Result, Timestamp};
+use cache::OpenFiles;
+use files::{Existing, Temporary, Way};
+use std::collections::HashSet;
+use std::fs::{DirBuilder, File};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// A store in a folder. Opening and reading write nothing.
+#[derive(Debug)]
+pub struct LocalStore {
+    path: PathBuf,
+    root: File,
+    /// Folders whose own entries in their parents are known to be durable.
+    settled: Mutex<HashSet<String>>,
+    /// Set once the flush of a folder failed: what was renamed into it may vanish, and a second flush proves nothing.
+    unsure: AtomicBool,
+    open_files: OpenFiles,
+}
+
+impl LocalStore {
+    /// Makes the folder, or takes an empty one (a drive's `lost+found` does not count).
+    pub fn create(path: &Path) -> Result<Self> {
+        let store = match Self::open_root(path) {
+            Ok(store) => store,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                create_folders(path).map_err(|e| write_error("create repository folder", shown(path), e))?;
+                Self::open_root(path).map_err(|e| Error::io("open repository folder", shown(path), e))?
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
+                return Err(error.because("a file stands there"));
+            }
+            Err(e) => return Err(Error::io("open repository folder", shown(path), e)),
+        };
+        let there = files::entries(&store.root).map_err(|e| Error::io("list folder", shown(path), e))?;
+        if there.iter().any(|name| name == b"config") {
+            let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
+            return Err(error.because("a repository is there: it has a `config`"));
+        }
+        if there.iter().any(|name| name != b"lost+found") {
+            let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
+            return Err(error.because(format!("the folder is not empty: it has {}", some_of(&there))));
+        }
+        Ok(store)
+    }
+
+    /// Opens a folder in which a repository was created; writes nothing.
+    pub fn open(path: &Path) -> Result<Self> {
+        let no_repository =
+            |why: String| Err(Error::new(Kind::NoRepository, "open repository", shown(path)).because(why));
+        let store = match Self::open_root(path) {
+            Ok(store) => store,
+            Err(e) if e.kind() == io::ErrorKind::NotFound => {
+                return no_repository("nothing is there".to_owned());
+            }
+            Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
+                return no_repository("it is a file, not a folder".to_owned());
+            }
+            Err(e) => return Err(Error::io("open repository folder", shown(path), e)),
+        };
+        let config = ObjectName::config();
+        if store.stat(&config)?.is_none() && store.stat(&config.mirror())?.is_none() {
+            let there = files::entries(&store.root).map_err(|e| Error::io("list folder", shown(path), e))?;
+            return no_repository(match there.as_slice() {
+                [] => "the folder is empty".to_owned(),
+                some => format!("the folder has no `config`, it has {}", some_of(some)),
+            });
+        }
+        Ok(store)
+    }
+
+    /// Removes temporary files that killed runs left behind and that were last written before `older_than`. Returns
+    /// their number. (A run that is still alive and that slow fails cleanly: it cannot rename what is gone.)
+    pub fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {
+        let mut removed = 0;
+        walk::files(&self.root, "", &mut |place| {
+            if !files::is_temporary(place.name) || place.modified >= older_than {
+                return Ok(());
+            }
+            let subject = format!("{}{}", place.folder_name, clean(place.name));
+            match files::unlink(place.folder, place.name) {
+                Ok(()) => removed += 1,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("remove temporary file", subject, e)),
+            }
+            Ok(())
+        })?;
+        Ok(removed)
+    }
+
+    fn open_root(path: &Path) -> io::Result<Self> {
+        Ok(Self {
+            path: path.to_owned(),
+            root: files::open_root(path)?,
+            settled: Mutex::default(),
+            unsure: AtomicBool::new(false),
+            open_files: OpenFiles::default(),
+        })
+    }
+
+    /// The folder of an object, and the object's name in it.
+    fn folder_of<'n>(&self, name: &'n ObjectName) -> io::Result<(File, &'n str)> {
+        let (folders, last) = name.split_last();
+        let mut folder = self.root.try_clone()?;
+        for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
+            folder = files::open_folder(&folder, segment)?;
+        }
+        Ok((folder, last))
+    }
+
+    /// As [`Self::folder_of`]; missing folders are made, and the entries of all of them are made durable.
+    fn make_folder_of<'n>(&self, name: &'n ObjectName) -> io::Result<(File, &'n str)> {
+        let (folders, last) = name.split_last();
+        let mut folder = self.root.try_clone()?;
+        let mut path = String::new();
+        for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
+            path = format!("{path}{segment}/");
+            let below = files::make_folder(&folder, segment)?;
+            // A folder that was there already may stem from a run that was killed before its flush.
+            let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
+            if !settled().contains(&path) {
+                self.flush_folder(&folder)?;
+                settled().insert(path.clone());
+            }
+            folder = below;
+        }
+        Ok((folder, last))
+    }
+
+    fn flush_folder(&self, folder: &File) -> io::Result<()> {
+        let flushed = files::flush_folder(folder);
+        if flushed.is_err() {
+            self.unsure.store(true, Ordering::Release);
+        }
+        flushed
+    }
+
+    /// Writes an object and makes it durable; false if other content stands under its name.
+    fn write(&self, name: &ObjectName, bytes: &[u8]) -> io::Result<bool> {
+        if self.unsure.load(Ordering::Acquire) {
+            return Err(io::Error::other(
+                "an earlier flush of a folder failed, so nothing more is stored there",
+            ));
+        }
+        let (folder, last) = self.make_folder_of(name)?;
+        match files::compare(&folder, last, bytes)? {
+            Existing::None => {}
+            Existing::Other => return Ok(false),
+            Existing::Same(file) => return self.settle(&folder, &file),
+        }
+        let temporary = Temporary::write(&folder, bytes)?;
+        if temporary.publish(last, &Way::ALL)? {
+            self.flush_folder(&folder)?;
+            return Ok(true);
+        }
+        match files::compare(&folder, last, bytes)? {
+            Existing::Same(file) => self.settle(&folder, &file),
+            Existing::Other => Ok(false),
+            Existing::None => Err(io::Error::other("an object of this name came and went meanwhile")),
+        }
+    }
+
+    /// Makes an object durable that somebody else wrote.
+    fn settle(&self, folder: &File, file: &File) -> io::Result<bool> {
+        file.sync_all()?;
+        self.flush_folder(folder)?;
+        Ok(true)
+    }
+
+    fn open_object(&self, name: &ObjectName) -> Result<(File, u64)> {
+        let open = || {
+            let (folder, last) = self.folder_of(name)?;
+            files::open_file(&folder, last)
+        };
+        open().map_err(|e| read_error("read object", name, e))
+    }
+}
+
+impl Store for LocalStore {
+    fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        match self.write(name, bytes) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(already_there(name)),
+            Err(e) => Err(write_error("store object", name, e)),
+        }
+    }
+
+    fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
+        let (file, size) = self.open_object(name)?;
+        check_len(name, size, max_len)?;
+        files::read_all(&file, size).map_err(|e| read_error("read object", name, e))
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
+        let open = match self.open_files.get(name) {
+            Some(open) => open,
+            None => {
+                let open = Arc::new(self.open_object(name)?);
+                self.open_files.put(name, &open);
+                open
+            }
+        };
+        let (file, size) = &*open;
+        check_range(name, *size, offset, len)?;
+        let read = || {
+            let mut bytes = files::buffer(len)?;
+            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
+        };
+        read().map_err(|e| read_error("read object", name, e))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        let folder = folder_prefix(prefix)?;
+        let mut found = Vec::new();
+        walk::files(&self.root, &folder, &mut |place| {
+            let name = std::str::from_utf8(place.name).ok();
+            let name = name.and_then(|name| ObjectName::new(&format!("{}{name}", place.folder_name)).ok());
+            if let Some(name) = name {
+                found.push(ObjectInfo { name, size: place.size, modified: place.modified });
+            }
+            Ok(())
+        })?;
+        found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        Ok(found)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.open_files.forget(name);
+        let delete = || {
+            let (folder, last) = self.folder_of(name)?;
+            files::unlink(&folder, last.as_bytes())?;
+            self.flush_folder(&folder)
+        };
+        delete().map_err(|e| read_error("delete object", name, e))
+    }
+
+    fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
+        let stat = || {
+            let (folder, last) = self.folder_of(name)?;
+            files::stat_file(&folder, last)
+        };
+        match stat() {
+            Ok((size, modified)) => Ok(Some(ObjectInfo { name: name.clone(), size, modified })),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(read_error("look at object", name, e)),
+        }
+    }
+
+    fn free_space(&self) -> Result<Option<u64>> {
+        files::free_space(&self.root)
+            .map(Some)
+            .map_err(|e| Error::io("ask for the free space of", self.location(), e))
+    }
+
+    fn location(&self) -> String {
+        shown(&self.path)
+    }
+
+    fn local_path(&self) -> Option<&Path> {
+        Some(&self.path)
+    }
+}
+
+/// Makes a folder and its missing parents, for the owner alone, and makes their entries durable.
+fn create_folders(path: &Path) -> io::Result<()> {
+    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
+    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
+    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
+    for folder in missing.into_iter().rev() {
+        let parent =
+            folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        files::flush_folder(&files::open_root(parent)?)?;
+    }
+    Ok(())
+}
+
+fn shown(path: &Path) -> String {
+    clean(path.as_os_str().as_bytes()).into_owned()
+}
+
+/// The first names of a folder, for people.
+fn some_of(names: &[Vec<u8>]) -> String {
+    let mut text: Vec<_> = names.iter().take(3).map(|name| format!("`{}`", clean(name))).collect();
+    if names.len() > text.len() {
+        text.push(format!("{} more", names.len() - text.len()));
+    }
+    text.join(", ")
+}
+
+/// The error of a failed read: what cannot be a stored object is damage.
+fn read_error(act: &str, name: &ObjectName, e: io::Error) -> Error {
+    match e.kind() {
+        io::ErrorKind::NotFound => not_found(act, name),
+        io::ErrorKind::UnexpectedEof => Error::damaged(act, name, "it became shorter while it was read"),
+        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+            let why = "it is no plain file in plain folders (links in a repository are not followed)";
+            Error::damaged(act, name, why)
+        }
+        _ => Error::io(act, name, e),
+    }
+}
+
+/// The error of a failed write: a full disk is said to be the repository's, so that no source is suspected.
+fn write_error(act: &str, subject: impl std::fmt::Display, e: io::Error) -> Error {
+    let error = Error::io(act, subject, e);
+    let why = match error.kind() {
+        Kind::NoSpace => {
+            "the repository's file system is full, or the quota or greatest file size there is reached"
+        }
+        Kind::NotFound => "the repository's folder vanished",
+        _ => return error,
+    };
+    let kind = if error.kind() == Kind::NotFound { Kind::Io } else { error.kind() };
+    Error::new(kind, error.act(), error.subject()).because(format!("{why} ({})", cause_of(&error)))
+}
+
+fn cause_of(error: &Error) -> String {
+    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
+}
