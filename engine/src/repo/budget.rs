@@ -13,9 +13,10 @@ const LOOK: Duration = Duration::from_millis(50);
 
 #[derive(Debug)]
 struct Shared {
-    left: Mutex<usize>,
+    /// Below zero while something was taken without waiting.
+    left: Mutex<isize>,
     freed: Condvar,
-    total: usize,
+    total: isize,
 }
 
 /// The budget. Clones share it.
@@ -26,6 +27,7 @@ impl Budget {
     /// A budget of so many bytes.
     #[must_use]
     pub fn new(total: usize) -> Self {
+        let total = isize::try_from(total).unwrap_or(isize::MAX);
         Self(Arc::new(Shared { left: Mutex::new(total), freed: Condvar::new(), total }))
     }
 
@@ -34,7 +36,7 @@ impl Budget {
     /// # Errors
     /// Fails when the run is cancelled.
     pub fn take(&self, bytes: usize, cancel: &Cancel) -> Result<Permit> {
-        let bytes = bytes.min(self.0.total);
+        let bytes = isize::try_from(bytes).unwrap_or(isize::MAX).min(self.0.total);
         let mut left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
         loop {
             cancel.check()?;
@@ -46,7 +48,15 @@ impl Budget {
         }
     }
 
-    fn give(&self, bytes: usize) {
+    /// Takes bytes at once, even if there are too few: for small things on whose completion others wait.
+    #[must_use]
+    pub fn take_now(&self, bytes: usize) -> Permit {
+        let bytes = isize::try_from(bytes).unwrap_or(isize::MAX).min(self.0.total);
+        *self.0.left.lock().unwrap_or_else(PoisonError::into_inner) -= bytes;
+        Permit { budget: self.clone(), bytes }
+    }
+
+    fn give(&self, bytes: isize) {
         let mut left = self.0.left.lock().unwrap_or_else(PoisonError::into_inner);
         *left = (*left + bytes).min(self.0.total);
         self.0.freed.notify_all();
@@ -57,15 +67,16 @@ impl Budget {
 #[derive(Debug)]
 pub struct Permit {
     budget: Budget,
-    bytes: usize,
+    bytes: isize,
 }
 
 impl Permit {
     /// Gives back all but so many bytes.
     pub fn shrink_to(&mut self, bytes: usize) {
-        if let Some(less) = self.bytes.checked_sub(bytes) {
+        let bytes = isize::try_from(bytes).unwrap_or(isize::MAX);
+        if bytes < self.bytes {
+            self.budget.give(self.bytes - bytes);
             self.bytes = bytes;
-            self.budget.give(less);
         }
     }
 }

@@ -285,7 +285,8 @@ impl<'r> RunWriter<'r> {
 
 impl PageSink for RunWriter<'_> {
     fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId> {
-        let permit = self.reserve(page.len())?;
+        // Not waited for: the workers that would free the budget may be the ones that store pages.
+        let permit = self.budget.take_now(page.len());
         self.put(kind, PackClass::Metadata, page, permit)
     }
 }
