@@ -4,13 +4,16 @@ use super::Cutting;
 use std::fmt;
 use std::io::{self, ErrorKind, Read};
 
-/// Least room that a read is given, in bytes: 1 MiB.
+/// Least room that a read is given, in bytes: 1 MiB. The first one into a fresh buffer has [`FIRST_LEN`].
 const READ_LEN: usize = 1024 * 1024;
+
+/// Bytes of a fresh buffer: most files end within it, and zeroing a whole one would cost more than cutting them.
+const FIRST_LEN: usize = 256 * 1024;
 
 /// Iterator over the pieces of a content, one owned vector each, of exact capacity.
 ///
-/// Holds one buffer of twice the longest piece, but at least that piece and 1 MiB. After the end, and after an error,
-/// nothing follows.
+/// Holds one buffer of at most twice the longest piece, or that piece and 1 MiB if that is more. After the end, and
+/// after an error, nothing follows.
 pub struct Pieces<R> {
     reader: R,
     cutting: Cutting,
@@ -29,11 +32,8 @@ impl<R: Read> Pieces<R> {
 
     /// As [`Self::new`], with the buffer of earlier pieces ([`Self::into_buffer`]), whose bytes are not looked at.
     pub fn with_buffer(reader: R, cutting: Cutting, mut buffer: Vec<u8>) -> Self {
-        let longest = cutting.max_len();
-        let needed = longest + READ_LEN.max(longest);
-        if buffer.len() < needed {
-            // A fresh one: the system hands out zeroed memory page by page, as it is touched.
-            buffer = vec![0; needed];
+        if buffer.len() < FIRST_LEN {
+            buffer = vec![0; FIRST_LEN];
         }
         Self { reader, cutting, buffer, start: 0, end: 0, at_end: false }
     }
@@ -44,16 +44,35 @@ impl<R: Read> Pieces<R> {
         self.buffer
     }
 
+    /// Sees to it that a read has room, by growing the buffer to its full length, or by moving what is held to its head.
+    fn make_room(&mut self, wanted: usize) {
+        let step = READ_LEN.max(wanted);
+        let whole = step + wanted;
+        let room = self.buffer.len() - self.end;
+        // A short buffer is filled up first: most contents end within it.
+        if room >= step || (room > 0 && self.buffer.len() < whole) {
+            return;
+        }
+        let held = self.start..self.end;
+        self.start = 0;
+        self.end = held.len();
+        if self.buffer.len() < whole {
+            let mut grown = vec![0; whole];
+            if let (Some(to), Some(from)) = (grown.get_mut(..self.end), self.buffer.get(held)) {
+                to.copy_from_slice(from);
+            }
+            self.buffer = grown;
+        } else {
+            // Rare, because a read may take several pieces.
+            self.buffer.copy_within(held, 0);
+        }
+    }
+
     /// Reads until a longest piece is there, or the content ends.
     fn fill(&mut self) -> io::Result<()> {
         let wanted = self.cutting.max_len();
         while !self.at_end && self.end - self.start < wanted {
-            // Rare, because a read may take more than one piece.
-            if self.buffer.len() - self.end < READ_LEN.max(wanted) {
-                self.buffer.copy_within(self.start..self.end, 0);
-                self.end -= self.start;
-                self.start = 0;
-            }
+            self.make_room(wanted);
             let room = self.buffer.get_mut(self.end..).unwrap_or_default();
             let most = room.len();
             match self.reader.read(room) {

@@ -195,6 +195,27 @@ fn a_buffer_used_again_gives_the_same_pieces() {
 }
 
 #[test]
+fn contents_about_as_long_as_the_first_buffer_arrive_whole() {
+    for len in [262_143, 262_144, 262_145] {
+        for cutting in
+            [small(), Cutting::Stream(Arc::new(Chunker::new(ChunkerParams::default(), table()).unwrap()))]
+        {
+            let data = stream(11, len);
+            let mut pieces = Pieces::new(&data[..], cutting.clone());
+            assert_eq!(
+                pieces.by_ref().map(|piece| piece.unwrap().len()).collect::<Vec<_>>(),
+                lengths(&cutting, &data)
+            );
+            assert_eq!(
+                pieces.into_buffer().len() > 262_144,
+                len >= 262_144,
+                "a short content takes a short buffer"
+            );
+        }
+    }
+}
+
+#[test]
 fn after_a_failed_read_nothing_follows() {
     struct Failing(usize);
     impl Read for Failing {
