@@ -4,6 +4,7 @@
 //! never prints, prompts, or reads the clock, the environment or the home folder: all of that is handed to it.
 
 pub mod base;
+pub mod catalog;
 pub mod crypto;
 pub mod model;
 pub mod store;
