@@ -85,7 +85,7 @@ pub fn snapshot(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -
     let parent = find_parent(&run.history.snapshots, &host, &paths).map(|snapshot| (snapshot.id, snapshot.manifest.root));
     let stored = Memory::open(repo, &run, &host, &paths).and_then(|memory| {
         let done = RunWriter::run(repo, |writer| {
-            let work = Work::new(repo, options, observer, writer, &memory, begun);
+            let work = Work::new(repo, options, observer, writer, &memory);
             let root = walk::store(&work, &plan, parent.map(|(_, root)| root))?;
             Ok(work.finish(root))
         })?;
@@ -219,7 +219,6 @@ struct Work<'a> {
     writer: &'a RunWriter<'a>,
     memory: &'a Memory,
     boundaries: Boundaries,
-    begun: Timestamp,
     counts: Counts,
     warnings: Mutex<Vec<Warning>>,
     rows: Mutex<Vec<(StoredPath, Vec<u8>)>>,
@@ -274,7 +273,6 @@ impl<'a> Work<'a> {
         observer: &'a dyn Observer,
         writer: &'a RunWriter<'a>,
         memory: &'a Memory,
-        begun: Timestamp,
     ) -> Self {
         Self {
             repo,
@@ -283,7 +281,6 @@ impl<'a> Work<'a> {
             writer,
             memory,
             boundaries: Boundaries::new(repo),
-            begun,
             counts: Counts::default(),
             warnings: Mutex::default(),
             rows: Mutex::default(),
