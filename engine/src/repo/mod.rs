@@ -41,6 +41,8 @@ pub struct Repo {
     pub(crate) chunker: Arc<Chunker>,
     id_keys: [IdKey; 4],
     decompressors: Mutex<Vec<Decompressor>>,
+    /// True once the catalog's blobs were loaded anew because a blob could not be read.
+    fresh: Mutex<bool>,
 }
 
 impl Repo {

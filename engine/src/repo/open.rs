@@ -80,10 +80,9 @@ impl Opened {
     ) -> Result<Repo> {
         let Self { sealer, config } = self;
         let folder = session.cache_dir.as_ref().map(|dir| dir.join(sealer.repo.to_string()));
-        let open = || Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key());
-        let (catalog, rebuilt) = open()?;
-        if let Some(why) = rebuilt {
-            warn_rebuilt(observer, &why);
+        let (catalog, reason) = Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key())?;
+        if let Some(why) = reason {
+            warn_catalog(observer, &catalog, &why);
         }
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
         let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
@@ -97,10 +96,11 @@ impl Opened {
             chunker,
             id_keys,
             decompressors: Mutex::default(),
+            fresh: Mutex::default(),
         };
         match repo.refresh(observer) {
             Err(e) if e.kind() == Kind::Catalog => {
-                warn_rebuilt(observer, &e.full_text());
+                warn_catalog(observer, &repo.catalog, &e.full_text());
                 let (fresh, _) = Catalog::open(None, &repo.sealer.repo, repo.sealer.bundle.mac_key())?;
                 std::mem::replace(&mut repo.catalog, fresh).destroy()?;
                 let (catalog, _) =
@@ -114,12 +114,10 @@ impl Opened {
     }
 }
 
-fn warn_rebuilt(observer: &dyn Observer, why: &str) {
-    observer.warn(&Warning {
-        kind: WarningKind::CatalogRebuilt,
-        path: None,
-        message: format!("The local catalog was made anew: {why}"),
-    });
+fn warn_catalog(observer: &dyn Observer, catalog: &Catalog, why: &str) {
+    let what = if catalog.is_in_memory() { "cannot be kept" } else { "was made anew" };
+    let message = format!("The local catalog {what}: {why}");
+    observer.warn(&Warning { kind: WarningKind::CatalogRebuilt, path: None, message });
 }
 
 /// Proves that a credential opens a repository: a slot and the config, nothing else. Stores nothing.

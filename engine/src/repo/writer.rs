@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 /// Threads that seal, check and write packs: one computes while the other waits for the disk.
 const PACK_WRITERS: usize = 2;
 /// Bytes of everything between reading and a durable pack.
-pub const BUDGET: usize = 128 << 20;
+pub const BUDGET: usize = 64 << 20;
 
 /// What a run added, in blobs and bytes.
 #[derive(Debug, Default)]
