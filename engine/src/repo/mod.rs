@@ -8,6 +8,7 @@ pub mod budget;
 pub mod commit;
 pub mod create;
 pub mod lease;
+pub mod mirror;
 pub mod objects;
 pub mod open;
 pub mod pages;
@@ -91,7 +92,10 @@ impl Repo {
 
 impl std::fmt::Debug for Repo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repo").field("id", &self.id()).field("location", &self.location()).finish_non_exhaustive()
+        f.debug_struct("Repo")
+            .field("id", &self.id())
+            .field("location", &self.location())
+            .finish_non_exhaustive()
     }
 }
 

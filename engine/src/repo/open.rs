@@ -53,7 +53,10 @@ impl Repo {
                 Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
                     kind: WarningKind::Damaged,
                     path: None,
-                    message: format!("An index object cannot be used; what only it lists is not found: {}", e.full_text()),
+                    message: format!(
+                        "An index object cannot be used; what only it lists is not found: {}",
+                        e.full_text()
+                    ),
                 }),
                 // Another run replaced it since it was listed.
                 Err(e) if e.kind() == Kind::NotFound => {}
@@ -146,7 +149,11 @@ fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -
 /// Tries the credential once on each slot.
 fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential) -> Result<Sealer> {
     if slots.is_empty() {
-        return Err(Error::damaged("open the repository with", credential_name(credential), "no key slot can be read"));
+        return Err(Error::damaged(
+            "open the repository with",
+            credential_name(credential),
+            "no key slot can be read",
+        ));
     }
     let mut derivations = Derivations::default();
     let mut damaged = None;
@@ -160,7 +167,9 @@ fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential
     }
     let wrong = Error::new(Kind::WrongKey, "open the repository with", credential_name(credential));
     Err(match damaged {
-        Some(e) => wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text())),
+        Some(e) => {
+            wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text()))
+        }
         None => wrong.because("it does not open it"),
     })
 }
@@ -197,5 +206,9 @@ pub(crate) fn list_ids<T: Eq + std::hash::Hash>(
     prefix: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<HashSet<T>> {
-    Ok(store.list(prefix)?.iter().filter_map(|info| info.name.as_str().rsplit('/').next().and_then(&parse)).collect())
+    Ok(store
+        .list(prefix)?
+        .iter()
+        .filter_map(|info| info.name.as_str().rsplit('/').next().and_then(&parse))
+        .collect())
 }

@@ -52,7 +52,11 @@ impl Repo {
             }
         }
         Err(first.unwrap_or_else(|| {
-            Error::damaged("read blob", id.short(), "the repository does not hold it, or no index names its pack")
+            Error::damaged(
+                "read blob",
+                id.short(),
+                "the repository does not hold it, or no index names its pack",
+            )
         }))
     }
 
@@ -88,7 +92,10 @@ impl Repo {
     }
 
     /// Lends a decompressor; they are kept for the next caller.
-    pub(crate) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_decompressor<T>(
+        &self,
+        work: impl FnOnce(&mut Decompressor) -> Result<T>,
+    ) -> Result<T> {
         let kept = self.decompressors.lock().ok().and_then(|mut pool| pool.pop());
         let mut decompressor = match kept {
             Some(decompressor) => decompressor,
