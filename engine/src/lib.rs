@@ -20,3 +20,4 @@ pub mod source;
 pub mod repo;
 
 pub mod backup;
+pub mod browse;
