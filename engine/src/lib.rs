@@ -21,3 +21,4 @@ pub mod repo;
 
 pub mod backup;
 pub mod browse;
+pub mod restore;

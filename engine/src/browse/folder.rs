@@ -34,14 +34,15 @@ impl<'r> FolderNodes<'r> {
         Self { repo, root: None, pages: Vec::new(), leaf: nodes.into_iter(), last: None, seen: None }
     }
 
-    /// Gives back the memory; goes on behind `name` when the next node is asked for.
-    pub(super) fn park(&mut self, name: &[u8]) {
-        if let Some(root) = self.root {
-            self.pages = vec![(root, MAX_LEVELS)];
-            self.leaf = Vec::new().into_iter();
-            self.last = None;
-            self.seen = Some(name.to_vec());
-        }
+    /// Gives back the memory; goes on behind `name` when the next node is asked for. False, and nothing happens, for
+    /// nodes that were given.
+    pub fn park(&mut self, name: &[u8]) -> bool {
+        let Some(root) = self.root else { return false };
+        self.pages = vec![(root, MAX_LEVELS)];
+        self.leaf = Vec::new().into_iter();
+        self.last = None;
+        self.seen = Some(name.to_vec());
+        true
     }
 
     /// The next node.
