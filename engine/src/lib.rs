@@ -21,4 +21,5 @@ pub mod repo;
 
 pub mod backup;
 pub mod browse;
+pub mod diff;
 pub mod restore;
