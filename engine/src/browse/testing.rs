@@ -132,7 +132,7 @@ pub(crate) fn commit_root(repo: &Repo, make: impl FnOnce(&Maker<'_>) -> BlobId) 
     let time = Timestamp::new(number, 0);
     let manifest =
         Manifest { root, time, created: time, paths: vec![StoredPath::root()], ..sample_manifest(0) };
-    let id = repo.commit(run, packs, manifest).unwrap();
+    let id = repo.commit(run, packs, manifest, &Silent).unwrap();
     repo.snapshots(&Silent).unwrap().into_iter().find(|snapshot| snapshot.id == id).unwrap()
 }
 
