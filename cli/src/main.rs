@@ -1,2 +1,6 @@
 //! x
+mod args;
+mod config;
+mod exit;
+mod output;
 fn main() {}

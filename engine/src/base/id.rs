@@ -15,7 +15,8 @@ pub fn to_hex(bytes: &[u8]) -> String {
 /// Reads hexadecimal digits of either case; `None` if a character is none or their number is odd.
 #[must_use]
 pub fn from_hex(text: &str) -> Option<Vec<u8>> {
-    let digits: Option<Vec<u8>> = text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
+    let digits: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|d| u8::try_from(d).ok())).collect();
     let digits = digits?;
     let mut pairs = digits.chunks_exact(2);
     let bytes: Option<Vec<u8>> = pairs

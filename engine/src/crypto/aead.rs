@@ -81,7 +81,9 @@ impl ObjectKey {
 
     /// Seals the buffer in place and appends the tag. Each ordinal may be used once.
     pub fn seal(&self, ordinal: u64, additional: &[u8], buffer: &mut Vec<u8>) -> Result<(), Unauthentic> {
-        self.0.seal_in_place_append_tag(nonce(ordinal), Aad::from(additional), buffer).map_err(|_| Unauthentic)
+        self.0
+            .seal_in_place_append_tag(nonce(ordinal), Aad::from(additional), buffer)
+            .map_err(|_| Unauthentic)
     }
 
     /// Opens the buffer in place; the plaintext is its beginning. On failure the buffer's content is worthless.

@@ -135,8 +135,9 @@ fn secret(d: &mut Decoder<'_>) -> std::result::Result<Secret, String> {
 
 /// Fails with [`Kind::NewerFormat`] for an epoch that the bundle does not hold.
 pub fn unknown_epoch(act: &str, subject: &str, epoch: u32) -> Error {
-    Error::new(Kind::Damaged, act, subject)
-        .because(format!("it is sealed under key epoch {epoch}, which this repository's key bundle does not hold"))
+    Error::new(Kind::Damaged, act, subject).because(format!(
+        "it is sealed under key epoch {epoch}, which this repository's key bundle does not hold"
+    ))
 }
 
 #[cfg(test)]

@@ -122,7 +122,29 @@ impl Header {
         let act = || format!("read {}", expected.name());
         let damaged = |why: &str| Error::damaged(act(), subject, why);
         let Some(
-            [m0, m1, m2, m3, m4, m5, m6, m7, kind, format, draft, algorithm, source, z0, z1, z2, e0, e1, e2, e3, salt @ ..],
+            [
+                m0,
+                m1,
+                m2,
+                m3,
+                m4,
+                m5,
+                m6,
+                m7,
+                kind,
+                format,
+                draft,
+                algorithm,
+                source,
+                z0,
+                z1,
+                z2,
+                e0,
+                e1,
+                e2,
+                e3,
+                salt @ ..,
+            ],
         ) = bytes.first_chunk::<HEADER_LEN>()
         else {
             return Err(damaged("it is shorter than a header"));
@@ -145,7 +167,9 @@ impl Header {
         let source = match *source {
             0 => KeySource::Epoch,
             2 => KeySource::Slot,
-            _ => return Err(Error::new(Kind::NewerFormat, act(), subject).because("its key source is unknown")),
+            _ => {
+                return Err(Error::new(Kind::NewerFormat, act(), subject).because("its key source is unknown"));
+            }
         };
         if (source == KeySource::Slot) != (expected == ObjectType::KeySlot) || [*z0, *z1, *z2] != [0; 3] {
             return Err(damaged("its header contradicts itself"));
@@ -156,8 +180,10 @@ impl Header {
 
     /// The key of the object with this header.
     pub fn object_key(&self, secret: &Secret, repo: &RepoId) -> Result<ObjectKey> {
-        let key =
-            Secret::new(hash::derive_key(self.kind.context(), &[secret.expose(), repo.as_bytes(), &self.encode()]));
+        let key = Secret::new(hash::derive_key(
+            self.kind.context(),
+            &[secret.expose(), repo.as_bytes(), &self.encode()],
+        ));
         ObjectKey::new(self.algorithm, key.expose())
             .map_err(|e| Error::new(Kind::Internal, "use the key of", self.kind.name()).because(e))
     }

@@ -54,8 +54,7 @@ impl KdfParams {
         let failed = |e: argon2::Error| {
             Error::new(Kind::Io, "derive the key of", subject).because(format!("Argon2id: {e}"))
         };
-        let params =
-            Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(failed)?;
+        let params = Params::new(self.memory_kib, self.passes, self.lanes, Some(32)).map_err(failed)?;
         let mut out = [0; 32];
         Argon2::new(Algorithm::Argon2id, Version::V0x13, params)
             .hash_password_into(password, &self.salt, &mut out)

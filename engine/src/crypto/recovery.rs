@@ -27,8 +27,10 @@ impl RecoveryKey {
     /// [`Kind::WrongKey`] for everything that is no recovery key, with what is wrong about it; a key of WhatsApp's
     /// own backups is named as such. Nothing was tried on a repository then.
     pub fn parse(text: &str) -> Result<Self> {
-        let refused = |why: &str| Error::new(Kind::WrongKey, "read", "the recovery key").because(why.to_owned());
-        let compact: String = text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
+        let refused =
+            |why: &str| Error::new(Kind::WrongKey, "read", "the recovery key").because(why.to_owned());
+        let compact: String =
+            text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
         let Some(digits) = compact.strip_prefix(PREFIX) else {
             let bare: String = compact.chars().filter(|c| *c != '-').collect();
             return Err(refused(if bare.len() == 64 && from_hex(&bare).is_some() {
@@ -42,7 +44,8 @@ impl RecoveryKey {
         if digits.len() != 68 {
             return Err(refused(&format!("it has {} digits after `cv1-` instead of 68", digits.len())));
         }
-        let bytes = from_hex(&digits).ok_or_else(|| refused("it holds a character that is no digit and not a to f"))?;
+        let bytes = from_hex(&digits)
+            .ok_or_else(|| refused("it holds a character that is no digit and not a to f"))?;
         let (key, check) = bytes.split_at_checked(32).ok_or_else(|| refused("it is too short"))?;
         let key: [u8; 32] = key.try_into().map_err(|_| refused("it is too short"))?;
         if check != check_group(&key) {

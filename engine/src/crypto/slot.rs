@@ -77,13 +77,12 @@ impl Derivations {
                     return Ok(known.clone());
                 }
                 let derived = params.derive(password, subject)?;
-                let key = Secret::new(hash::derive_key("chatvault 1 slot key: password", &[derived.expose()]));
+                let key =
+                    Secret::new(hash::derive_key("chatvault 1 slot key: password", &[derived.expose()]));
                 self.0.insert(params, key.clone());
                 Ok(key)
             }
-            (Credential::Password(_), None) => {
-                Err(Error::new(Kind::Internal, "derive the key of", subject))
-            }
+            (Credential::Password(_), None) => Err(Error::new(Kind::Internal, "derive the key of", subject)),
         }
     }
 }
@@ -122,7 +121,8 @@ pub fn unwrap(
     subject: &str,
 ) -> Result<Option<KeyBundle>> {
     let header = Header::decode(slot, ObjectType::KeySlot, subject)?;
-    let clear = Clear::parse(slot).ok_or_else(|| Error::damaged("read key slot", subject, "it is too short"))?;
+    let clear =
+        Clear::parse(slot).ok_or_else(|| Error::damaged("read key slot", subject, "it is too short"))?;
     if clear.kind != Some(credential.kind()) {
         return Ok(None);
     }
@@ -196,7 +196,9 @@ mod tests {
         assert_eq!(kdf_of(&slot), Some(kdf));
         let mut derivations = Derivations::default();
         for _ in 0..2 {
-            assert!(unwrap(&repo(), &Credential::password("a"), &mut derivations, &slot, "s").unwrap().is_some());
+            assert!(
+                unwrap(&repo(), &Credential::password("a"), &mut derivations, &slot, "s").unwrap().is_some()
+            );
         }
         assert_eq!(derivations.0.len(), 1);
     }
@@ -204,7 +206,8 @@ mod tests {
     #[test]
     fn every_flipped_bit_is_noticed() {
         let right = Credential::Recovery(RecoveryKey::random().unwrap());
-        let slot = wrap(&repo(), &right, KdfParams::standard([0; 16]), &KeyBundle::random().unwrap()).unwrap();
+        let slot =
+            wrap(&repo(), &right, KdfParams::standard([0; 16]), &KeyBundle::random().unwrap()).unwrap();
         for bit in 0..slot.len() * 8 {
             let mut bad = slot.clone();
             bad[bit / 8] ^= 1 << (bit % 8);

@@ -32,7 +32,9 @@ impl ListPage {
     pub fn total(&self) -> Option<u64> {
         match self {
             Self::Leaf(items) => items.iter().try_fold(0u64, |sum, item| sum.checked_add(item.len())),
-            Self::Inner { children, .. } => children.iter().try_fold(0u64, |sum, (_, len)| sum.checked_add(*len)),
+            Self::Inner { children, .. } => {
+                children.iter().try_fold(0u64, |sum, (_, len)| sum.checked_add(*len))
+            }
         }
     }
 }

@@ -125,7 +125,12 @@ pub fn encode_trailer(class: PackClass, padding: u32, entries: &[BlobEntry]) -> 
 }
 
 /// Reads a trailer's plaintext and checks it against the size of the pack and its header.
-pub fn decode_trailer(pack: PackId, size: u64, header: [u8; HEADER_LEN], trailer: &[u8]) -> Result<PackRecord> {
+pub fn decode_trailer(
+    pack: PackId,
+    size: u64,
+    header: [u8; HEADER_LEN],
+    trailer: &[u8],
+) -> Result<PackRecord> {
     let mut reader = Reader::new(trailer, "a pack's trailer");
     let (mut class, mut padding, mut entries) = (None, 0, Vec::new());
     reader.map(|key, r| {
@@ -183,7 +188,9 @@ pub fn trailer_place(size: u64, tail: &[u8], subject: &str) -> Result<(u64, u64)
     let len = u64::from(u32::from_le_bytes([*l0, *l1, *l2, *l3]));
     let around = (HEADER_LEN + TAIL_LEN) as u64;
     match size.checked_sub(around).and_then(|inner| inner.checked_sub(len)) {
-        Some(before) if len >= TAG_LEN as u64 && size <= MAX_PACK_LEN => Ok((HEADER_LEN as u64 + before, len)),
+        Some(before) if len >= TAG_LEN as u64 && size <= MAX_PACK_LEN => {
+            Ok((HEADER_LEN as u64 + before, len))
+        }
         _ => Err(damaged("its trailer does not fit into it")),
     }
 }
@@ -213,7 +220,9 @@ pub fn open_blob(
 ) -> Result<Vec<u8>> {
     let plain = key
         .open(ordinal.into(), &blob_additional(entry), &mut sealed)
-        .map_err(|e| Error::damaged(format!("read blob {} of pack", entry.id.short()), subject, e.to_string()))?
+        .map_err(|e| {
+            Error::damaged(format!("read blob {} of pack", entry.id.short()), subject, e.to_string())
+        })?
         .len();
     sealed.truncate(plain);
     Ok(sealed)
@@ -290,7 +299,8 @@ mod tests {
     #[test]
     fn every_flipped_bit_and_every_truncation_is_noticed() {
         let sealer = sealer();
-        let blobs = vec![blob(1, b"one".to_vec(), None), blob(2, b"two".to_vec(), Some(BlobId::new([1; 32])))];
+        let blobs =
+            vec![blob(1, b"one".to_vec(), None), blob(2, b"two".to_vec(), Some(BlobId::new([1; 32])))];
         let (record, file) = assemble(&sealer, PackClass::Media, blobs, false).unwrap();
         for bit in 0..file.len() * 8 {
             let mut bad = file.clone();
@@ -315,7 +325,8 @@ mod tests {
     #[test]
     fn a_padded_pack_has_a_padme_length() {
         let sealer = sealer();
-        let (_, file) = assemble(&sealer, PackClass::Media, vec![blob(1, vec![7; 5000], None)], true).unwrap();
+        let (_, file) =
+            assemble(&sealer, PackClass::Media, vec![blob(1, vec![7; 5000], None)], true).unwrap();
         assert_eq!(file.len(), padme(file.len()));
     }
 }

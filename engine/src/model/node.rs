@@ -24,15 +24,8 @@ pub enum NodeKind {
 
 impl NodeKind {
     /// All kinds, in the order of their numbers.
-    pub const ALL: [Self; 7] = [
-        Self::File,
-        Self::Dir,
-        Self::Symlink,
-        Self::Fifo,
-        Self::Socket,
-        Self::CharDevice,
-        Self::BlockDevice,
-    ];
+    pub const ALL: [Self; 7] =
+        [Self::File, Self::Dir, Self::Symlink, Self::Fifo, Self::Socket, Self::CharDevice, Self::BlockDevice];
 
     /// The kind of a stored number.
     #[must_use]

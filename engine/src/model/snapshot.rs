@@ -55,7 +55,9 @@ impl VerdictCode {
     /// The code of a stored number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Good, Self::Suspect, Self::Unaccepted].into_iter().find(|code| u64::from(*code as u8) == number)
+        [Self::Good, Self::Suspect, Self::Unaccepted]
+            .into_iter()
+            .find(|code| u64::from(*code as u8) == number)
     }
 }
 

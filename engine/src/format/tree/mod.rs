@@ -75,8 +75,7 @@ pub fn encode_node(node: &Node) -> Vec<u8> {
             map.bytes(11, id.as_bytes());
         }
     }
-    map.bytes_if(12, node.hash.as_ref().map(|id| &id.as_bytes()[..]))
-        .bytes_if(13, node.target.as_deref());
+    map.bytes_if(12, node.hash.as_ref().map(|id| &id.as_bytes()[..])).bytes_if(13, node.target.as_deref());
     if let Some(group) = node.hard_link {
         map.uint(14, group);
     }

@@ -17,9 +17,18 @@ fn name() -> impl Strategy<Value = Vec<u8>> {
 fn content() -> impl Strategy<Value = (NodeKind, Content, Option<BlobId>, u64)> {
     prop_oneof![
         Just((NodeKind::File, Content::None, None, 0)),
-        (blob_id(), 1..u64::from(u32::MAX)).prop_map(|(id, size)| (NodeKind::File, Content::Chunk(id), None, size)),
-        (blob_id(), blob_id(), 1..=i64::MAX.unsigned_abs())
-            .prop_map(|(id, hash, size)| (NodeKind::File, Content::List(id), Some(hash), size)),
+        (blob_id(), 1..u64::from(u32::MAX)).prop_map(|(id, size)| (
+            NodeKind::File,
+            Content::Chunk(id),
+            None,
+            size
+        )),
+        (blob_id(), blob_id(), 1..=i64::MAX.unsigned_abs()).prop_map(|(id, hash, size)| (
+            NodeKind::File,
+            Content::List(id),
+            Some(hash),
+            size
+        )),
         Just((NodeKind::Dir, Content::None, None, 0)),
         Just((NodeKind::Symlink, Content::None, None, 0)),
         Just((NodeKind::BlockDevice, Content::None, None, 0)),
