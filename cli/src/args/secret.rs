@@ -2,7 +2,6 @@
 
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
-use chatvault_engine::base::Kind;
 use chatvault_engine::base::path::clean;
 use chatvault_engine::crypto::{Credential, RecoveryKey};
 use std::fs::File;
@@ -161,11 +160,6 @@ fn read_capped(stream: impl Read) -> std::io::Result<Zeroizing<Vec<u8>>> {
 
 fn shown(path: &Path) -> String {
     clean(path.as_os_str().as_bytes()).into_owned()
-}
-
-/// True if a failure says that the key itself opens nothing.
-pub(crate) fn is_wrong_key(error: &chatvault_engine::base::Error) -> bool {
-    error.kind() == Kind::WrongKey
 }
 
 #[cfg(test)]

@@ -9,6 +9,7 @@ pub(crate) mod human;
 pub(crate) mod progress;
 pub(crate) mod prompt;
 pub(crate) mod table;
+pub(crate) mod warnings;
 pub(crate) mod wire;
 
 use crate::exit::Condition;

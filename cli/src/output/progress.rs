@@ -123,6 +123,14 @@ impl<'u> Progress<'u> {
     }
 }
 
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
 impl Observer for Progress<'_> {
     fn phase(&self, phase: Phase) {
         for counter in [&self.files, &self.bytes, &self.total_files, &self.total_bytes] {
