@@ -1,5 +1,7 @@
 //! What a command works with: streams, settings, clock, and the way to an open repository.
 
+pub(crate) mod create;
+
 use crate::args::{secret, time};
 use crate::config::{Environment, Folders, Settings, kept, known, private_file};
 use crate::exit::Condition;
@@ -107,7 +109,18 @@ impl Context {
     pub(crate) fn open(&self, observer: &dyn Observer) -> Result<Repo> {
         let store = self.open_store()?;
         let (credential, origin) = self.credential(&store)?;
-        let repo = Repo::open(Arc::new(store), &credential, self.session(), observer)
+        self.open_with(store, &credential, &origin, observer)
+    }
+
+    /// Opens the repository of this store with this credential.
+    pub(crate) fn open_with(
+        &self,
+        store: LocalStore,
+        credential: &Credential,
+        origin: &Origin,
+        observer: &dyn Observer,
+    ) -> Result<Repo> {
+        let repo = Repo::open(Arc::new(store), credential, self.session(), observer)
             .map_err(|error| origin.explain(error))?;
         if self.is_default_repository()
             && let Ok(config) = self.folders.config()
@@ -132,7 +145,7 @@ impl Context {
             }
         }
         if !prompt::is_possible() {
-            return Err(no_credential(&store.location()));
+            return Err(no_credential("open", &store.location()));
         }
         let typed = prompt::password(&format!("Password of the repository {}", store.location()))?;
         Ok((secret::new_password(typed.as_bytes(), "the password")?, Origin::Named))
@@ -171,7 +184,8 @@ pub(crate) enum Origin {
 }
 
 impl Origin {
-    fn explain(&self, error: chatvault_engine::base::Error) -> Failure {
+    /// The failure to open something with it.
+    pub(crate) fn explain(&self, error: chatvault_engine::base::Error) -> Failure {
         match self {
             Self::Kept(path) if error.kind() == Kind::WrongKey => Failure::from(error).with_hint(format!(
                 "the key kept in {} does not belong to this repository: name another one with \
@@ -210,8 +224,8 @@ fn adopt_pending(folder: &Path, store: &LocalStore, id: RepoId) -> Result<Option
 }
 
 /// Nothing was given that could open the repository, and nobody can be asked.
-pub(crate) fn no_credential(location: &str) -> Failure {
-    Failure::new(Condition::Usage, format!("Failed to open the repository {location}"))
+fn no_credential(act: &str, location: &str) -> Failure {
+    Failure::new(Condition::Usage, format!("Failed to {act} the repository {location}"))
         .because("neither a password nor a recovery key is given, and there is no terminal to ask on")
         .with_hint(
             "give one of --password-file FILE, --password-command COMMAND, --recovery-key-file FILE, or set \
