@@ -4,11 +4,19 @@
 //! never prints, prompts, or reads the clock, the environment or the home folder: all of that is handed to it.
 
 pub mod base;
+
 pub mod chunk;
 pub mod codec;
 pub mod crypto;
-pub mod format;
 pub mod model;
-pub mod source;
+
+pub mod format;
 pub mod sqlite;
 pub mod store;
+
+pub mod catalog;
+pub mod source;
+
+pub mod repo;
+
+pub mod backup;

@@ -101,7 +101,7 @@ impl Repo {
             self.remove_lease(dead)?;
         }
         if run.lock.is_some() {
-            self.catalog.set_writer(run.writer, run.sequence, Some(*id.as_bytes()))?;
+            self.catalog.set_writer(&run.writer, run.sequence, Some(*id.as_bytes()))?;
         }
         self.release_lease(run.lease)?;
         Ok(id)

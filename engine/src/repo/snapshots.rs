@@ -1,6 +1,5 @@
 //! The history: all manifests, with the events folded over them.
 
-use crate::base::event::Silent;
 use crate::base::{Error, Kind, Observer, Result, SnapshotId, Warning, WarningKind, WriterId, hash};
 use crate::crypto::ObjectType;
 use crate::format::{event, manifest};
@@ -106,11 +105,6 @@ impl Repo {
             }
         }
         Ok(events)
-    }
-
-    /// The history without telling anybody about what is damaged.
-    pub(crate) fn quiet_history(&self) -> Result<History> {
-        self.history(&Silent)
     }
 }
 

@@ -1,0 +1,274 @@
+//! Taking snapshots into a store in memory.
+
+use super::*;
+use crate::base::Cancel;
+use crate::base::event::Silent;
+use crate::model::{Content, DatabaseState, ListItem, Node, NodeKind};
+use crate::repo::testing::{create, session};
+use crate::store::{MemoryStore, RecordingStore, Store};
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::sync::Arc;
+
+struct Bench {
+    dir: tempfile::TempDir,
+    store: Arc<RecordingStore<MemoryStore>>,
+    repo: Repo,
+}
+
+impl Bench {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("src")).unwrap();
+        let store = Arc::new(RecordingStore::new(MemoryStore::new()));
+        let (repo, _) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
+        Self { dir, store, repo }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join("src").join(name)
+    }
+
+    fn write(&self, name: &str, content: &[u8]) {
+        let path = self.path(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, content).unwrap();
+    }
+
+    fn options(&self) -> BackupOptions {
+        BackupOptions { paths: vec![self.dir.path().join("src")], ..BackupOptions::default() }
+    }
+
+    fn take(&self) -> BackupSummary {
+        snapshot(&self.repo, &self.options(), &Silent).unwrap()
+    }
+
+    /// Bytes and names of what a step wrote below `prefix`.
+    fn written(&self, prefix: &str) -> usize {
+        self.store.inner().list(prefix).unwrap().len()
+    }
+
+    fn node(&self, summary: &BackupSummary, path: &Path) -> Option<Node> {
+        let stored = StoredPath::from_fs(path).unwrap();
+        let mut at = summary.tree;
+        let mut found = None;
+        for name in stored.components() {
+            found = self.repo.find_node(&at, name).unwrap();
+            at = found.as_ref().and_then(|node| node.subtree).unwrap_or(at);
+        }
+        found
+    }
+
+    fn content(&self, node: &Node) -> Vec<u8> {
+        match node.content {
+            Content::None => Vec::new(),
+            Content::Chunk(id) => self.repo.read_blob(crate::model::BlobKind::Data, &id).unwrap(),
+            Content::List(root) => {
+                let mut all = Vec::new();
+                self.repo
+                    .each_list_item(&root, &mut |item| {
+                        match item {
+                            ListItem::Chunk { id, .. } => {
+                                all.extend(self.repo.read_blob(crate::model::BlobKind::Data, &id)?);
+                            }
+                            ListItem::Hole { len } => all.resize(all.len() + len as usize, 0),
+                        }
+                        Ok(())
+                    })
+                    .unwrap();
+                all
+            }
+        }
+    }
+}
+
+/// Bytes that no compressor shrinks, the same in every run.
+fn noise(seed: &str, len: usize) -> Vec<u8> {
+    let mut out = vec![0; len];
+    crate::base::hash::derive_bytes("test noise", &[seed.as_bytes()], &mut out);
+    out
+}
+
+#[test]
+fn every_kind_of_entry_is_stored_as_it_is() {
+    let bench = Bench::new();
+    let big = noise("big", 3_000_000);
+    bench.write("a/big", &big);
+    bench.write("a/small", b"text");
+    bench.write("empty", b"");
+    fs::create_dir(bench.path("no entries")).unwrap();
+    symlink("nowhere", bench.path("link")).unwrap();
+    fs::hard_link(bench.path("a/small"), bench.path("other name")).unwrap();
+    let summary = bench.take();
+    let node = |name: &str| bench.node(&summary, &bench.path(name)).unwrap();
+    assert_eq!(bench.content(&node("a/big")), big);
+    assert_eq!(node("a/big").hash, Some(bench.repo.name(crate::model::BlobKind::Data, &big)));
+    assert_eq!(bench.content(&node("a/small")), b"text");
+    assert_eq!(node("empty").content, Content::None);
+    assert_eq!(node("link").target.as_deref(), Some(&b"nowhere"[..]));
+    assert_eq!(node("no entries").kind, NodeKind::Dir);
+    assert!(node("a/small").hard_link.is_some());
+    assert_eq!(node("a/small").hard_link, node("other name").hard_link);
+    assert_eq!((summary.statistics.total_files, summary.statistics.symlinks), (4, 1));
+    assert_eq!(summary.statistics.total_bytes, 3_000_008);
+}
+
+#[test]
+fn a_second_snapshot_of_the_same_tree_reads_no_file_and_writes_no_pack() {
+    let bench = Bench::new();
+    bench.write("a/b", &noise("x", 100_000));
+    age(&bench.path("a/b"));
+    age_all(&bench);
+    let first = bench.take();
+    let (packs, indexes) = (bench.written("packs"), bench.written("index"));
+    bench.store.clear();
+    let second = bench.take();
+    assert_eq!(second.tree, first.tree);
+    assert_eq!((bench.written("packs"), bench.written("index")), (packs, indexes));
+    assert_eq!(second.parent, Some(first.id));
+    assert_eq!((second.statistics.files_unmodified, second.statistics.dirs_unmodified), (1, 2));
+    assert_eq!(second.statistics.data_added, 0);
+}
+
+/// Nothing to do: the session's clock runs years ahead of the files.
+fn age(path: &Path) {
+    assert!(path.metadata().unwrap().modified().unwrap() < std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_799_999_990));
+}
+
+fn age_all(bench: &Bench) {
+    age(&bench.path("a"));
+}
+
+#[test]
+fn one_content_under_many_names_is_stored_once() {
+    let bench = Bench::new();
+    let photo = noise("photo", 300_000);
+    bench.write("one", &photo);
+    bench.take();
+    for n in 0..10 {
+        bench.write(&format!("chat {n}/photo"), &photo);
+    }
+    let second = bench.take();
+    assert_eq!((second.statistics.data_blobs, second.statistics.files_new), (0, 10));
+    assert!(second.statistics.data_added_packed < 64 * 1024);
+}
+
+#[test]
+fn a_database_with_pending_changes_is_flagged_and_named() {
+    let bench = Bench::new();
+    let db = rusqlite::Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
+    let summary = bench.take();
+    let node = bench.node(&summary, &bench.path("chat.db")).unwrap();
+    let database = node.database.unwrap();
+    assert_eq!(database.state, DatabaseState::AsItLay);
+    assert_eq!(database.sidecars, [b"chat.db-wal".to_vec()]);
+    assert!(bench.node(&summary, &bench.path("chat.db-wal")).is_some());
+    let kinds: Vec<_> = summary.warnings.iter().map(|w| w.kind).collect();
+    assert_eq!(kinds, [WarningKind::DatabaseNotCaptured]);
+    drop(db);
+    let quiet = bench.take();
+    let node = bench.node(&quiet, &bench.path("chat.db")).unwrap();
+    assert_eq!(node.database.unwrap().state, DatabaseState::Quiescent);
+    assert_eq!(node.layout, crate::model::Layout::PageRuns);
+    assert_eq!(quiet.warnings, []);
+}
+
+#[test]
+fn a_wal_that_grows_beside_an_untouched_database_is_noticed() {
+    let bench = Bench::new();
+    bench.write("x.db", &noise("db", 1000));
+    bench.write("x.db-wal", b"one");
+    let first = bench.take();
+    bench.write("x.db-wal", b"two!");
+    let second = bench.take();
+    assert_ne!(first.tree, second.tree);
+    // The main file was read again, and found to be the same.
+    assert_eq!((second.statistics.files_unmodified, second.statistics.files_changed), (1, 1));
+}
+
+#[test]
+fn special_files_are_recorded_and_unreadable_ones_counted() {
+    let bench = Bench::new();
+    bench.write("file", b"x");
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        bench.path("pipe"),
+        rustix::fs::FileType::Fifo,
+        rustix::fs::Mode::RUSR,
+        0,
+    )
+    .unwrap();
+    let mut options = bench.options();
+    options.paths.push(bench.dir.path().join("missing"));
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!(bench.node(&summary, &bench.path("pipe")).unwrap().kind, NodeKind::Fifo);
+    assert_eq!((summary.statistics.specials, summary.statistics.unreadable), (1, 1));
+}
+
+#[test]
+fn own_folders_are_left_out() {
+    let bench = Bench::new();
+    bench.write("repository/packs", b"x");
+    bench.write("kept", b"x");
+    let options = BackupOptions { own_folders: vec![bench.path("repository")], ..bench.options() };
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert!(bench.node(&summary, &bench.path("repository")).is_none());
+    assert!(bench.node(&summary, &bench.path("kept")).is_some());
+    assert_eq!(summary.warnings[0].kind, WarningKind::OwnFolderLeftOut);
+}
+
+#[test]
+fn a_failing_store_fails_the_run_and_no_manifest_appears() {
+    let counted = Bench::new();
+    counted.write("a", &noise("a", 200_000));
+    counted.store.clear();
+    counted.take();
+    let calls = counted.store.calls().len();
+    assert!(calls > 5);
+    for n in 1..=calls {
+        let bench = Bench::new();
+        bench.write("a", &noise("a", 200_000));
+        bench.store.clear();
+        bench.store.fail_from(Some(n));
+        let failed = snapshot(&bench.repo, &bench.options(), &Silent);
+        bench.store.fail_from(None);
+        if failed.is_err() {
+            // The next run works, and what was acknowledged (nothing) is listed.
+            let summary = bench.take();
+            assert_eq!(bench.content(&bench.node(&summary, &bench.path("a")).unwrap()), noise("a", 200_000));
+        }
+    }
+}
+
+#[test]
+fn a_cancelled_run_stores_no_snapshot() {
+    let bench = Bench::new();
+    bench.write("a", b"x");
+    let cancel: Cancel = bench.repo.session().cancel.clone();
+    cancel.cancel();
+    assert_eq!(snapshot(&bench.repo, &bench.options(), &Silent).unwrap_err().kind(), Kind::Cancelled);
+    assert_eq!(bench.written("snapshots"), 0);
+}
+
+#[test]
+fn a_killed_runs_packs_are_adopted() {
+    let bench = Bench::new();
+    bench.write("a", &noise("a", 500_000));
+    let run = bench.repo.begin(&Silent).unwrap();
+    let memory = Memory::open(&bench.repo, &run, "host", &[]).unwrap();
+    let options = bench.options();
+    let plan = Plan::new(&options.paths).unwrap();
+    RunWriter::run(&bench.repo, |writer| {
+        walk::store(&Work::new(&bench.repo, &options, &Silent, writer, &memory), &plan, None)
+    })
+    .unwrap();
+    // Killed here: packs are durable, no index, no manifest, the lease stays.
+    drop(run);
+    assert_eq!((bench.written("leases"), bench.written("index")), (1, 0));
+    let summary = bench.take();
+    assert_eq!((summary.statistics.data_blobs, summary.statistics.data_added), (0, 0));
+    assert_eq!((bench.written("leases"), bench.written("index"), bench.written("packs")), (0, 1, 2));
+    assert_eq!(bench.content(&bench.node(&summary, &bench.path("a")).unwrap()), noise("a", 500_000));
+}

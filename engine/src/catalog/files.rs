@@ -1,0 +1,233 @@
+//! L3: the folder of a catalog: who may use it, which files stand there, when they may be deleted.
+//!
+//! Every open catalog holds a shared lock on `catalog.lock`; whoever makes, checks or deletes the database holds it
+//! alone. (SQLite removes the log of a database that it closes by name: deleting a database that somebody else still
+//! has open would take the log away from its successor.)
+
+use super::schema::{self, Trouble};
+use crate::base::RepoId;
+use crate::base::path::clean;
+use crate::crypto::Secret;
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{Mode, OFlags};
+use std::fs::{self, DirBuilder, File, TryLockError};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DATABASE: &str = "catalog.sqlite";
+/// The database and what SQLite may put beside it.
+const DATABASE_FILES: [&str; 4] =
+    [DATABASE, "catalog.sqlite-wal", "catalog.sqlite-shm", "catalog.sqlite-journal"];
+const LOCK: &str = "catalog.lock";
+const TAG: &str = "CACHEDIR.TAG";
+const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+    # This file says that this folder is a cache and need not be backed up.\n\
+    # It was made by chatvault; https://bford.info/cachedir/ tells more.\n";
+/// How often, and how long apart, another program that is just opening is waited for: ten seconds in all.
+const TRIES: u32 = 200;
+const PAUSE: Duration = Duration::from_millis(50);
+
+/// The folder of an open catalog, and our share of its lock.
+#[derive(Debug)]
+pub(super) struct Home {
+    dir: PathBuf,
+    lock: File,
+}
+
+/// Opens or makes the catalog in a folder. The text says why an earlier one was thrown away; an error, why no catalog
+/// can be kept there now.
+pub(super) fn open(
+    dir: &Path,
+    repo: &RepoId,
+    key: &Secret,
+) -> Result<(Connection, Home, Option<String>), String> {
+    let home = Home::enter(dir)?;
+    let is_alone = home.lock_alone_or_shared()?;
+    let (connection, why) = if is_alone {
+        let opened = open_alone(&home, repo, key)?;
+        home.share()?;
+        opened
+    } else {
+        match connect(&home, repo, key, false) {
+            Ok(connection) => (connection, None),
+            Err(Trouble::Rebuild(why)) => return Err(format!("{why}, and another running program uses it")),
+            Err(Trouble::Unusable(why)) => return Err(why),
+        }
+    };
+    Ok((connection, home, why))
+}
+
+fn open_alone(home: &Home, repo: &RepoId, key: &Secret) -> Result<(Connection, Option<String>), String> {
+    let why = match home.state()? {
+        State::Missing => None,
+        State::Odd(why) => Some(why),
+        State::Present { ended_unclean } => match connect(home, repo, key, ended_unclean) {
+            Ok(connection) => return Ok((connection, None)),
+            Err(Trouble::Rebuild(why)) => Some(why),
+            Err(Trouble::Unusable(why)) => return Err(why),
+        },
+    };
+    home.delete()?;
+    let made = home.make_database().and_then(|()| {
+        let connect = || {
+            let connection = connect_only(home)?;
+            schema::create(&connection, repo, key)?;
+            Ok(connection)
+        };
+        connect().map_err(|e: rusqlite::Error| e.to_string())
+    });
+    match made {
+        Ok(connection) => Ok((connection, why)),
+        Err(e) => {
+            let _ = home.delete();
+            Err(e)
+        }
+    }
+}
+
+fn connect(home: &Home, repo: &RepoId, key: &Secret, check_pages: bool) -> Result<Connection, Trouble> {
+    let connection = connect_only(home)?;
+    schema::verify(&connection, repo, key, check_pages)?;
+    Ok(connection)
+}
+
+fn connect_only(home: &Home) -> rusqlite::Result<Connection> {
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
+    let connection = Connection::open_with_flags(home.dir.join(DATABASE), flags)?;
+    schema::prepare(&connection)?;
+    Ok(connection)
+}
+
+/// What stands in the folder.
+enum State {
+    Missing,
+    Present { ended_unclean: bool },
+    Odd(String),
+}
+
+impl Home {
+    /// Makes the folder if it is missing and refuses one that others can write to.
+    fn enter(dir: &Path) -> Result<Self, String> {
+        let shown = clean(dir.as_os_str().as_bytes());
+        let failed = |act: &str, e: io::Error| format!("the cache folder {shown} cannot be {act} ({e})");
+        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed("made", e))?;
+        // From here on no link of the path is followed: SQLite would refuse them all.
+        let dir = dir.canonicalize().map_err(|e| failed("found", e))?;
+        let metadata = fs::metadata(&dir).map_err(|e| failed("looked at", e))?;
+        if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
+            return Err(format!("other users could write to the cache folder {shown}"));
+        }
+        let lock = open_private(&dir.join(LOCK), OFlags::empty()).map_err(|e| failed("locked", e))?;
+        if let Ok(mut tag) = open_private(&dir.join(TAG), OFlags::EXCL) {
+            // Only other backup programs miss it.
+            let _ = tag.write_all(TAG_TEXT.as_bytes());
+        }
+        Ok(Self { dir, lock })
+    }
+
+    /// Takes the lock alone (true), or shares it with those who have it.
+    fn lock_alone_or_shared(&self) -> Result<bool, String> {
+        match self.lock.try_lock() {
+            Ok(()) => Ok(true),
+            Err(TryLockError::WouldBlock) => self.wait_for_share().map(|()| false),
+            Err(TryLockError::Error(e)) => Err(lock_failed(&e)),
+        }
+    }
+
+    /// From holding the lock alone to sharing it.
+    fn share(&self) -> Result<(), String> {
+        self.lock.unlock().map_err(|e| lock_failed(&e))?;
+        self.wait_for_share()
+    }
+
+    fn wait_for_share(&self) -> Result<(), String> {
+        for _ in 0..TRIES {
+            match self.lock.try_lock_shared() {
+                Ok(()) => return Ok(()),
+                Err(TryLockError::WouldBlock) => std::thread::sleep(PAUSE),
+                Err(TryLockError::Error(e)) => return Err(lock_failed(&e)),
+            }
+        }
+        Err("another running program is still opening it".to_owned())
+    }
+
+    /// Looks at the files by name only: opening and closing a database's file drops SQLite's locks on it.
+    fn state(&self) -> Result<State, String> {
+        let mut sizes = Vec::new();
+        for name in DATABASE_FILES {
+            let path = self.dir.join(name);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if !metadata.is_file() => {
+                    return Ok(State::Odd(format!("{name} was no plain file")));
+                }
+                Ok(metadata) => {
+                    if metadata.mode() & 0o777 != 0o600 {
+                        let private = fs::Permissions::from_mode(0o600);
+                        fs::set_permissions(&path, private)
+                            .map_err(|e| format!("{name} is not ours ({e})"))?;
+                    }
+                    sizes.push(Some(metadata.len()));
+                }
+                Err(e) if e.kind() == io::ErrorKind::NotFound => sizes.push(None),
+                Err(e) => return Err(format!("{name} cannot be looked at ({e})")),
+            }
+        }
+        Ok(match sizes.as_slice() {
+            [Some(_), log, ..] => State::Present { ended_unclean: log.is_some_and(|len| len > 0) },
+            _ => State::Missing,
+        })
+    }
+
+    /// Makes the empty file, because SQLite would give it the rights of the umask.
+    fn make_database(&self) -> Result<(), String> {
+        let made = open_private(&self.dir.join(DATABASE), OFlags::EXCL);
+        made.map(|_| ()).map_err(|e| format!("{DATABASE} cannot be made ({e})"))
+    }
+
+    /// Deletes the database; the lock must be held alone.
+    fn delete(&self) -> Result<(), String> {
+        for name in DATABASE_FILES {
+            let path = self.dir.join(name);
+            let deleted = match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_dir() => fs::remove_dir(&path),
+                _ => fs::remove_file(&path),
+            };
+            match deleted {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(format!("{name} cannot be deleted ({e})"));
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Deletes the database unless somebody else has it open.
+    pub(super) fn delete_if_alone(&self) -> Result<(), String> {
+        self.lock.unlock().map_err(|e| lock_failed(&e))?;
+        match self.lock.try_lock() {
+            Ok(()) => self.delete(),
+            Err(TryLockError::WouldBlock) => Err("another running program uses it".to_owned()),
+            Err(TryLockError::Error(e)) => Err(lock_failed(&e)),
+        }
+    }
+
+    /// Opens another file of the folder for locking; it is made if missing.
+    pub(super) fn open_lock_file(&self, name: &str) -> io::Result<File> {
+        open_private(&self.dir.join(name), OFlags::empty())
+    }
+}
+
+fn lock_failed(e: &io::Error) -> String {
+    format!("the cache folder cannot be locked ({e})")
+}
+
+/// Opens a file of our own folder for writing, made for the owner alone if missing; links are refused.
+fn open_private(path: &Path, more: OFlags) -> io::Result<File> {
+    let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
+    Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
+}

@@ -1,0 +1,63 @@
+//! L3: decoded manifests, so that a list of snapshots opens none of them again.
+
+use super::{Catalog, failed, row_mac, schema};
+use crate::base::{Result, SnapshotId};
+use rusqlite::OptionalExtension;
+use std::collections::HashSet;
+
+impl Catalog {
+    /// The bytes that were put for a snapshot; none if there are none or they were altered since.
+    pub fn manifest(&self, id: &SnapshotId) -> Result<Option<Vec<u8>>> {
+        let connection = self.connection();
+        let read = || {
+            let mut statement = connection.prepare_cached("SELECT bytes, mac FROM manifests WHERE id = ?")?;
+            let row = statement.query_row([id.as_bytes()], |row| {
+                let (bytes, mac) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                let is_ours = mac == row_mac::<16>(&self.key, "manifests", &[id.as_bytes(), bytes]);
+                Ok(is_ours.then(|| bytes.to_vec()))
+            });
+            row.optional()
+        };
+        Ok(read().map_err(failed("read a manifest from"))?.flatten())
+    }
+
+    /// Keeps the decoded bytes of a manifest; ones longer than a row may be are not kept.
+    pub fn put_manifest(&self, id: &SnapshotId, bytes: &[u8]) -> Result<()> {
+        if bytes.len() > schema::MAX_ROW {
+            return Ok(());
+        }
+        let mac: [u8; 16] = row_mac(&self.key, "manifests", &[id.as_bytes(), bytes]);
+        let connection = self.connection();
+        let write = || {
+            let mut statement =
+                connection.prepare_cached("REPLACE INTO manifests (id, bytes, mac) VALUES (?, ?, ?)")?;
+            statement.execute((id.as_bytes(), bytes, mac))
+        };
+        write().map(|_| ()).map_err(failed("write a manifest to"))
+    }
+
+    /// Forgets the manifests of all other snapshots.
+    pub fn forget_manifests_except(&self, keep: &HashSet<SnapshotId>) -> Result<()> {
+        let mut connection = self.connection();
+        let mut forget = || {
+            let transaction = connection.transaction()?;
+            {
+                let mut all = transaction.prepare_cached("SELECT rowid, id FROM manifests")?;
+                let mut gone: Vec<i64> = Vec::new();
+                let mut rows = all.query(())?;
+                while let Some(row) = rows.next()? {
+                    let id = SnapshotId::from_slice(row.get_ref(1)?.as_blob()?);
+                    if !id.is_some_and(|id| keep.contains(&id)) {
+                        gone.push(row.get(0)?);
+                    }
+                }
+                let mut delete = transaction.prepare_cached("DELETE FROM manifests WHERE rowid = ?")?;
+                for row in gone {
+                    delete.execute([row])?;
+                }
+            }
+            transaction.commit()
+        };
+        forget().map_err(failed("forget manifests of"))
+    }
+}

@@ -1,0 +1,176 @@
+//! L3: what a source's folders looked like when they were last stored, so that a snapshot skips what did not change.
+//!
+//! The caller makes the rows and reads them; here they are kept whole, consistent and authentic. All rows of a source
+//! speak of one snapshot, in whose tree everything is found that they name.
+
+use super::{Catalog, failed, row_mac, schema};
+use crate::base::{Result, SnapshotId, StoredPath};
+use crate::crypto::Secret;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use std::sync::PoisonError;
+
+impl Catalog {
+    /// The snapshot of which the rows of a source speak; none if there are no rows. From now on
+    /// [`Self::memory_row`] gives rows of this snapshot only.
+    pub fn memory_open(&self, source: &[u8; 32]) -> Result<Option<SnapshotId>> {
+        let head = head_of(&self.connection(), &self.key, source).map_err(failed("read the memory of"))?;
+        self.see(source, head);
+        Ok(head)
+    }
+
+    /// The row of a folder. None if there is none, if it was altered, or if since [`Self::memory_open`] another program
+    /// committed rows that speak of another snapshot.
+    pub fn memory_row(&self, source: &[u8; 32], folder: &StoredPath) -> Result<Option<Vec<u8>>> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner).get(source).copied();
+        let Some(seen) = seen else { return Ok(None) };
+        let path = path_key(folder);
+        let connection = self.connection();
+        let read = || {
+            let mut statement = connection.prepare_cached(
+                "SELECT m.bytes, m.mac FROM sources s JOIN memory m ON m.source = s.number AND m.path = ?3 \
+                 WHERE s.source = ?1 AND s.snapshot = ?2",
+            )?;
+            let row = statement.query_row((source, seen.as_bytes(), &path), |row| {
+                let (bytes, mac) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+                Ok((mac == row_mac::<16>(&self.key, "memory", &[source, &path, bytes]))
+                    .then(|| bytes.to_vec()))
+            });
+            row.optional()
+        };
+        Ok(read().map_err(failed("read the memory of"))?.flatten())
+    }
+
+    /// Replaces rows of a source, so that all of them speak of the snapshot `new`: the removed folders go with
+    /// everything below them, then the changed ones are written; without `expected`, all earlier rows go first.
+    ///
+    /// False, and nothing is written, if the rows do not speak of `expected` any more.
+    pub fn memory_commit(
+        &self,
+        source: &[u8; 32],
+        expected: Option<SnapshotId>,
+        new: SnapshotId,
+        changed: Vec<(StoredPath, Vec<u8>)>,
+        removed: Vec<StoredPath>,
+    ) -> Result<bool> {
+        let mut connection = self.connection();
+        let commit = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            if head_of(&transaction, &self.key, source)? != expected {
+                return Ok(false);
+            }
+            let number = write_head(&transaction, &self.key, source, new)?;
+            if expected.is_none() {
+                remove_below(&transaction, number, &StoredPath::root())?;
+            }
+            for folder in removed {
+                remove_below(&transaction, number, &folder)?;
+            }
+            for (folder, bytes) in changed {
+                write_row(&transaction, &self.key, source, number, &folder, &bytes)?;
+            }
+            transaction.commit()?;
+            Ok(true)
+        };
+        let is_committed = commit().map_err(failed("write the memory of"))?;
+        drop(connection);
+        if is_committed {
+            self.see(source, Some(new));
+        }
+        Ok(is_committed)
+    }
+
+    /// Forgets all rows of a source.
+    pub fn memory_clear(&self, source: &[u8; 32]) -> Result<()> {
+        let mut connection = self.connection();
+        let mut clear = || {
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            transaction.execute(
+                "DELETE FROM memory WHERE source IN (SELECT number FROM sources WHERE source = ?)",
+                [source],
+            )?;
+            transaction.execute("DELETE FROM sources WHERE source = ?", [source])?;
+            transaction.commit()
+        };
+        let cleared = clear().map_err(failed("clear the memory of"));
+        drop(connection);
+        self.see(source, None);
+        cleared
+    }
+
+    fn see(&self, source: &[u8; 32], head: Option<SnapshotId>) {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        match head {
+            Some(head) => seen.insert(*source, head),
+            None => seen.remove(source),
+        };
+    }
+}
+
+fn head_of(connection: &Connection, key: &Secret, source: &[u8; 32]) -> rusqlite::Result<Option<SnapshotId>> {
+    let mut statement = connection.prepare_cached("SELECT snapshot, mac FROM sources WHERE source = ?")?;
+    let head = statement.query_row([source], |row| {
+        let (snapshot, mac) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+        let is_ours = mac == row_mac::<16>(key, "sources", &[source, snapshot]);
+        Ok(SnapshotId::from_slice(snapshot).filter(|_| is_ours))
+    });
+    Ok(head.optional()?.flatten())
+}
+
+/// Lets a source's rows speak of a snapshot; returns the source's number.
+fn write_head(
+    connection: &Connection,
+    key: &Secret,
+    source: &[u8; 32],
+    new: SnapshotId,
+) -> rusqlite::Result<i64> {
+    let mac: [u8; 16] = row_mac(key, "sources", &[source, new.as_bytes()]);
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO sources (source, snapshot, mac) VALUES (?, ?, ?) ON CONFLICT (source) \
+         DO UPDATE SET snapshot = excluded.snapshot, mac = excluded.mac RETURNING number",
+    )?;
+    statement.query_row((source, new.as_bytes(), mac), |row| row.get(0))
+}
+
+/// Writes a row; one that is longer than a row may be is removed instead, which only costs time.
+fn write_row(
+    connection: &Connection,
+    key: &Secret,
+    source: &[u8; 32],
+    number: i64,
+    folder: &StoredPath,
+    bytes: &[u8],
+) -> rusqlite::Result<()> {
+    let path = path_key(folder);
+    if bytes.len() > schema::MAX_ROW || path.len() > schema::MAX_ROW {
+        let mut statement = connection.prepare_cached("DELETE FROM memory WHERE source = ? AND path = ?")?;
+        return statement.execute((number, path)).map(|_| ());
+    }
+    let mac: [u8; 16] = row_mac(key, "memory", &[source, &path, bytes]);
+    let mut statement = connection.prepare_cached(
+        "INSERT INTO memory (source, path, bytes, mac) VALUES (?, ?, ?, ?) ON CONFLICT (source, path) \
+         DO UPDATE SET bytes = excluded.bytes, mac = excluded.mac",
+    )?;
+    statement.execute((number, path, bytes, mac)).map(|_| ())
+}
+
+/// Removes a folder's row and all rows below it: the keys that begin with the folder's key.
+fn remove_below(connection: &Connection, number: i64, folder: &StoredPath) -> rusqlite::Result<()> {
+    let first = path_key(folder);
+    let mut end = first.clone();
+    if let Some(last) = end.last_mut() {
+        // The byte behind the slash: no key that begins with the folder's reaches it.
+        *last += 1;
+    }
+    let mut statement =
+        connection.prepare_cached("DELETE FROM memory WHERE source = ? AND path >= ? AND path < ?")?;
+    statement.execute((number, first, end)).map(|_| ())
+}
+
+/// A folder's path with a slash at its end.
+fn path_key(folder: &StoredPath) -> Vec<u8> {
+    let mut key = folder.as_bytes().to_vec();
+    if key.last() != Some(&b'/') {
+        key.push(b'/');
+    }
+    key
+}
