@@ -9,6 +9,7 @@ mod output;
 mod process;
 mod run;
 mod signals;
+mod sources;
 
 use std::process::ExitCode;
 

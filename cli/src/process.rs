@@ -1,14 +1,20 @@
 //! What this process is and on which machine, and whether another process lives. Linux.
 
 use chatvault_engine::repo::Client;
+use chatvault_engine::source::Owners;
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
+
+/// Longest table of the system that is read, in bytes.
+const MAX_LEN: u64 = 64 << 20;
 
 /// Who is working: machine, user, program, process.
 pub(crate) fn client(user: Option<String>) -> Client {
     let pid = std::process::id();
     Client {
         host: host(),
-        user: user.or_else(user_by_number).unwrap_or_else(|| rustix::process::getuid().as_raw().to_string()),
+        user: user.unwrap_or_else(user_by_number),
         program: concat!("chatvault ", env!("CARGO_PKG_VERSION")).to_owned(),
         boot_id: read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
         pid,
@@ -32,18 +38,21 @@ pub(crate) fn ignores(signal: i32) -> bool {
     matches!((mask, bit), (Some(mask), Some(bit)) if mask & bit != 0)
 }
 
+/// Names of users and groups. Only the local tables are read: asking the network for every file would be slow, and a
+/// number without a name is stored as a number.
+pub(crate) fn owners() -> Owners {
+    let table = |path| read(path).unwrap_or_default();
+    Owners::parse(&table("/etc/passwd"), &table("/etc/group"))
+}
+
 fn host() -> String {
     rustix::system::uname().nodename().to_string_lossy().into_owned()
 }
 
-/// The name of this user in the list of users.
-fn user_by_number() -> Option<String> {
-    let number = rustix::process::getuid().as_raw().to_string();
-    read("/etc/passwd")?.lines().find_map(|line| {
-        let mut fields = line.split(':');
-        let name = fields.next()?;
-        (fields.nth(1)? == number).then(|| name.to_owned())
-    })
+/// The name of this user in the list of users, or the number.
+fn user_by_number() -> String {
+    let number = rustix::process::getuid().as_raw();
+    owners().user(number).map_or_else(|| number.to_string(), str::to_owned)
 }
 
 /// Start time of a process in clock ticks since boot: field 22 of its `stat`. The name before it may hold spaces and
@@ -55,7 +64,9 @@ fn started(pid: u32) -> Option<u64> {
 }
 
 fn read(path: &str) -> Option<String> {
-    std::fs::read(path).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_LEN).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
 }
 
 #[cfg(test)]

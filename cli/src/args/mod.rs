@@ -3,4 +3,5 @@
 pub(crate) mod global;
 pub(crate) mod secret;
 pub(crate) mod select;
+pub(crate) mod tag;
 pub(crate) mod time;

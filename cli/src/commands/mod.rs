@@ -1,15 +1,15 @@
 //! The verbs: one enum, one match, one file each.
 
-mod cat;
+//TMP mod cat;
 mod completions;
-mod demo;
-mod diff;
+//TMP mod demo;
+//TMP mod diff;
 mod init;
 mod list;
-mod ls;
+//TMP mod ls;
 mod man;
 mod recovery_kit;
-mod restore;
+//TMP mod restore;
 mod snapshot;
 mod version;
 
@@ -55,13 +55,13 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     #[command(visible_alias = "snapshots")]
     List(list::ListArgs),
-    Ls(ls::LsArgs),
-    Diff(diff::DiffArgs),
-    #[command(visible_alias = "dump")]
-    Cat(cat::CatArgs),
-    Restore(restore::RestoreArgs),
+    //TMP Ls(ls::LsArgs),
+    //TMP Diff(diff::DiffArgs),
+    //TMP #[command(visible_alias = "dump")]
+    //TMP Cat(cat::CatArgs),
+    //TMP Restore(restore::RestoreArgs),
     RecoveryKit(recovery_kit::RecoveryKitArgs),
-    Demo(demo::DemoArgs),
+    //TMP Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Version(version::VersionArgs),
@@ -74,12 +74,12 @@ impl Cli {
             Command::Init(args) => init::run(args, context),
             Command::Snapshot(args) => snapshot::run(args, context),
             Command::List(args) => list::run(args, context),
-            Command::Ls(args) => ls::run(args, context),
-            Command::Diff(args) => diff::run(args, context),
-            Command::Cat(args) => cat::run(args, context),
-            Command::Restore(args) => restore::run(args, context),
+            //TMP Command::Ls(args) => ls::run(args, context),
+            //TMP Command::Diff(args) => diff::run(args, context),
+            //TMP Command::Cat(args) => cat::run(args, context),
+            //TMP Command::Restore(args) => restore::run(args, context),
             Command::RecoveryKit(args) => recovery_kit::run(args, context),
-            Command::Demo(args) => demo::run(args, context),
+            //TMP Command::Demo(args) => demo::run(args, context),
             Command::Completions(args) => completions::run(args, context),
             Command::Man(args) => man::run(args, context),
             Command::Version(args) => version::run(args, context),

@@ -50,6 +50,11 @@ impl Context {
         Zoned::now()
     }
 
+    /// The time now, as the engine takes it.
+    pub(crate) fn time(&self) -> Timestamp {
+        clock()
+    }
+
     /// The local zone.
     pub(crate) fn zone(&self) -> TimeZone {
         TimeZone::system()
@@ -92,6 +97,16 @@ impl Context {
             .chain(repo.local_path())
             .filter_map(|path| std::fs::canonicalize(path).ok())
             .collect()
+    }
+
+    /// True if the default repository is meant, nothing is there, and none was ever made there.
+    pub(crate) fn may_create(&self) -> Result<bool> {
+        if !self.is_default_repository() {
+            return Ok(false);
+        }
+        let path = self.repository_path()?;
+        let is_missing = matches!(LocalStore::open(&path), Err(error) if error.kind() == Kind::NoRepository);
+        Ok(is_missing && known::find(&self.folders.config()?, &path)?.is_none())
     }
 
     /// Opens the store of the repository.
@@ -198,7 +213,7 @@ impl Origin {
 }
 
 /// The clock.
-pub(crate) fn clock() -> Timestamp {
+fn clock() -> Timestamp {
     time::stored(jiff::Timestamp::now())
 }
 
