@@ -19,7 +19,8 @@ pub(crate) fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::with_capacity(given.len());
     let mut missing = Vec::new();
     for path in given {
-        let resolved = match absolute(path).and_then(|absolute| absolute.symlink_metadata().map(|_| absolute)) {
+        let resolved = match absolute(path).and_then(|absolute| absolute.symlink_metadata().map(|_| absolute))
+        {
             Ok(resolved) => resolved,
             Err(cause) => {
                 missing.push(format!("{}: {cause}", shown(path)));
@@ -95,7 +96,10 @@ mod tests {
             assert_eq!(one(given), root.join(wanted), "{given}");
         }
         assert_eq!(resolve(&["/".into()]).unwrap(), [PathBuf::from("/")]);
-        assert_eq!(resolve(&[".".into()]).unwrap(), [std::env::current_dir().unwrap().canonicalize().unwrap()]);
+        assert_eq!(
+            resolve(&[".".into()]).unwrap(),
+            [std::env::current_dir().unwrap().canonicalize().unwrap()]
+        );
     }
 
     #[test]
@@ -103,7 +107,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         let (there, gone) = (root.clone(), root.join("gone/../a/./b"));
-        assert_eq!(resolve(&[there.clone(), gone.clone(), there.clone()]).unwrap(), [there, root.join("a/b")]);
+        assert_eq!(
+            resolve(&[there.clone(), gone.clone(), there.clone()]).unwrap(),
+            [there, root.join("a/b")]
+        );
         let failure = resolve(&[gone.clone(), root.join("x")]).unwrap_err();
         assert_eq!(failure.condition(), Condition::Failed);
         assert!(failure.message().contains(&shown(&gone)) && failure.message().contains("/x"));

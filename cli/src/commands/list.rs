@@ -61,7 +61,8 @@ pub(crate) fn run(_: &ListArgs, context: &Context) -> Result<Outcome> {
 fn row(snapshot: &Snapshot, zone: &TimeZone) -> Vec<String> {
     let manifest = &snapshot.manifest;
     let paths: Vec<String> = manifest.paths.iter().map(ToString::to_string).collect();
-    let words: Vec<String> = snapshot.tags.iter().chain(&snapshot.description).map(|text| one_line(text)).collect();
+    let words: Vec<String> =
+        snapshot.tags.iter().chain(&snapshot.description).map(|text| one_line(text)).collect();
     vec![
         snapshot.id.short(),
         human::local_time(manifest.time, zone),

@@ -72,7 +72,8 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     };
     let taken = backup::snapshot(&repo, &options, &progress);
     // What the opening told; what the snapshot told stands in its summary.
-    let mut told: Vec<Warning> = progress.finish().into_iter().filter(|warning| warning.path.is_none()).collect();
+    let mut told: Vec<Warning> =
+        progress.finish().into_iter().filter(|warning| warning.path.is_none()).collect();
     let summary = match taken {
         Ok(summary) => summary,
         Err(error) => {

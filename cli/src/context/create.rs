@@ -142,7 +142,11 @@ impl Created {
 
     /// What a person must know about it, sentence by sentence.
     pub(crate) fn words(&self) -> Vec<String> {
-        let mut words = vec![format!("A new repository was made: {} (id {})", self.repo.location(), self.repo.id().short())];
+        let mut words = vec![format!(
+            "A new repository was made: {} (id {})",
+            self.repo.location(),
+            self.repo.id().short()
+        )];
         match &self.opened_by {
             OpenedBy::Password => words.push("Your password opens it; nobody can open it without.".to_owned()),
             OpenedBy::RecoveryKeyFile(file) => words.push(format!(

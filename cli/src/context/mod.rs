@@ -41,7 +41,8 @@ impl Context {
         environment: &Environment,
         cancel: Cancel,
     ) -> Self {
-        let user = ["USER", "LOGNAME"].iter().find_map(|name| environment.text(name).ok()?.map(str::to_owned));
+        let user =
+            ["USER", "LOGNAME"].iter().find_map(|name| environment.text(name).ok()?.map(str::to_owned));
         Self { ui, settings, folders, cancel, user }
     }
 
@@ -169,7 +170,8 @@ impl Context {
     /// Why nothing is there, and what to do.
     fn missing(&self, path: &Path, error: chatvault_engine::base::Error) -> Failure {
         let failure = Failure::from(error);
-        let made_here = self.folders.config().ok().and_then(|config| known::find(&config, path).ok().flatten());
+        let made_here =
+            self.folders.config().ok().and_then(|config| known::find(&config, path).ok().flatten());
         let command = if self.is_default_repository() {
             "chatvault init".to_owned()
         } else {

@@ -14,7 +14,8 @@ pub(crate) fn show(ui: &Ui, warnings: &[Warning], dropped: u64) {
             None => ui.warn(&warning.message),
         }
     }
-    let hidden = u64::try_from(warnings.len().saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX).saturating_add(dropped);
+    let hidden =
+        u64::try_from(warnings.len().saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX).saturating_add(dropped);
     if hidden > 0 {
         ui.warn(&format!("{} more of this run are not shown", human::count(hidden, "warning")));
     }

@@ -154,7 +154,8 @@ fn database(work: &Work<'_>, task: &FileTask, header: &SqliteHeader, changed: bo
         pending.then(|| [&task.node.name, suffix.as_bytes()].concat())
     };
     let [wal, journal] = &task.sidecars;
-    let sidecars: Vec<Vec<u8>> = [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
+    let sidecars: Vec<Vec<u8>> =
+        [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     if as_it_lay {
         let message = if changed {

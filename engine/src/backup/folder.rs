@@ -27,7 +27,12 @@ pub struct Folder {
 
 impl Folder {
     /// Opens a folder of `parent`; `node` lacks only its tree page.
-    pub fn open(path: StoredPath, node: Node, parent: Option<&Arc<Self>>, previous: Option<Previous>) -> Arc<Self> {
+    pub fn open(
+        path: StoredPath,
+        node: Node,
+        parent: Option<&Arc<Self>>,
+        previous: Option<Previous>,
+    ) -> Arc<Self> {
         if let Some(parent) = parent {
             parent.expect_one();
         }
@@ -64,11 +69,16 @@ impl Folder {
         while folder.outstanding.fetch_sub(1, Ordering::SeqCst) == 1 {
             let node = folder.close(work)?;
             let Some(parent) = folder.parent.clone() else { return Ok(()) };
-            let entry =
-                RowEntry { name: node.name.clone(), key: UNTRUSTED, kind: node.kind, node: encode_node(&node) };
+            let entry = RowEntry {
+                name: node.name.clone(),
+                key: UNTRUSTED,
+                kind: node.kind,
+                node: encode_node(&node),
+            };
             // Folders above the sources have no time and are nobody's to count.
             if node.mtime.is_some() {
-                let before = parent.previous.as_ref().and_then(|p| p.find(&entry.name)).map(|before| before.node);
+                let before =
+                    parent.previous.as_ref().and_then(|p| p.find(&entry.name)).map(|before| before.node);
                 work.count_dir(Status::of(before, &entry.node));
             }
             parent.push(entry);
@@ -92,7 +102,8 @@ impl Folder {
             }
         };
         let row = encode_row(&tree, &entries);
-        if !self.previous.as_ref().is_some_and(|previous| work.memory.base.is_some() && previous.is_row(&row)) {
+        if !self.previous.as_ref().is_some_and(|previous| work.memory.base.is_some() && previous.is_row(&row))
+        {
             work.remember(self, row);
         }
         let _first_to_close = self.tree.set(tree);

@@ -233,12 +233,15 @@ mod tests {
     #[test]
     fn rows_read_as_written_and_cut_ones_are_refused_or_shorter() {
         let node = Node::new(b"a".to_vec(), NodeKind::Fifo);
-        let entries = [RowEntry { name: b"a".to_vec(), key: [7; 16], kind: NodeKind::Fifo, node: encode_node(&node) }];
+        let entries =
+            [RowEntry { name: b"a".to_vec(), key: [7; 16], kind: NodeKind::Fifo, node: encode_node(&node) }];
         let row = encode_row(&BlobId::new([3; 32]), &entries);
         let previous = Previous::parse(row.clone()).unwrap();
         assert!(previous.has_same_nodes(&entries) && previous.is_row(&row));
         assert_eq!(previous.find(b"a").unwrap().decode().unwrap(), node);
         assert!(previous.find(b"b").is_none());
-        assert!((0..row.len()).filter(|len| *len != 32).all(|len| Previous::parse(row[..len].to_vec()).is_none()));
+        assert!(
+            (0..row.len()).filter(|len| *len != 32).all(|len| Previous::parse(row[..len].to_vec()).is_none())
+        );
     }
 }

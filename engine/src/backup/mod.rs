@@ -13,7 +13,8 @@ mod tests;
 
 use crate::base::hash::derive_key;
 use crate::base::{
-    BlobId, Error, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Timestamp, Warning, WarningKind, WriterId,
+    BlobId, Error, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
+    WriterId,
 };
 use crate::model::{Manifest, PackRecord, Statistics};
 use crate::repo::commit::Run;
@@ -82,7 +83,8 @@ pub fn snapshot(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -
     observer.phase(Phase::Storing);
     let host = options.host.clone().unwrap_or_else(|| repo.session().client.host.clone());
     let paths = plan.paths();
-    let parent = find_parent(&run.history.snapshots, &host, &paths).map(|snapshot| (snapshot.id, snapshot.manifest.root));
+    let parent = find_parent(&run.history.snapshots, &host, &paths)
+        .map(|snapshot| (snapshot.id, snapshot.manifest.root));
     let stored = Memory::open(repo, &run, &host, &paths).and_then(|memory| {
         let done = RunWriter::run(repo, |writer| {
             let work = Work::new(repo, options, observer, writer, &memory);
@@ -100,7 +102,7 @@ pub fn snapshot(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -
     };
     observer.phase(Phase::Committing);
     let head = Head { host, paths, parent: parent.map(|(id, _)| id), begun };
-    commit(repo, options, run, &memory, head, taken, packs, &added)
+    commit(repo, options, run, &memory, head, taken, packs, &added, observer)
 }
 
 struct Head {
@@ -120,6 +122,7 @@ fn commit(
     taken: Taken,
     packs: Vec<PackRecord>,
     added: &Added,
+    observer: &dyn Observer,
 ) -> Result<BackupSummary> {
     let session = repo.session();
     let now = session.now();
@@ -156,7 +159,7 @@ fn commit(
         lineage: None,
     };
     let time = manifest.time;
-    let id = repo.commit(run, packs, manifest)?;
+    let id = repo.commit(run, packs, manifest, observer)?;
     memory.commit(repo, id, taken.rows, taken.removed);
     Ok(BackupSummary {
         id,
@@ -204,7 +207,13 @@ impl Memory {
     }
 
     /// Remembers the new state. The snapshot is acknowledged whatever happens here: the memory only saves time.
-    fn commit(&self, repo: &Repo, id: SnapshotId, rows: Vec<(StoredPath, Vec<u8>)>, removed: Vec<StoredPath>) {
+    fn commit(
+        &self,
+        repo: &Repo,
+        id: SnapshotId,
+        rows: Vec<(StoredPath, Vec<u8>)>,
+        removed: Vec<StoredPath>,
+    ) {
         if repo.catalog.memory_commit(&self.source, self.expected, id, rows, removed).is_err() {
             let _forgotten_is_safe = repo.catalog.memory_clear(&self.source);
         }
@@ -296,7 +305,11 @@ impl<'a> Work<'a> {
 
     fn unreadable(&self, path: &StoredPath, why: &std::io::Error) {
         self.counts.unreadable.fetch_add(1, Ordering::Relaxed);
-        self.warn(WarningKind::Unreadable, path, format!("Cannot be read and is not in this snapshot: {why}"));
+        self.warn(
+            WarningKind::Unreadable,
+            path,
+            format!("Cannot be read and is not in this snapshot: {why}"),
+        );
     }
 
     fn count_file(&self, status: Status, bytes: u64) {
@@ -362,5 +375,6 @@ impl<'a> Work<'a> {
 /// The error of a snapshot without any source.
 fn no_source(paths: &[PathBuf]) -> Error {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
-    Error::new(Kind::NotFound, "take a snapshot of", names.join(", ")).because("there is nothing at this path")
+    Error::new(Kind::NotFound, "take a snapshot of", names.join(", "))
+        .because("there is nothing at this path")
 }

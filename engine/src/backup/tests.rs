@@ -133,7 +133,10 @@ fn a_second_snapshot_of_the_same_tree_reads_no_file_and_writes_no_pack() {
 
 /// Nothing to do: the session's clock runs years ahead of the files.
 fn age(path: &Path) {
-    assert!(path.metadata().unwrap().modified().unwrap() < std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_799_999_990));
+    assert!(
+        path.metadata().unwrap().modified().unwrap()
+            < std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_799_999_990)
+    );
 }
 
 fn age_all(bench: &Bench) {

@@ -280,8 +280,7 @@ impl Walk<'_> {
         match dir.open_file(&node.name) {
             Ok(file) => {
                 folder.expect_one();
-                let task =
-                    FileTask { folder: Arc::clone(folder), file, node, key, sidecars: *sidecars };
+                let task = FileTask { folder: Arc::clone(folder), file, node, key, sidecars: *sidecars };
                 self.files.send(task).map_err(|_| Error::cancelled())
             }
             Err(e) => {
@@ -311,7 +310,12 @@ impl Walk<'_> {
     fn previous(&self, path: &StoredPath, tree: Option<BlobId>) -> Option<Previous> {
         let repo = self.work.repo;
         if self.work.memory.base.is_some() {
-            return repo.catalog.memory_row(&self.work.memory.source, path).ok().flatten().and_then(Previous::parse);
+            return repo
+                .catalog
+                .memory_row(&self.work.memory.source, path)
+                .ok()
+                .flatten()
+                .and_then(Previous::parse);
         }
         let tree = tree?;
         // A parent that cannot be read only means that everything counts as new.

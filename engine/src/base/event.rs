@@ -51,6 +51,8 @@ pub enum WarningKind {
     Damaged,
     /// Something could not be restored as it was stored.
     NotRestored,
+    /// The work is done, but something of it could not be tidied up.
+    NotCleanedUp,
 }
 
 impl WarningKind {
@@ -68,6 +70,7 @@ impl WarningKind {
             Self::MirrorUsed => "mirror_used",
             Self::Damaged => "damaged",
             Self::NotRestored => "not_restored",
+            Self::NotCleanedUp => "not_cleaned_up",
         }
     }
 }

@@ -168,7 +168,9 @@ impl Header {
             0 => KeySource::Epoch,
             2 => KeySource::Slot,
             _ => {
-                return Err(Error::new(Kind::NewerFormat, act(), subject).because("its key source is unknown"));
+                return Err(
+                    Error::new(Kind::NewerFormat, act(), subject).because("its key source is unknown")
+                );
             }
         };
         if (source == KeySource::Slot) != (expected == ObjectType::KeySlot) || [*z0, *z1, *z2] != [0; 3] {

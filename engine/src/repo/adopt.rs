@@ -23,7 +23,10 @@ impl Repo {
                     observer.warn(&Warning {
                         kind: WarningKind::Damaged,
                         path: None,
-                        message: format!("A pack of an earlier run that no index names was left alone: {}", e.full_text()),
+                        message: format!(
+                            "A pack of an earlier run that no index names was left alone: {}",
+                            e.full_text()
+                        ),
                     });
                 }
                 Err(e) => return Err(e),

@@ -6,7 +6,10 @@
 //! - The manifest is read back from the store and opened before the snapshot is acknowledged.
 //! - The lease goes last (repair: without it the packs of a killed run would not be looked for).
 
-use crate::base::{Error, IndexId, Kind, Observer, Result, SnapshotId, WriterId, hash};
+use crate::base::{
+    Error, IndexId, Kind, Observer, PackId, Result, SnapshotId, Timestamp, Warning, WarningKind, WriterId,
+    hash,
+};
 use crate::catalog::WriterLock;
 use crate::crypto::ObjectType;
 use crate::crypto::secret::random_bytes;
@@ -16,16 +19,17 @@ use crate::format::manifest;
 use crate::model::{Manifest, PackRecord};
 use crate::repo::Repo;
 use crate::repo::lease::HeldLease;
+use crate::repo::open::list_ids;
 use crate::repo::snapshots::History;
 use crate::store::ObjectName;
+
+/// Temporary files that are older than this belong to no living run, in seconds.
+const STALE_TEMPORARY_SECS: i64 = 3600;
 
 /// A run that may commit one snapshot.
 #[derive(Debug)]
 pub struct Run {
-    writer: WriterId,
-    sequence: u64,
-    previous: Option<[u8; 32]>,
-    lock: Option<WriterLock>,
+    identity: Identity,
     lease: HeldLease,
     adopted: Vec<PackRecord>,
     dead: Vec<ObjectName>,
@@ -33,15 +37,27 @@ pub struct Run {
     pub history: History,
 }
 
+/// A place in a writer's chain.
+#[derive(Debug)]
+struct Identity {
+    writer: WriterId,
+    sequence: u64,
+    previous: Option<[u8; 32]>,
+    /// Held while the chain is the catalog's own.
+    lock: Option<WriterLock>,
+}
+
 impl Repo {
-    /// Begins a run: reads the history, takes a writer's identity, writes the lease, and adopts what killed runs left.
+    /// Begins a run: reads the history, takes a writer's identity, writes the lease, mends missing second copies, and
+    /// adopts what killed runs left.
     pub fn begin(&self, observer: &dyn Observer) -> Result<Run> {
         let history = self.history(observer)?;
-        let (writer, sequence, previous, lock) = self.take_identity(&history)?;
-        let lease = self.take_lease(LeaseKind::Snapshot, writer)?;
-        let mut run =
-            Run { writer, sequence, previous, lock, lease, adopted: Vec::new(), dead: Vec::new(), history };
-        match self.find_remains(&mut run, observer) {
+        let identity = self.take_identity(&history)?;
+        let lease = self.take_lease(LeaseKind::Snapshot, identity.writer)?;
+        let mut run = Run { identity, lease, adopted: Vec::new(), dead: Vec::new(), history };
+        let ready =
+            self.heal_mirrors(&run.history, observer).and_then(|()| self.find_remains(&mut run, observer));
+        match ready {
             Ok(()) => Ok(run),
             Err(e) => {
                 self.abandon(run);
@@ -57,70 +73,90 @@ impl Repo {
             // The dead run may have written its index: only what none names is adopted.
             self.refresh(observer)?;
             run.adopted = self.adopt_packs(observer)?;
+            let now = self.session.now();
+            self.store.remove_stale_temporaries(Timestamp::new(now.secs - STALE_TEMPORARY_SECS, 0))?;
         }
         Ok(())
     }
 
     /// The catalog's writer goes on with its chain, if no other run has it and the repository does not hold its next
     /// number already (then the catalog is a copy or was put back). Otherwise a new writer begins.
-    fn take_identity(
-        &self,
-        history: &History,
-    ) -> Result<(WriterId, u64, Option<[u8; 32]>, Option<WriterLock>)> {
-        if let Some(lock) = self.catalog.lock_writer()? {
-            if let Some((writer, last, hash)) = self.catalog.writer()?
-                && history.heads.get(&writer).is_none_or(|head| head.sequence <= last)
-            {
-                return Ok((writer, last + 1, hash, Some(lock)));
-            }
-            return Ok((WriterId::new(random_bytes()?), 1, None, Some(lock)));
-        }
-        Ok((WriterId::new(random_bytes()?), 1, None, None))
+    fn take_identity(&self, history: &History) -> Result<Identity> {
+        let lock = self.catalog.lock_writer()?;
+        let known = if lock.is_some() { self.catalog.writer()? } else { None };
+        let goes_on = known
+            .filter(|(writer, last, _)| history.heads.get(writer).is_none_or(|head| head.sequence <= *last));
+        Ok(match goes_on {
+            Some((writer, last, previous)) => Identity { writer, sequence: last + 1, previous, lock },
+            None => Identity { writer: WriterId::new(random_bytes()?), sequence: 1, previous: None, lock },
+        })
     }
 
     /// Commits a snapshot whose packs are durable, and ends the run. `manifest` gets its chain filled in.
-    pub fn commit(&self, run: Run, mut packs: Vec<PackRecord>, mut manifest: Manifest) -> Result<SnapshotId> {
+    pub fn commit(
+        &self,
+        run: Run,
+        mut packs: Vec<PackRecord>,
+        mut manifest: Manifest,
+        observer: &dyn Observer,
+    ) -> Result<SnapshotId> {
         packs.extend(run.adopted.iter().cloned());
+        let Identity { writer, sequence, previous, .. } = run.identity;
         let written = self.write_indexes(packs).and_then(|()| {
             self.session.cancel.check()?;
-            manifest.writer = run.writer;
-            manifest.sequence = run.sequence;
-            manifest.previous = run.previous;
+            manifest.writer = writer;
+            manifest.sequence = sequence;
+            manifest.previous = previous;
             manifest.lamport = run.history.lamport + 1;
-            manifest.heads = run.history.heads.values().filter(|head| head.writer != run.writer).copied().collect();
+            manifest.heads =
+                run.history.heads.values().filter(|head| head.writer != writer).copied().collect();
             self.write_manifest(&manifest)
         });
-        let id = match written {
-            Ok(id) => id,
+        match written {
+            Ok(id) => {
+                self.end(&run, &id, observer);
+                Ok(id)
+            }
             Err(e) => {
                 self.abandon(run);
-                return Err(e);
+                Err(e)
             }
-        };
-        for dead in &run.dead {
-            self.remove_lease(dead)?;
         }
-        if run.lock.is_some() {
-            self.catalog.set_writer(&run.writer, run.sequence, Some(*id.as_bytes()))?;
+    }
+
+    /// Tidies up after a commit. The snapshot is durable: nothing here can make it fail.
+    fn end(&self, run: &Run, id: &SnapshotId, observer: &dyn Observer) {
+        if run.identity.lock.is_some() {
+            // A catalog that missed this begins a new chain next time.
+            let _only_saves_a_chain =
+                self.catalog.set_writer(&run.identity.writer, run.identity.sequence, Some(*id.as_bytes()));
         }
-        self.release_lease(run.lease)?;
-        Ok(id)
+        let mut leftover = Ok(());
+        for name in run.dead.iter().chain([&run.lease.name]) {
+            leftover = leftover.and(self.remove_lease(name));
+        }
+        if let Err(e) = leftover {
+            observer.warn(&Warning {
+                kind: WarningKind::NotCleanedUp,
+                path: None,
+                message: format!(
+                    "The snapshot is stored, but a lease could not be removed: {}",
+                    e.full_text()
+                ),
+            });
+        }
     }
 
     /// Ends a run without a snapshot. If the run wrote packs, its lease stays, so that the next run finds them.
     pub fn abandon(&self, run: Run) {
-        let wrote_nothing = self.catalog.known_packs().is_ok_and(|known| {
-            self.store.list("packs").is_ok_and(|packs| {
-                packs.iter().all(|info| {
-                    let id = info.name.as_str().rsplit('/').next().and_then(crate::base::PackId::from_hex);
-                    id.is_none_or(|id| known.contains(&id))
-                })
-            })
-        });
+        let known = self.catalog.known_packs();
+        let stored = list_ids(self.store.as_ref(), "packs", PackId::from_hex);
+        let wrote_nothing = known.is_ok_and(|known| stored.is_ok_and(|stored| stored.is_subset(&known)));
         if wrote_nothing {
             // The run has failed already; a lease that stays is found dead by the next one.
-            let _already_failing = self.release_lease(run.lease);
+            let _already_failing = self.remove_lease(&run.lease.name);
         }
+        drop(run);
     }
 
     fn write_indexes(&self, packs: Vec<PackRecord>) -> Result<()> {
@@ -159,7 +195,8 @@ impl Repo {
             return Err(Error::new(Kind::Internal, "verify", "the new manifest"));
         }
         self.store.put_new(&name.mirror(), &object)?;
-        self.catalog.put_manifest(&id, &body)?;
+        // Committed: a catalog that cannot take it reads it from the repository.
+        let _only_saves_time = self.catalog.put_manifest(&id, &body);
         Ok(id)
     }
 }

@@ -11,7 +11,8 @@ use crate::store::ObjectName;
 /// A lease that this run holds.
 #[derive(Debug)]
 pub struct HeldLease {
-    name: ObjectName,
+    /// Its object.
+    pub name: ObjectName,
 }
 
 /// A lease found in the repository, and whether its run is known to be dead.
@@ -43,12 +44,7 @@ impl Repo {
         Ok(HeldLease { name })
     }
 
-    /// Removes this run's lease.
-    pub fn release_lease(&self, held: HeldLease) -> Result<()> {
-        self.remove_lease(&held.name)
-    }
-
-    /// Removes the lease of a dead run.
+    /// Removes a lease: this run's at its end, or a dead one's.
     pub fn remove_lease(&self, name: &ObjectName) -> Result<()> {
         match self.store.delete(name) {
             Err(e) if e.kind() != Kind::NotFound => Err(e),
@@ -70,7 +66,11 @@ impl Repo {
                 Err(e) => return Err(e),
             };
             let subject = info.name.as_str();
-            let lease = self.sealer.open(ObjectType::Lease, &object, subject).and_then(|body| Lease::decode(&body)).ok();
+            let lease = self
+                .sealer
+                .open(ObjectType::Lease, &object, subject)
+                .and_then(|body| Lease::decode(&body))
+                .ok();
             let dead = lease.as_ref().is_some_and(|lease| self.is_dead(lease));
             found.push(FoundLease { name: info.name, lease, dead });
         }

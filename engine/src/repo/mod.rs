@@ -8,6 +8,7 @@ pub mod budget;
 pub mod commit;
 pub mod create;
 pub mod lease;
+pub mod mirror;
 pub mod objects;
 pub mod open;
 pub mod pages;
@@ -41,6 +42,8 @@ pub struct Repo {
     pub(crate) chunker: Arc<Chunker>,
     id_keys: [IdKey; 4],
     decompressors: Mutex<Vec<Decompressor>>,
+    /// True once the catalog's blobs were loaded anew because a blob could not be read.
+    fresh: Mutex<bool>,
 }
 
 impl Repo {
@@ -89,7 +92,10 @@ impl Repo {
 
 impl std::fmt::Debug for Repo {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Repo").field("id", &self.id()).field("location", &self.location()).finish_non_exhaustive()
+        f.debug_struct("Repo")
+            .field("id", &self.id())
+            .field("location", &self.location())
+            .finish_non_exhaustive()
     }
 }
 

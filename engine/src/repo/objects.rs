@@ -27,7 +27,10 @@ pub fn read_mirrored<T>(
             observer.warn(&Warning {
                 kind: WarningKind::MirrorUsed,
                 path: None,
-                message: format!("The first copy of {name} cannot be used, its second copy was ({})", first.full_text()),
+                message: format!(
+                    "The first copy of {name} cannot be used, its second copy was ({})",
+                    first.full_text()
+                ),
             });
             Ok(value)
         }

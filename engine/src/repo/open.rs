@@ -53,7 +53,10 @@ impl Repo {
                 Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
                     kind: WarningKind::Damaged,
                     path: None,
-                    message: format!("An index object cannot be used; what only it lists is not found: {}", e.full_text()),
+                    message: format!(
+                        "An index object cannot be used; what only it lists is not found: {}",
+                        e.full_text()
+                    ),
                 }),
                 // Another run replaced it since it was listed.
                 Err(e) if e.kind() == Kind::NotFound => {}
@@ -80,10 +83,9 @@ impl Opened {
     ) -> Result<Repo> {
         let Self { sealer, config } = self;
         let folder = session.cache_dir.as_ref().map(|dir| dir.join(sealer.repo.to_string()));
-        let open = || Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key());
-        let (catalog, rebuilt) = open()?;
-        if let Some(why) = rebuilt {
-            warn_rebuilt(observer, &why);
+        let (catalog, reason) = Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key())?;
+        if let Some(why) = reason {
+            warn_catalog(observer, &catalog, &why);
         }
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
         let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
@@ -97,10 +99,11 @@ impl Opened {
             chunker,
             id_keys,
             decompressors: Mutex::default(),
+            fresh: Mutex::default(),
         };
         match repo.refresh(observer) {
             Err(e) if e.kind() == Kind::Catalog => {
-                warn_rebuilt(observer, &e.full_text());
+                warn_catalog(observer, &repo.catalog, &e.full_text());
                 let (fresh, _) = Catalog::open(None, &repo.sealer.repo, repo.sealer.bundle.mac_key())?;
                 std::mem::replace(&mut repo.catalog, fresh).destroy()?;
                 let (catalog, _) =
@@ -114,12 +117,10 @@ impl Opened {
     }
 }
 
-fn warn_rebuilt(observer: &dyn Observer, why: &str) {
-    observer.warn(&Warning {
-        kind: WarningKind::CatalogRebuilt,
-        path: None,
-        message: format!("The local catalog was made anew: {why}"),
-    });
+fn warn_catalog(observer: &dyn Observer, catalog: &Catalog, why: &str) {
+    let what = if catalog.is_in_memory() { "cannot be kept" } else { "was made anew" };
+    let message = format!("The local catalog {what}: {why}");
+    observer.warn(&Warning { kind: WarningKind::CatalogRebuilt, path: None, message });
 }
 
 /// Proves that a credential opens a repository: a slot and the config, nothing else. Stores nothing.
@@ -148,7 +149,11 @@ fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -
 /// Tries the credential once on each slot.
 fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential) -> Result<Sealer> {
     if slots.is_empty() {
-        return Err(Error::damaged("open the repository with", credential_name(credential), "no key slot can be read"));
+        return Err(Error::damaged(
+            "open the repository with",
+            credential_name(credential),
+            "no key slot can be read",
+        ));
     }
     let mut derivations = Derivations::default();
     let mut damaged = None;
@@ -162,7 +167,9 @@ fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential
     }
     let wrong = Error::new(Kind::WrongKey, "open the repository with", credential_name(credential));
     Err(match damaged {
-        Some(e) => wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text())),
+        Some(e) => {
+            wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text()))
+        }
         None => wrong.because("it does not open it"),
     })
 }
@@ -199,5 +206,9 @@ pub(crate) fn list_ids<T: Eq + std::hash::Hash>(
     prefix: &str,
     parse: impl Fn(&str) -> Option<T>,
 ) -> Result<HashSet<T>> {
-    Ok(store.list(prefix)?.iter().filter_map(|info| info.name.as_str().rsplit('/').next().and_then(&parse)).collect())
+    Ok(store
+        .list(prefix)?
+        .iter()
+        .filter_map(|info| info.name.as_str().rsplit('/').next().and_then(&parse))
+        .collect())
 }

@@ -173,7 +173,11 @@ impl Repo {
                     pages.extend(children.iter().rev().map(|(_, id)| (*id, level)));
                 }
                 TreePage::Inner { .. } => {
-                    return Err(Error::damaged("read a folder at page", root.short(), "its levels do not descend"));
+                    return Err(Error::damaged(
+                        "read a folder at page",
+                        root.short(),
+                        "its levels do not descend",
+                    ));
                 }
             }
         }
@@ -188,22 +192,24 @@ impl Repo {
                 TreePage::Leaf(nodes) => return Ok(nodes.into_iter().find(|node| node.name == name)),
                 TreePage::Inner { level, children } if level < below => {
                     let next = children.partition_point(|(first, _)| first.as_slice() <= name);
-                    let Some((_, child)) = next.checked_sub(1).and_then(|at| children.get(at)) else { return Ok(None) };
+                    let Some((_, child)) = next.checked_sub(1).and_then(|at| children.get(at)) else {
+                        return Ok(None);
+                    };
                     (id, below) = (*child, level);
                 }
                 TreePage::Inner { .. } => {
-                    return Err(Error::damaged("read a folder at page", root.short(), "its levels do not descend"));
+                    return Err(Error::damaged(
+                        "read a folder at page",
+                        root.short(),
+                        "its levels do not descend",
+                    ));
                 }
             }
         }
     }
 
     /// Calls `item` for every piece of a content list, in the order of the file, until it fails.
-    pub fn each_list_item(
-        &self,
-        root: &BlobId,
-        item: &mut dyn FnMut(ListItem) -> Result<()>,
-    ) -> Result<()> {
+    pub fn each_list_item(&self, root: &BlobId, item: &mut dyn FnMut(ListItem) -> Result<()>) -> Result<()> {
         let mut pages = vec![(*root, list::MAX_LEVELS)];
         while let Some((id, below)) = pages.pop() {
             match list::decode(&self.read_blob(BlobKind::ListPage, &id)?)? {
@@ -212,7 +218,11 @@ impl Repo {
                     pages.extend(children.iter().rev().map(|(id, _)| (*id, level)));
                 }
                 ListPage::Inner { .. } => {
-                    return Err(Error::damaged("read a list at page", root.short(), "its levels do not descend"));
+                    return Err(Error::damaged(
+                        "read a list at page",
+                        root.short(),
+                        "its levels do not descend",
+                    ));
                 }
             }
         }

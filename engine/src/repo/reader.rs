@@ -1,5 +1,6 @@
 //! Reading blobs: the shallowest copy first, its bases before it, every plaintext compared with its name.
 
+use crate::base::event::Silent;
 use crate::base::{BlobId, Error, Kind, Result};
 use crate::catalog::BlobCopy;
 use crate::codec::Decompressor;
@@ -8,6 +9,7 @@ use crate::format::pack::open_blob;
 use crate::model::{BlobKind, CodecTag};
 use crate::repo::Repo;
 use crate::store::ObjectName;
+use std::sync::{MutexGuard, PoisonError};
 
 /// Deepest chain of bases that is followed; writers stay at 16.
 const MAX_DEPTH: u8 = 64;
@@ -18,7 +20,25 @@ impl Repo {
     /// # Errors
     /// [`Kind::Damaged`] if no copy of it can be read; the error names the blob and what failed on its first copy.
     pub fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
-        self.read_below(kind, id, MAX_DEPTH)
+        let was_fresh = *self.fresh();
+        match self.read_below(kind, id, MAX_DEPTH) {
+            // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported.
+            Err(e) if e.kind() == Kind::Damaged && !was_fresh => {
+                let mut fresh = self.fresh();
+                if !*fresh {
+                    self.catalog.clear_blobs()?;
+                    self.refresh(&Silent)?;
+                    *fresh = true;
+                }
+                drop(fresh);
+                self.read_below(kind, id, MAX_DEPTH)
+            }
+            other => other,
+        }
+    }
+
+    fn fresh(&self) -> MutexGuard<'_, bool> {
+        self.fresh.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Reads a copy that is shallower than `limit`.
@@ -32,7 +52,11 @@ impl Repo {
             }
         }
         Err(first.unwrap_or_else(|| {
-            Error::damaged("read blob", id.short(), "the repository does not hold it, or no index names its pack")
+            Error::damaged(
+                "read blob",
+                id.short(),
+                "the repository does not hold it, or no index names its pack",
+            )
         }))
     }
 
@@ -68,7 +92,10 @@ impl Repo {
     }
 
     /// Lends a decompressor; they are kept for the next caller.
-    pub(crate) fn with_decompressor<T>(&self, work: impl FnOnce(&mut Decompressor) -> Result<T>) -> Result<T> {
+    pub(crate) fn with_decompressor<T>(
+        &self,
+        work: impl FnOnce(&mut Decompressor) -> Result<T>,
+    ) -> Result<T> {
         let kept = self.decompressors.lock().ok().and_then(|mut pool| pool.pop());
         let mut decompressor = match kept {
             Some(decompressor) => decompressor,

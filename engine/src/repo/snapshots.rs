@@ -8,7 +8,7 @@ use crate::repo::Repo;
 use crate::repo::objects::{check_name, read_mirrored};
 use crate::repo::open::list_ids;
 use crate::store::ObjectName;
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 /// A snapshot as it is seen now.
 #[derive(Clone, Debug)]
@@ -34,6 +34,8 @@ pub struct History {
     pub heads: BTreeMap<WriterId, Head>,
     /// The greatest Lamport number seen.
     pub lamport: u64,
+    /// The snapshots that are forgotten; their manifests may be there still.
+    pub forgotten: HashSet<SnapshotId>,
 }
 
 impl Repo {
@@ -56,8 +58,8 @@ impl Repo {
         }
         self.catalog.forget_manifests_except(&ids)?;
         let events = self.events(&mut history, observer)?;
-        fold(&mut history.snapshots, &events);
-        history.snapshots.sort_by(|a, b| (a.manifest.time, a.id).cmp(&(b.manifest.time, b.id)));
+        history.forgotten = fold(&mut history.snapshots, &events);
+        history.snapshots.sort_by_key(|snapshot| (snapshot.manifest.time, snapshot.id));
         Ok(history)
     }
 
@@ -140,13 +142,14 @@ impl History {
 }
 
 /// Folds events in the order of their Lamport numbers, then writers: tags add up, the last description wins, accept
-/// stays, and an undo beats a tombstone of an equal or lower number.
-fn fold(snapshots: &mut Vec<Snapshot>, events: &[Event]) {
+/// stays, and an undo beats a tombstone of an equal or lower number. Returns what is forgotten.
+fn fold(snapshots: &mut Vec<Snapshot>, events: &[Event]) -> HashSet<SnapshotId> {
     let mut order: Vec<&Event> = events.iter().collect();
     order.sort_by_key(|event| (event.lamport, event.writer));
     let places: HashMap<SnapshotId, usize> =
         snapshots.iter().enumerate().map(|(place, snapshot)| (snapshot.id, place)).collect();
-    let (mut forgotten, mut undone) = (HashMap::new(), HashMap::new());
+    let (mut forgotten, mut undone): (HashMap<SnapshotId, u64>, HashMap<SnapshotId, u64>) =
+        Default::default();
     for event in order {
         match &event.action {
             EventAction::Forget { snapshot, .. } => {
@@ -165,11 +168,11 @@ fn fold(snapshots: &mut Vec<Snapshot>, events: &[Event]) {
             EventAction::KeyChange { .. } => {}
         }
     }
-    snapshots.retain(|snapshot| match (forgotten.get(&snapshot.id), undone.get(&snapshot.id)) {
-        (Some(forget), Some(undo)) => undo >= forget,
-        (Some(_), None) => false,
-        (None, _) => true,
-    });
+    let is_undone = |id: &SnapshotId, forget: u64| undone.get(id).is_some_and(|undo| *undo >= forget);
+    let forgotten: HashSet<SnapshotId> =
+        forgotten.into_iter().filter(|(id, forget)| !is_undone(id, *forget)).map(|(id, _)| id).collect();
+    snapshots.retain(|snapshot| !forgotten.contains(&snapshot.id));
+    forgotten
 }
 
 fn apply(snapshot: &mut Snapshot, action: &EventAction) {
@@ -227,7 +230,7 @@ mod tests {
             event(5, 1, EventAction::Undo { snapshot: id(4) }),
             event(6, 3, forget(4)),
         ];
-        fold(&mut history.snapshots, &events);
+        history.forgotten = fold(&mut history.snapshots, &events);
         let left: Vec<_> = history.snapshots.iter().map(|s| s.id).collect();
         assert_eq!(left, [id(1), id(3)]);
         let first = &history.snapshots[0];

@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 /// Threads that seal, check and write packs: one computes while the other waits for the disk.
 const PACK_WRITERS: usize = 2;
 /// Bytes of everything between reading and a durable pack.
-pub const BUDGET: usize = 128 << 20;
+pub const BUDGET: usize = 64 << 20;
 
 /// What a run added, in blobs and bytes.
 #[derive(Debug, Default)]
@@ -75,7 +75,10 @@ impl<'r> RunWriter<'r> {
     ///
     /// # Errors
     /// The first failure of `work` or of writing a pack; then nothing more is written.
-    pub fn run<T>(repo: &'r Repo, work: impl FnOnce(&Self) -> Result<T>) -> Result<(T, Vec<PackRecord>, Added)> {
+    pub fn run<T>(
+        repo: &'r Repo,
+        work: impl FnOnce(&Self) -> Result<T>,
+    ) -> Result<(T, Vec<PackRecord>, Added)> {
         let (jobs, receiver) = bounded(1);
         let writer = Self {
             repo,
@@ -117,7 +120,9 @@ impl<'r> RunWriter<'r> {
                 Ok((value, packs, self.added))
             }
             // A worker that stopped because another one failed says "cancelled": the failure itself is the cause.
-            (Err(e), Some(cause)) if e.kind() == Kind::Cancelled && cause.kind() != Kind::Cancelled => Err(cause),
+            (Err(e), Some(cause)) if e.kind() == Kind::Cancelled && cause.kind() != Kind::Cancelled => {
+                Err(cause)
+            }
             (Err(e), _) | (Ok(_), Some(e)) => Err(e),
         }
     }
@@ -137,7 +142,13 @@ impl<'r> RunWriter<'r> {
     }
 
     /// Adds a blob unless the repository or this run has it, and says its name.
-    pub fn put(&self, kind: BlobKind, class: PackClass, plain: Vec<u8>, mut permit: Permit) -> Result<BlobId> {
+    pub fn put(
+        &self,
+        kind: BlobKind,
+        class: PackClass,
+        plain: Vec<u8>,
+        mut permit: Permit,
+    ) -> Result<BlobId> {
         let plain_len = u32::try_from(plain.len())
             .ok()
             .filter(|len| *len <= MAX_BLOB_LEN)
@@ -151,16 +162,8 @@ impl<'r> RunWriter<'r> {
             None => (CodecTag::Raw, plain),
         };
         permit.shrink_to(bytes.len());
-        let entry = BlobEntry {
-            kind,
-            id,
-            codec,
-            plain_len,
-            sealed_len: 0,
-            base: None,
-            depth: 0,
-            generation: 0,
-        };
+        let entry =
+            BlobEntry { kind, id, codec, plain_len, sealed_len: 0, base: None, depth: 0, generation: 0 };
         self.count(kind, plain_len, bytes.len());
         self.push(class, PackedBlob { entry, bytes }, permit)?;
         Ok(id)
@@ -224,7 +227,8 @@ impl<'r> RunWriter<'r> {
     /// Sends what is left in the buffers.
     fn flush(&self) -> Result<()> {
         for class in PackClass::ALL {
-            let buffer = std::mem::take(&mut *self.buffer(class).lock().unwrap_or_else(PoisonError::into_inner));
+            let buffer =
+                std::mem::take(&mut *self.buffer(class).lock().unwrap_or_else(PoisonError::into_inner));
             if !buffer.blobs.is_empty() {
                 self.send(Job { class, buffer, last: true })?;
             }
@@ -262,7 +266,8 @@ impl<'r> RunWriter<'r> {
     /// compressor must not reach the disk.
     fn verify(&self, record: &PackRecord, file: &[u8]) -> Result<()> {
         let subject = record.pack.short();
-        let wrong = |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
+        let wrong =
+            |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
         let (header, _) = pack_header(file, &subject)?;
         let key = self.repo.sealer.key(&header, &subject)?;
         let mut at = HEADER_LEN;
@@ -275,7 +280,9 @@ impl<'r> RunWriter<'r> {
                 _ => self.repo.with_decompressor(|d| d.decompress(&packed, entry.plain_len, None))?,
             };
             if self.repo.name(entry.kind, &plain) != entry.id {
-                return Err(wrong("a blob does not come back as it was: memory or processor of this machine may be faulty"));
+                return Err(wrong(
+                    "a blob does not come back as it was: memory or processor of this machine may be faulty",
+                ));
             }
             at = end;
         }

@@ -57,6 +57,12 @@ pub trait Store: Send + Sync + Debug {
     /// An object's size and time, `None` if it is not there.
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>>;
 
+    /// Removes temporary files of killed runs that were last written before `older_than` by the store's own clock, and
+    /// says how many. A store that has none removes none.
+    fn remove_stale_temporaries(&self, _older_than: Timestamp) -> Result<u64> {
+        Ok(0)
+    }
+
     /// Bytes that can still be written, where the store can tell.
     fn free_space(&self) -> Result<Option<u64>>;
 
@@ -90,6 +96,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
         (**self).stat(name)
+    }
+
+    fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {
+        (**self).remove_stale_temporaries(older_than)
     }
 
     fn free_space(&self) -> Result<Option<u64>> {

@@ -49,7 +49,7 @@ impl Play {
         private_file::create(&stage.join("recovery.key"), &Zeroizing::new(format!("{}\n", key.print())))?;
         let store = LocalStore::create(&stage.join("repository"))?;
         let repo = Repo::create(Arc::new(store), &[Credential::Recovery(key)], session)?;
-        let live = stage.join("WhatsHappening");
+        let live = stage.join("chats");
         Ok(Self { stage, live, repo, now, folder: None, days: Vec::new(), first_day: Picture::default() })
     }
 

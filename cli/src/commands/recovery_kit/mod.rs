@@ -115,7 +115,8 @@ fn make(output: Option<&Path>, context: &Context) -> Result<Outcome> {
 fn prepare(store: LocalStore, context: &Context) -> Result<Kit> {
     let (credential, origin) = context.credential(&store)?;
     if let Credential::Recovery(key) = credential {
-        let id = verify_credential(&store, &Credential::Recovery(key.clone())).map_err(|e| origin.explain(e))?;
+        let id =
+            verify_credential(&store, &Credential::Recovery(key.clone())).map_err(|e| origin.explain(e))?;
         return Ok(Kit { key, id, add_to: None });
     }
     let progress = Progress::new(&context.ui);
@@ -139,13 +140,21 @@ fn show(kit: &Kit, output: Option<&Path>, location: &str, page: &str, context: &
         return;
     }
     if kit.add_to.is_some() {
-        ui.status("A new recovery key was added to the repository; from now on it opens it, as the password does.");
+        ui.status(
+            "A new recovery key was added to the repository; from now on it opens it, as the password does.",
+        );
     }
     match output {
         None => ui.line(page.trim_end()),
         Some(file) => {
-            ui.report(format_args!("The recovery kit is in {}: print it, then keep that file safe or remove it.", shown(file)));
-            ui.report(format_args!("Check it: chatvault -r {location} recovery-kit --verify {}", shown(file)));
+            ui.report(format_args!(
+                "The recovery kit is in {}: print it, then keep that file safe or remove it.",
+                shown(file)
+            ));
+            ui.report(format_args!(
+                "Check it: chatvault -r {location} recovery-kit --verify {}",
+                shown(file)
+            ));
         }
     }
 }

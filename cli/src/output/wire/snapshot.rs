@@ -77,7 +77,8 @@ pub(crate) struct WirePaths {
 
 impl From<&[StoredPath]> for WirePaths {
     fn from(from: &[StoredPath]) -> Self {
-        let all: Vec<(String, Option<String>)> = from.iter().map(|path| text_and_bytes(path.as_bytes())).collect();
+        let all: Vec<(String, Option<String>)> =
+            from.iter().map(|path| text_and_bytes(path.as_bytes())).collect();
         let is_exact = all.iter().all(|(_, bytes)| bytes.is_none());
         let hex = |path: &StoredPath| chatvault_engine::base::id::to_hex(path.as_bytes());
         Self {

@@ -89,25 +89,6 @@ impl LocalStore {
         Ok(store)
     }
 
-    /// Removes temporary files that killed runs left behind and that were last written before `older_than`. Returns
-    /// their number. (A run that is still alive and that slow fails cleanly: it cannot rename what is gone.)
-    pub fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {
-        let mut removed = 0;
-        walk::files(&self.root, "", &mut |place| {
-            if !files::is_temporary(place.name) || place.modified >= older_than {
-                return Ok(());
-            }
-            let subject = format!("{}{}", place.folder_name, clean(place.name));
-            match files::unlink(place.folder, place.name) {
-                Ok(()) => removed += 1,
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("remove temporary file", subject, e)),
-            }
-            Ok(())
-        })?;
-        Ok(removed)
-    }
-
     fn open_root(path: &Path) -> io::Result<Self> {
         Ok(Self {
             path: path.to_owned(),
@@ -264,6 +245,23 @@ impl Store for LocalStore {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(read_error("look at object", name, e)),
         }
+    }
+
+    fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {
+        let mut removed = 0;
+        walk::files(&self.root, "", &mut |place| {
+            if !files::is_temporary(place.name) || place.modified >= older_than {
+                return Ok(());
+            }
+            let subject = format!("{}{}", place.folder_name, clean(place.name));
+            match files::unlink(place.folder, place.name) {
+                Ok(()) => removed += 1,
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("remove temporary file", subject, e)),
+            }
+            Ok(())
+        })?;
+        Ok(removed)
     }
 
     fn free_space(&self) -> Result<Option<u64>> {

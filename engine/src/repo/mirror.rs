@@ -1,0 +1,69 @@
+//! Second copies: a copy that is missing is made again from the other one. What is damaged is left alone: it is read from
+//! the other copy, and replacing it is a repair that a person asks for.
+
+use crate::base::{KeyId, Observer, Result, SnapshotId, Warning, WarningKind};
+use crate::crypto::ObjectType;
+use crate::crypto::slot::MAX_SLOT_LEN;
+use crate::format::{config, event, manifest};
+use crate::repo::Repo;
+use crate::repo::objects::check_name;
+use crate::repo::snapshots::History;
+use crate::store::ObjectName;
+use std::collections::BTreeSet;
+
+impl Repo {
+    /// Makes missing copies of config, key slots, manifests and events. A first copy that had to be made again is told:
+    /// somebody removed it. A forgotten manifest is not brought back.
+    pub(crate) fn heal_mirrors(&self, history: &History, observer: &dyn Observer) -> Result<()> {
+        for folder in ["config", "keys", "snapshots", "events"] {
+            let (first, second) = (self.names(folder)?, self.names(&format!("mirror/{folder}"))?);
+            for name in first.difference(&second) {
+                self.copy_object(name, name, &name.mirror())?;
+            }
+            for name in second.difference(&first) {
+                let id = SnapshotId::from_hex(name.last());
+                if id.is_some_and(|id| history.forgotten.contains(&id)) {
+                    continue;
+                }
+                if self.copy_object(name, &name.mirror(), name)? {
+                    observer.warn(&Warning {
+                        kind: WarningKind::MirrorUsed,
+                        path: None,
+                        message: format!(
+                            "The first copy of {name} was gone and was made again from the second"
+                        ),
+                    });
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The names below a folder, or the object of this name, as first copies are named.
+    fn names(&self, folder: &str) -> Result<BTreeSet<ObjectName>> {
+        if folder.ends_with("config") {
+            let there = self.store.stat(&ObjectName::new(folder)?)?.is_some();
+            return Ok(there.then(ObjectName::config).into_iter().collect());
+        }
+        let infos = self.store.list(folder)?;
+        infos.iter().map(|info| ObjectName::new(info.name.as_str().trim_start_matches("mirror/"))).collect()
+    }
+
+    /// Copies an object that is what its name says; false if it is not.
+    fn copy_object(&self, name: &ObjectName, from: &ObjectName, to: &ObjectName) -> Result<bool> {
+        let max_len = config::MAX_LEN.max(MAX_SLOT_LEN).max(manifest::MAX_LEN).max(event::MAX_LEN);
+        let Ok(bytes) = self.store.get(from, max_len) else { return Ok(false) };
+        let sound = match name.as_str().split('/').next() {
+            Some("config") => config::Config::open(&self.sealer, &bytes).is_ok(),
+            Some("events") => self.sealer.open(ObjectType::Event, &bytes, name.as_str()).is_ok(),
+            _ => {
+                let id = KeyId::from_hex(name.last());
+                id.is_some_and(|id| check_name(&bytes, id.as_bytes(), "copy", name.as_str()).is_ok())
+            }
+        };
+        if sound {
+            self.store.put_new(to, &bytes)?;
+        }
+        Ok(sound)
+    }
+}
