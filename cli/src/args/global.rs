@@ -1,0 +1,49 @@
+//! The options that every verb has.
+
+use clap::Args;
+use std::path::PathBuf;
+
+/// Options that every verb has. Each has an environment variable; the command line is stronger.
+#[derive(Args, Clone, Debug, Default)]
+#[command(next_help_heading = "Global options")]
+pub(crate) struct GlobalArgs {
+    /// Folder of the repository [env: CHATVAULT_REPOSITORY] [default: $XDG_DATA_HOME/chatvault/repository]
+    #[arg(short, long, value_name = "PATH", global = true)]
+    pub(crate) repo: Option<PathBuf>,
+
+    /// File whose first line is the password [env: CHATVAULT_PASSWORD_FILE]
+    #[arg(short, long, value_name = "FILE", global = true)]
+    pub(crate) password_file: Option<PathBuf>,
+
+    /// Command, run by `sh -c`, whose first line of output is the password [env: CHATVAULT_PASSWORD_COMMAND]
+    #[arg(long, value_name = "COMMAND", global = true)]
+    pub(crate) password_command: Option<String>,
+
+    /// File with the recovery key: the key alone, or a saved recovery kit [env: CHATVAULT_RECOVERY_KEY_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) recovery_key_file: Option<PathBuf>,
+
+    /// Folder of the caches [env: CHATVAULT_CACHE_DIR] [default: $XDG_CACHE_HOME/chatvault]
+    #[arg(long, value_name = "PATH", global = true)]
+    pub(crate) cache_dir: Option<PathBuf>,
+
+    /// Keep no cache: slower, and nothing is left behind [env: CHATVAULT_NO_CACHE]
+    #[arg(long, global = true, conflicts_with = "cache_dir")]
+    pub(crate) no_cache: bool,
+
+    /// How hard to compress what is stored, 1 (fast) to 19 (small) [env: CHATVAULT_COMPRESSION] [default: 3]
+    #[arg(long, value_name = "LEVEL", global = true, value_parser = clap::value_parser!(i32).range(1..=19))]
+    pub(crate) compression: Option<i32>,
+
+    /// Write JSON lines for programs [env: CHATVAULT_JSON]
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+
+    /// Show only answers, warnings and errors [env: CHATVAULT_QUIET]
+    #[arg(short, long, global = true)]
+    pub(crate) quiet: bool,
+
+    /// Show no progress [env: CHATVAULT_NO_PROGRESS]
+    #[arg(long, global = true)]
+    pub(crate) no_progress: bool,
+}

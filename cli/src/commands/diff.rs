@@ -1,0 +1,113 @@
+//! `diff`
+
+use crate::args::select::Place;
+use crate::context::Context;
+use crate::exit::Outcome;
+use crate::output::error::Result;
+use crate::output::progress::Progress;
+use crate::output::wire::diff::{WireChange, WireDiffStatistics};
+use crate::output::{Ui, human, warnings};
+use chatvault_engine::base::{Error, StoredPath};
+use chatvault_engine::diff::{self, DiffStatistics};
+use chatvault_engine::browse;
+use chatvault_engine::model::{Change, NodeKind};
+use clap::Args;
+use std::ffi::OsString;
+
+const EXAMPLES: &str = "\
+Each line has a letter and a path: + added, - removed, M content changed, U only permissions, owner or time changed,
+T another kind of thing.
+
+Examples:
+  chatvault diff latest                what changed since the last snapshot
+  chatvault diff latest~1 latest       what the last snapshot brought
+  chatvault diff @monday latest --json
+
+Exit codes: 0 done (whether anything differs or not), 1 failed, 2 wrong usage, 10 no repository, 12 wrong password or
+key, 22 damaged.";
+
+/// Show what differs between two snapshots, or between a snapshot and its folders as they are now
+#[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct DiffArgs {
+    /// The first snapshot
+    #[arg(value_name = "SNAPSHOT")]
+    first: OsString,
+
+    /// The second snapshot, or `live` for the folders as they are now
+    #[arg(value_name = "SNAPSHOT|live", default_value = "live")]
+    second: OsString,
+}
+
+pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
+    let now = context.now();
+    let first = Place::parse_snapshot(&args.first, &now)?;
+    let second = if args.second == "live" { None } else { Some(Place::parse_snapshot(&args.second, &now)?) };
+    let ui = context.ui.as_ref();
+    let progress = Progress::new(ui);
+    let repo = context.open(&progress)?;
+    let snapshots = repo.snapshots(&progress)?;
+    let first = browse::select(&snapshots, &first, context.time())?;
+    let mut show = |change: &Change| show(ui, change);
+    let (target, counts) = match second {
+        Some(second) => {
+            let second = browse::select(&snapshots, &second, context.time())?;
+            let counts = diff::snapshots(&repo, first, second, &StoredPath::root(), &progress, &mut show);
+            (second.id.to_string(), counts)
+        }
+        None => {
+            let own = context.own_folders(&repo);
+            ("live".to_owned(), diff::live(&repo, first, &own, &progress, &mut show))
+        }
+    };
+    warnings::show(ui, &progress.finish(), progress.warnings_dropped());
+    match counts {
+        Err(_) if ui.is_unread() => Ok(Outcome::done()),
+        Err(error) => Err(error.into()),
+        Ok(counts) => {
+            statistics(ui, first.id.to_string(), target, &counts);
+            Ok(Outcome::done())
+        }
+    }
+}
+
+fn show(ui: &Ui, change: &Change) -> chatvault_engine::base::Result<()> {
+    if ui.style().json {
+        ui.json(&WireChange::from(change));
+    } else {
+        let is_dir = [&change.after, &change.before]
+            .into_iter()
+            .flatten()
+            .next()
+            .is_some_and(|node| node.kind == NodeKind::Dir);
+        ui.line(format_args!("{}    {}{}", change.modifier.letter(), change.path, if is_dir { "/" } else { "" }));
+    }
+    if ui.is_unread() { Err(Error::cancelled()) } else { Ok(()) }
+}
+
+fn statistics(ui: &Ui, source: String, target: String, counts: &DiffStatistics) {
+    if ui.style().json {
+        ui.json(&WireDiffStatistics::new(source, target, counts));
+        return;
+    }
+    ui.report("");
+    for (name, added, removed) in [
+        ("Files", counts.files_added, counts.files_removed),
+        ("Folders", counts.dirs_added, counts.dirs_removed),
+        ("Others", counts.others_added, counts.others_removed),
+    ] {
+        let added = human::thousands(added);
+        let removed = human::thousands(removed);
+        if name == "Files" {
+            let changed = human::thousands(counts.changed_files);
+            ui.report(format_args!("{name}:    {added} added, {removed} removed, {changed} changed"));
+        } else {
+            ui.report(format_args!("{:<10} {added} added, {removed} removed", format!("{name}:")));
+        }
+    }
+    ui.report(format_args!(
+        "Bytes:     {} added, {} removed",
+        human::bytes(counts.bytes_added),
+        human::bytes(counts.bytes_removed)
+    ));
+}

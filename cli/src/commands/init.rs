@@ -1,0 +1,39 @@
+//! `init`
+
+use crate::context::Context;
+use crate::exit::Outcome;
+use crate::output::error::Result;
+use clap::Args;
+
+const EXAMPLES: &str = "\
+What opens the new repository:
+  --password-file, --password-command  that password
+  --recovery-key-file FILE             the key in FILE; if FILE is missing, it is made with a new key
+  none of them, without -r             a new recovery key, which is kept in the configuration folder
+  none of them, with -r                a password that is asked for on the terminal
+
+Examples:
+  chatvault init
+  chatvault init -r /media/ann/usb/chats
+  chatvault init -r /media/ann/usb/chats --recovery-key-file ~/chats.key
+
+Exit codes: 0 done, 1 failed (also if a repository is there already, or the folder is not empty), 2 wrong usage.";
+
+/// Make a new repository
+///
+/// It is made in the folder named by -r, which must be missing or empty, else in the default place. `chatvault snapshot`
+/// makes the default repository by itself.
+#[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct InitArgs {}
+
+pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Outcome> {
+    let created = context.create()?;
+    if context.ui.style().json {
+        context.ui.json(&created.wire());
+    }
+    for sentence in created.words() {
+        context.ui.report(sentence);
+    }
+    Ok(Outcome::done())
+}

@@ -1,0 +1,112 @@
+//! The verbs: one enum, one match, one file each.
+
+//TMP mod cat;
+mod completions;
+//TMP mod demo;
+//TMP mod diff;
+mod init;
+mod list;
+//TMP mod ls;
+mod man;
+mod recovery_kit;
+//TMP mod restore;
+mod snapshot;
+mod version;
+
+use crate::args::global::GlobalArgs;
+use crate::context::Context;
+use crate::exit::Outcome;
+use crate::output::error::Result;
+use clap::{Parser, Subcommand};
+
+const EXAMPLES: &str = "\
+Examples:
+  chatvault snapshot ~/WhatsApp              keep the folder as it is now
+  chatvault list                             show all snapshots
+  chatvault ls latest:/home/ann/WhatsApp     show what is in the last one
+  chatvault restore @yesterday --target out  give back the state of yesterday
+  chatvault recovery-kit                     print the key, to keep on paper
+
+A snapshot is named as `latest`, `latest~1` (the one before), by the first digits of its id, or as `@TIME`: the last
+one at or before that time (@2026-11-20, \"@2026-11-20 18:00\", @yesterday, @monday, or RFC 3339). `SNAPSHOT:PATH` is a
+path in it.
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 snapshot stored but some files could not be read, 10 no repository,
+11 another program's work forbids it, 12 wrong password or key, 22 something in the repository is damaged,
+130 cancelled.";
+
+/// Keeps every state that your chats were ever in
+///
+/// chatvault takes snapshots of the folders in which chat apps keep their databases and media. It stores each new byte
+/// once, compressed and encrypted, and gives back any state of any day. It never writes into those folders.
+#[derive(Parser, Debug)]
+#[command(name = "chatvault", version, after_long_help = EXAMPLES, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    Init(init::InitArgs),
+    #[command(visible_alias = "backup")]
+    Snapshot(snapshot::SnapshotArgs),
+    #[command(visible_alias = "snapshots")]
+    List(list::ListArgs),
+    //TMP Ls(ls::LsArgs),
+    //TMP Diff(diff::DiffArgs),
+    //TMP #[command(visible_alias = "dump")]
+    //TMP Cat(cat::CatArgs),
+    //TMP Restore(restore::RestoreArgs),
+    RecoveryKit(recovery_kit::RecoveryKitArgs),
+    //TMP Demo(demo::DemoArgs),
+    Completions(completions::CompletionsArgs),
+    Man(man::ManArgs),
+    Version(version::VersionArgs),
+}
+
+impl Cli {
+    /// Runs the verb.
+    pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
+        match &self.command {
+            Command::Init(args) => init::run(args, context),
+            Command::Snapshot(args) => snapshot::run(args, context),
+            Command::List(args) => list::run(args, context),
+            //TMP Command::Ls(args) => ls::run(args, context),
+            //TMP Command::Diff(args) => diff::run(args, context),
+            //TMP Command::Cat(args) => cat::run(args, context),
+            //TMP Command::Restore(args) => restore::run(args, context),
+            Command::RecoveryKit(args) => recovery_kit::run(args, context),
+            //TMP Command::Demo(args) => demo::run(args, context),
+            Command::Completions(args) => completions::run(args, context),
+            Command::Man(args) => man::run(args, context),
+            Command::Version(args) => version::run(args, context),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_verb_explains_itself() {
+        for verb in Cli::command().get_subcommands() {
+            let name = verb.get_name();
+            assert!(verb.get_about().is_some(), "{name}");
+            let help = verb.clone().render_long_help().to_string();
+            assert!(help.contains("Examples:"), "{name} has no examples");
+            for argument in verb.get_arguments().filter(|argument| !argument.is_hide_set()) {
+                assert!(argument.get_help().is_some(), "{name} {}", argument.get_id());
+            }
+        }
+    }
+}

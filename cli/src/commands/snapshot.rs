@@ -1,0 +1,162 @@
+//! `snapshot`
+
+use crate::args::tag;
+use crate::context::Context;
+use crate::exit::{Condition, Outcome};
+use crate::output::error::Result;
+use crate::output::progress::Progress;
+use crate::output::wire::WireWarning;
+use crate::output::wire::snapshot::SnapshotSummary;
+use crate::output::{human, warnings};
+use crate::{process, sources};
+use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
+use chatvault_engine::base::{Warning, WarningKind};
+use chatvault_engine::repo::Repo;
+use clap::Args;
+use std::path::PathBuf;
+use std::time::Duration;
+
+const EXAMPLES: &str = "\
+The first snapshot without -r makes the default repository and a recovery key for it, and says where they are.
+
+Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind
+it, the folder it points to is stored. This program's own folders and the repository are left out.
+
+Examples:
+  chatvault snapshot ~/WhatsApp
+  chatvault snapshot --tag before-update --description \"before the new phone\" ~/WhatsApp ~/Pictures
+  chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
+
+Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files
+could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
+
+/// Take a snapshot of folders or files
+#[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct SnapshotArgs {
+    /// The folders or files
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Tag of the snapshot; can be given several times
+    #[arg(long = "tag", value_name = "TAG", value_parser = tag::parse)]
+    tags: Vec<String>,
+
+    /// A sentence about the snapshot
+    #[arg(long, value_name = "TEXT")]
+    description: Option<String>,
+
+    /// Name of the machine, instead of this one's
+    #[arg(long, value_name = "NAME")]
+    host: Option<String>,
+
+    /// Read every file again, also those that look unchanged
+    #[arg(long)]
+    force: bool,
+}
+
+pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
+    let paths = sources::resolve(&args.paths)?;
+    let ui = &context.ui;
+    let progress = Progress::new(ui);
+    let repo = open_or_create(context, &progress)?;
+    let options = BackupOptions {
+        paths,
+        own_folders: context.own_folders(&repo),
+        owners: process::owners(),
+        host: args.host.clone(),
+        time: None,
+        tags: args.tags.clone(),
+        description: args.description.clone(),
+        force: args.force,
+    };
+    let taken = backup::snapshot(&repo, &options, &progress);
+    // What the opening told; what the snapshot told stands in its summary.
+    let mut told: Vec<Warning> =
+        progress.finish().into_iter().filter(|warning| warning.path.is_none()).collect();
+    let summary = match taken {
+        Ok(summary) => summary,
+        Err(error) => {
+            warnings::show(ui, &told, progress.warnings_dropped());
+            return Err(error.into());
+        }
+    };
+    told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
+    let outcome = outcome(&summary, &told);
+    if ui.style().json {
+        ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), &repo));
+        return Ok(outcome);
+    }
+    for line in words(&summary, progress.elapsed()) {
+        ui.report(line);
+    }
+    warnings::show(ui, &told, 0);
+    if summary.parent.is_none() {
+        ui.status("Next: `chatvault list` shows the snapshots, `chatvault restore latest --target DIR` gives one back.");
+    }
+    Ok(outcome)
+}
+
+/// The repository; the default one is made if none was ever made there.
+fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
+    if !context.may_create()? {
+        return context.open(progress);
+    }
+    let created = context.create()?;
+    if context.ui.style().json {
+        context.ui.json(&created.wire());
+    }
+    for sentence in created.words() {
+        context.ui.status(sentence);
+    }
+    Ok(created.repo)
+}
+
+fn outcome(summary: &BackupSummary, told: &[Warning]) -> Outcome {
+    let damaged = told.iter().any(|warning| warning.kind == WarningKind::Damaged);
+    Outcome::done()
+        .with(Condition::Incomplete, summary.statistics.unreadable > 0)
+        .with(Condition::Damaged, damaged)
+}
+
+fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
+    let statistics = &summary.statistics;
+    vec![
+        format!("Snapshot {} is stored.", summary.id.short()),
+        format!(
+            "Files:  {} new, {} changed, {} unchanged; {} in all",
+            human::thousands(statistics.files_new),
+            human::thousands(statistics.files_changed),
+            human::thousands(statistics.files_unmodified),
+            human::bytes(statistics.total_bytes)
+        ),
+        format!(
+            "Added:  {} to the repository ({} before compression)",
+            human::bytes(statistics.data_added_packed),
+            human::bytes(statistics.data_added)
+        ),
+        format!("Time:   {}", human::duration(elapsed)),
+    ]
+}
+
+fn wire(
+    summary: &BackupSummary,
+    told: &[Warning],
+    outcome: &Outcome,
+    elapsed: Duration,
+    repo: &Repo,
+) -> SnapshotSummary {
+    SnapshotSummary {
+        message_type: "summary",
+        snapshot_id: summary.id.to_string(),
+        parent: summary.parent.map(|id| id.to_string()),
+        time: human::rfc3339(summary.time, repo.session().utc_offset_minutes),
+        paths: summary.paths.as_slice().into(),
+        tree: summary.tree.to_string(),
+        statistics: (&summary.statistics).into(),
+        total_duration: elapsed.as_secs_f64(),
+        conditions: outcome.names(),
+        exit_code: outcome.code(),
+        warnings: told.iter().map(WireWarning::from).collect(),
+    }
+}

@@ -1,0 +1,287 @@
+//! From command line and environment to settings, once. The only place that reads the environment.
+
+pub(crate) mod kept;
+pub(crate) mod known;
+pub(crate) mod private_file;
+
+use crate::args::global::GlobalArgs;
+use crate::args::secret::SecretSource;
+use crate::exit::Condition;
+use crate::output::Style;
+use crate::output::error::{Failure, Result};
+use std::collections::HashMap;
+use std::ffi::{OsStr, OsString};
+use std::path::PathBuf;
+
+/// The environment as it was when the program began.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Environment(HashMap<OsString, OsString>);
+
+impl Environment {
+    /// That of this process.
+    pub(crate) fn of_process() -> Self {
+        Self(std::env::vars_os().collect())
+    }
+
+    /// A variable; an empty one counts as not set.
+    pub(crate) fn get(&self, name: &str) -> Option<&OsStr> {
+        self.0.get(OsStr::new(name)).map(OsString::as_os_str).filter(|value| !value.is_empty())
+    }
+
+    /// A variable that must be text.
+    pub(crate) fn text(&self, name: &str) -> Result<Option<&str>> {
+        let as_text = |value: &'_ OsStr| value.to_str().is_some();
+        match self.get(name) {
+            Some(value) if !as_text(value) => {
+                Err(Failure::usage(format!("Failed to read the variable {name}"))
+                    .because("it is no UTF-8 text")
+                    .with_hint("correct it, or unset it"))
+            }
+            value => Ok(value.and_then(OsStr::to_str)),
+        }
+    }
+
+    fn path(&self, name: &str) -> Option<PathBuf> {
+        self.get(name).map(PathBuf::from)
+    }
+
+    /// An on-off variable.
+    fn flag(&self, name: &str) -> bool {
+        self.get(name).is_some_and(|value| {
+            !["0", "false", "no", "off"].iter().any(|off| value.eq_ignore_ascii_case(off))
+        })
+    }
+}
+
+#[cfg(test)]
+impl<const N: usize> From<[(&str, &str); N]> for Environment {
+    fn from(variables: [(&str, &str); N]) -> Self {
+        Self(variables.into_iter().map(|(name, value)| (name.into(), value.into())).collect())
+    }
+}
+
+/// Where this program keeps what is its own, by the XDG base directory specification.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Folders {
+    data: Option<PathBuf>,
+    config: Option<PathBuf>,
+    cache: Option<PathBuf>,
+}
+
+impl Folders {
+    /// The folders that the environment names. A relative path is ignored, as the specification says.
+    pub(crate) fn of(environment: &Environment) -> Self {
+        let absolute = |name| environment.path(name).filter(|path| path.is_absolute());
+        let home = absolute("HOME");
+        let folder = |name, below: &str| {
+            absolute(name)
+                .or_else(|| home.as_ref().map(|home| home.join(below)))
+                .map(|path| path.join("chatvault"))
+        };
+        Self {
+            data: folder("XDG_DATA_HOME", ".local/share"),
+            config: folder("XDG_CONFIG_HOME", ".config"),
+            cache: folder("XDG_CACHE_HOME", ".cache"),
+        }
+    }
+
+    /// Where the default repository is.
+    pub(crate) fn default_repository(&self) -> Result<PathBuf> {
+        self.data.as_ref().map(|data| data.join("repository")).ok_or_else(|| {
+            homeless("the folder of the default repository")
+                .with_hint("name a repository with `-r PATH`, or set HOME")
+        })
+    }
+
+    /// Where kept keys and the list of repositories are.
+    pub(crate) fn config(&self) -> Result<PathBuf> {
+        self.config.clone().ok_or_else(|| homeless("the configuration folder").with_hint("set HOME"))
+    }
+
+    /// All that are known.
+    pub(crate) fn all(&self) -> impl Iterator<Item = &PathBuf> {
+        [&self.data, &self.config, &self.cache].into_iter().flatten()
+    }
+}
+
+fn homeless(what: &str) -> Failure {
+    Failure::new(Condition::Failed, format!("Failed to find {what}"))
+        .because("HOME is not set to an absolute path")
+}
+
+/// What command line and environment say together.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Settings {
+    /// The repository, if one is named.
+    pub(crate) repository: Option<PathBuf>,
+    /// What opens it, if that is named.
+    pub(crate) secret: Option<SecretSource>,
+    /// The folder of the caches; none: in memory only.
+    pub(crate) cache_dir: Option<PathBuf>,
+    /// How hard to compress.
+    pub(crate) compression: i32,
+}
+
+const DEFAULT_COMPRESSION: i32 = 3;
+
+/// Settings from both sources; the command line is stronger.
+pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &Folders) -> Result<Settings> {
+    let from_args = SecretSource::one_of(
+        args.password_file.clone(),
+        args.password_command.clone(),
+        args.recovery_key_file.clone(),
+        ["--password-file", "--password-command", "--recovery-key-file"],
+    )?;
+    let secret = match from_args {
+        Some(secret) => Some(secret),
+        None => SecretSource::one_of(
+            environment.path("CHATVAULT_PASSWORD_FILE"),
+            environment.text("CHATVAULT_PASSWORD_COMMAND")?.map(str::to_owned),
+            environment.path("CHATVAULT_RECOVERY_KEY_FILE"),
+            ["CHATVAULT_PASSWORD_FILE", "CHATVAULT_PASSWORD_COMMAND", "CHATVAULT_RECOVERY_KEY_FILE"],
+        )?,
+    };
+    Ok(Settings {
+        repository: args.repo.clone().or_else(|| environment.path("CHATVAULT_REPOSITORY")),
+        secret,
+        cache_dir: cache_dir(args, environment, folders),
+        compression: compression(args, environment)?,
+    })
+}
+
+fn cache_dir(args: &GlobalArgs, environment: &Environment, folders: &Folders) -> Option<PathBuf> {
+    if args.no_cache {
+        return None;
+    }
+    if args.cache_dir.is_some() {
+        return args.cache_dir.clone();
+    }
+    if environment.flag("CHATVAULT_NO_CACHE") {
+        return None;
+    }
+    environment.path("CHATVAULT_CACHE_DIR").or_else(|| folders.cache.clone())
+}
+
+fn compression(args: &GlobalArgs, environment: &Environment) -> Result<i32> {
+    if let Some(level) = args.compression {
+        return Ok(level);
+    }
+    let Some(text) = environment.text("CHATVAULT_COMPRESSION")? else {
+        return Ok(DEFAULT_COMPRESSION);
+    };
+    text.parse().ok().filter(|level| (1..=19).contains(level)).ok_or_else(|| {
+        Failure::usage("Failed to read the variable CHATVAULT_COMPRESSION")
+            .because(format!("`{text}` is no number from 1 to 19"))
+            .with_hint("correct it, or unset it")
+    })
+}
+
+/// How to write, from both sources and what the streams of the process can do.
+pub(crate) fn style(args: &GlobalArgs, environment: &Environment, process: Style) -> Style {
+    let json = args.json || environment.flag("CHATVAULT_JSON");
+    let quiet = args.quiet || environment.flag("CHATVAULT_QUIET");
+    let wanted = !quiet && !args.no_progress && !environment.flag("CHATVAULT_NO_PROGRESS");
+    Style { json, quiet, progress: wanted && (json || process.progress), ..process }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn folders() -> Folders {
+        Folders::of(
+            &[("HOME", "/home/ann"), ("XDG_CACHE_HOME", "/var/cache"), ("XDG_DATA_HOME", "relative")].into(),
+        )
+    }
+
+    fn merged<const N: usize>(args: GlobalArgs, variables: [(&str, &str); N]) -> Result<Settings> {
+        settings(&args, &variables.into(), &folders())
+    }
+
+    #[test]
+    fn folders_follow_the_specification() {
+        let folders = folders();
+        assert_eq!(
+            folders.default_repository().unwrap(),
+            PathBuf::from("/home/ann/.local/share/chatvault/repository")
+        );
+        assert_eq!(folders.config().unwrap(), PathBuf::from("/home/ann/.config/chatvault"));
+        assert_eq!(folders.cache, Some(PathBuf::from("/var/cache/chatvault")));
+        let nowhere = Folders::of(&Environment::default());
+        assert!(nowhere.default_repository().unwrap_err().message().contains("HOME"));
+        assert_eq!(nowhere.all().count(), 0);
+    }
+
+    #[test]
+    fn the_command_line_is_stronger_than_the_environment() {
+        let args = GlobalArgs {
+            repo: Some("/a".into()),
+            recovery_key_file: Some("/k".into()),
+            compression: Some(19),
+            ..GlobalArgs::default()
+        };
+        let variables = [
+            ("CHATVAULT_REPOSITORY", "/b"),
+            ("CHATVAULT_PASSWORD_FILE", "/p"),
+            ("CHATVAULT_COMPRESSION", "1"),
+        ];
+        let both = merged(args, variables).unwrap();
+        assert_eq!(both.repository, Some("/a".into()));
+        assert_eq!(both.secret, Some(SecretSource::RecoveryKeyFile("/k".into())));
+        assert_eq!(both.compression, 19);
+        let environment = merged(GlobalArgs::default(), variables).unwrap();
+        assert_eq!(environment.repository, Some("/b".into()));
+        assert_eq!(environment.secret, Some(SecretSource::PasswordFile("/p".into())));
+        assert_eq!(environment.compression, 1);
+    }
+
+    #[test]
+    fn two_secrets_on_one_level_are_refused_and_on_two_levels_are_not() {
+        let variables = [("CHATVAULT_PASSWORD_FILE", "/p"), ("CHATVAULT_RECOVERY_KEY_FILE", "/k")];
+        assert_eq!(merged(GlobalArgs::default(), variables).unwrap_err().condition(), Condition::Usage);
+        let args = GlobalArgs { password_command: Some("pass".into()), ..GlobalArgs::default() };
+        assert_eq!(
+            merged(args, variables).unwrap().secret,
+            Some(SecretSource::PasswordCommand("pass".into()))
+        );
+    }
+
+    #[test]
+    fn empty_variables_count_as_not_set_and_bad_ones_are_refused() {
+        let empty =
+            [("CHATVAULT_REPOSITORY", ""), ("CHATVAULT_COMPRESSION", ""), ("CHATVAULT_CACHE_DIR", "")];
+        let settings = merged(GlobalArgs::default(), empty).unwrap();
+        assert_eq!(settings.repository, None);
+        assert_eq!(settings.compression, DEFAULT_COMPRESSION);
+        assert_eq!(settings.cache_dir, Some("/var/cache/chatvault".into()));
+        for level in ["0", "20", "fast"] {
+            let refused = merged(GlobalArgs::default(), [("CHATVAULT_COMPRESSION", level)]);
+            assert_eq!(refused.unwrap_err().condition(), Condition::Usage);
+        }
+    }
+
+    #[test]
+    fn a_cache_named_on_the_command_line_beats_no_cache_in_the_environment() {
+        let no_cache = [("CHATVAULT_NO_CACHE", "1")];
+        assert_eq!(merged(GlobalArgs::default(), no_cache).unwrap().cache_dir, None);
+        let args = GlobalArgs { cache_dir: Some("/c".into()), ..GlobalArgs::default() };
+        assert_eq!(merged(args, no_cache).unwrap().cache_dir, Some("/c".into()));
+        let args = GlobalArgs { no_cache: true, ..GlobalArgs::default() };
+        assert_eq!(merged(args, [("CHATVAULT_CACHE_DIR", "/c")]).unwrap().cache_dir, None);
+    }
+
+    #[test]
+    fn progress_needs_a_terminal_or_json_and_nobody_against_it() {
+        let shown = |args: GlobalArgs, variable: &str, terminal| {
+            let process = Style { progress: terminal, ..Style::default() };
+            style(&args, &[(variable, "yes")].into(), process).progress
+        };
+        let none = GlobalArgs::default;
+        assert!(shown(none(), "X", true));
+        assert!(!shown(none(), "X", false));
+        assert!(shown(none(), "CHATVAULT_JSON", false));
+        assert!(!shown(none(), "CHATVAULT_QUIET", true));
+        assert!(!shown(none(), "CHATVAULT_NO_PROGRESS", true));
+        assert!(!shown(GlobalArgs { json: true, quiet: true, ..none() }, "X", true));
+    }
+}

@@ -1,0 +1,76 @@
+//! Files with secrets: made new, for their owner only, and durable before they are relied on.
+
+use crate::output::error::{Failure, Result};
+use chatvault_engine::base::path::clean;
+use std::fs::{DirBuilder, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Makes a file that only its owner can read. One of this name, even a dangling link, is never touched.
+pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
+    write(path, content).map_err(|cause| {
+        let there = cause.kind() == io::ErrorKind::AlreadyExists;
+        let failure = Failure::io("make", shown(path), cause);
+        if there {
+            failure.with_hint("a file with a secret is never overwritten: name another one")
+        } else {
+            failure
+        }
+    })
+}
+
+fn write(path: &Path, content: &str) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
+    let written =
+        file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+    if written.is_err() {
+        // Half a secret is of no use to anybody, and would stand in the way of the next attempt.
+        let _ = std::fs::remove_file(path);
+    }
+    written
+}
+
+/// Makes a folder, and those above it, that only their owner can enter; those that are there stay as they are.
+pub(crate) fn create_folder(path: &Path) -> Result<()> {
+    DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(path)
+        .and_then(|()| sync_parent(path))
+        .map_err(|cause| Failure::io("make the folder", shown(path), cause))
+}
+
+/// Makes the names in the folder of a path durable.
+pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    File::open(parent)?.sync_all()
+}
+
+/// A path for people.
+pub(crate) fn shown(path: &Path) -> String {
+    clean(path.as_os_str().as_bytes()).into_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn a_secret_is_for_its_owner_only_and_never_overwritten() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a/b/key");
+        create_folder(path.parent().unwrap()).unwrap();
+        create(&path, "one").unwrap();
+        assert!(create(&path, "two").unwrap_err().hint().unwrap().contains("never overwritten"));
+        assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
+        let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
+        assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink("nowhere", &link).unwrap();
+        assert!(create(&link, "three").is_err());
+        assert!(!folder.path().join("nowhere").exists());
+    }
+}

@@ -1,0 +1,251 @@
+//! What a command works with: streams, settings, clock, and the way to an open repository.
+
+pub(crate) mod create;
+
+use crate::args::{secret, time};
+use crate::config::{Environment, Folders, Settings, kept, known, private_file};
+use crate::exit::Condition;
+use crate::output::error::{Failure, Result};
+use crate::output::{Ui, prompt};
+use crate::process;
+use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp};
+use chatvault_engine::crypto::Credential;
+use chatvault_engine::format::config;
+use chatvault_engine::repo::{self, Repo, Session};
+use chatvault_engine::store::{LocalStore, ObjectName, Store};
+use jiff::Zoned;
+use jiff::tz::TimeZone;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What every command gets.
+#[derive(Debug)]
+pub(crate) struct Context {
+    /// The streams.
+    pub(crate) ui: Arc<Ui>,
+    /// Command line and environment.
+    pub(crate) settings: Settings,
+    /// The folders of this program.
+    pub(crate) folders: Folders,
+    /// The wish to stop.
+    pub(crate) cancel: Cancel,
+    user: Option<String>,
+}
+
+impl Context {
+    /// Puts together what a command needs.
+    pub(crate) fn new(
+        ui: Arc<Ui>,
+        settings: Settings,
+        folders: Folders,
+        environment: &Environment,
+        cancel: Cancel,
+    ) -> Self {
+        let user =
+            ["USER", "LOGNAME"].iter().find_map(|name| environment.text(name).ok()?.map(str::to_owned));
+        Self { ui, settings, folders, cancel, user }
+    }
+
+    /// The time now, in the local zone.
+    pub(crate) fn now(&self) -> Zoned {
+        Zoned::now()
+    }
+
+    /// The time now, as the engine takes it.
+    pub(crate) fn time(&self) -> Timestamp {
+        clock()
+    }
+
+    /// The local zone.
+    pub(crate) fn zone(&self) -> TimeZone {
+        TimeZone::system()
+    }
+
+    /// The run that the engine is told about.
+    pub(crate) fn session(&self) -> Session {
+        Session {
+            client: process::client(self.user.clone()),
+            clock: Arc::new(clock),
+            is_alive: Arc::new(process::is_alive),
+            utc_offset_minutes: self.now().offset().seconds() / 60,
+            cache_dir: self.settings.cache_dir.clone(),
+            compression: self.settings.compression,
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            cancel: self.cancel.clone(),
+        }
+    }
+
+    /// Where the repository is: the one that is named, or the default one. Absolute.
+    pub(crate) fn repository_path(&self) -> Result<PathBuf> {
+        match &self.settings.repository {
+            Some(path) => std::path::absolute(path)
+                .map_err(|cause| Failure::io("find the folder", private_file::shown(path), cause)),
+            None => self.folders.default_repository(),
+        }
+    }
+
+    /// True if no repository is named.
+    pub(crate) fn is_default_repository(&self) -> bool {
+        self.settings.repository.is_none()
+    }
+
+    /// The folders of this program and of the repository: what a snapshot leaves out.
+    pub(crate) fn own_folders(&self, repo: &Repo) -> Vec<PathBuf> {
+        self.folders
+            .all()
+            .map(PathBuf::as_path)
+            .chain(self.settings.cache_dir.as_deref())
+            .chain(repo.local_path())
+            .filter_map(|path| std::fs::canonicalize(path).ok())
+            .collect()
+    }
+
+    /// True if the default repository is meant, nothing is there, and none was ever made there.
+    pub(crate) fn may_create(&self) -> Result<bool> {
+        if !self.is_default_repository() {
+            return Ok(false);
+        }
+        let path = self.repository_path()?;
+        let is_missing = matches!(LocalStore::open(&path), Err(error) if error.kind() == Kind::NoRepository);
+        Ok(is_missing && known::find(&self.folders.config()?, &path)?.is_none())
+    }
+
+    /// Opens the store of the repository.
+    ///
+    /// # Errors
+    /// [`Condition::NoRepository`] with what to do about it.
+    pub(crate) fn open_store(&self) -> Result<LocalStore> {
+        let path = self.repository_path()?;
+        LocalStore::open(&path).map_err(|error| {
+            if error.kind() == Kind::NoRepository { self.missing(&path, error) } else { error.into() }
+        })
+    }
+
+    /// Opens the repository.
+    pub(crate) fn open(&self, observer: &dyn Observer) -> Result<Repo> {
+        let store = self.open_store()?;
+        let (credential, origin) = self.credential(&store)?;
+        self.open_with(store, &credential, &origin, observer)
+    }
+
+    /// Opens the repository of this store with this credential.
+    pub(crate) fn open_with(
+        &self,
+        store: LocalStore,
+        credential: &Credential,
+        origin: &Origin,
+        observer: &dyn Observer,
+    ) -> Result<Repo> {
+        let repo = Repo::open(Arc::new(store), credential, self.session(), observer)
+            .map_err(|error| origin.explain(error))?;
+        if self.is_default_repository()
+            && let Ok(config) = self.folders.config()
+        {
+            known::remember(&config, &self.repository_path()?, repo.id())?;
+        }
+        Ok(repo)
+    }
+
+    /// The credential for this repository: the one that is named, else a kept key, else what the user types.
+    pub(crate) fn credential(&self, store: &LocalStore) -> Result<(Credential, Origin)> {
+        if let Some(secret) = &self.settings.secret {
+            return Ok((secret.read()?, Origin::Named));
+        }
+        let id = repository_id(store)?;
+        if let Ok(config) = self.folders.config() {
+            if let Some(key) = kept::find(&config, id)? {
+                return Ok((Credential::Recovery(key), Origin::Kept(kept::path_of(&config, id))));
+            }
+            if let Some(adopted) = adopt_pending(&config, store, id)? {
+                return Ok((adopted, Origin::Kept(kept::path_of(&config, id))));
+            }
+        }
+        if !prompt::is_possible() {
+            return Err(no_credential("open", &store.location()));
+        }
+        let typed = prompt::password(&format!("Password of the repository {}", store.location()))?;
+        Ok((secret::new_password(typed.as_bytes(), "the password")?, Origin::Named))
+    }
+
+    /// Why nothing is there, and what to do.
+    fn missing(&self, path: &Path, error: chatvault_engine::base::Error) -> Failure {
+        let failure = Failure::from(error);
+        let made_here =
+            self.folders.config().ok().and_then(|config| known::find(&config, path).ok().flatten());
+        let command = if self.is_default_repository() {
+            "chatvault init".to_owned()
+        } else {
+            format!("chatvault init -r {}", private_file::shown(path))
+        };
+        match made_here {
+            Some(id) => failure.with_hint(format!(
+                "repository {} was made there: connect its disk, or put it back; only if it is gone for good, \
+                 `{command}` makes a new one",
+                id.short()
+            )),
+            None if self.is_default_repository() => {
+                failure.with_hint("`chatvault snapshot FOLDER` makes it, or name another one with `-r PATH`")
+            }
+            None => failure.with_hint(format!("check the path, or make a repository there: `{command}`")),
+        }
+    }
+}
+
+/// Where a credential comes from.
+#[derive(Debug)]
+pub(crate) enum Origin {
+    /// The user named or typed it.
+    Named,
+    /// It is kept in this file.
+    Kept(PathBuf),
+}
+
+impl Origin {
+    /// The failure to open something with it.
+    pub(crate) fn explain(&self, error: chatvault_engine::base::Error) -> Failure {
+        match self {
+            Self::Kept(path) if error.kind() == Kind::WrongKey => Failure::from(error).with_hint(format!(
+                "the key kept in {} does not belong to this repository: name another one with \
+                 `--recovery-key-file` or `--password-file`",
+                private_file::shown(path)
+            )),
+            _ => error.into(),
+        }
+    }
+}
+
+/// The clock.
+fn clock() -> Timestamp {
+    time::stored(jiff::Timestamp::now())
+}
+
+/// The repository's id as its config says it without a key; the mirror's if the first copy cannot be read.
+fn repository_id(store: &LocalStore) -> Result<RepoId> {
+    let read = |name: &ObjectName| {
+        store.get(name, config::MAX_LEN).and_then(|object| config::repository_id(&object))
+    };
+    let name = ObjectName::config();
+    read(&name).or_else(|first| read(&name.mirror()).map_err(|_| first)).map_err(Failure::from)
+}
+
+/// Tries the keys of runs that died while they made a repository.
+fn adopt_pending(folder: &Path, store: &LocalStore, id: RepoId) -> Result<Option<Credential>> {
+    for pending in kept::pending(folder) {
+        let credential = Credential::Recovery(pending.key.clone());
+        if repo::verify_credential(store, &credential).is_ok_and(|opened| opened == id) {
+            pending.belongs_to(folder, id)?;
+            return Ok(Some(credential));
+        }
+    }
+    Ok(None)
+}
+
+/// Nothing was given that could open the repository, and nobody can be asked.
+fn no_credential(act: &str, location: &str) -> Failure {
+    Failure::new(Condition::Usage, format!("Failed to {act} the repository {location}"))
+        .because("neither a password nor a recovery key is given, and there is no terminal to ask on")
+        .with_hint(
+            "give one of --password-file FILE, --password-command COMMAND, --recovery-key-file FILE, or set \
+             CHATVAULT_PASSWORD_FILE, CHATVAULT_PASSWORD_COMMAND or CHATVAULT_RECOVERY_KEY_FILE",
+        )
+}

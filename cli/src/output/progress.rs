@@ -1,0 +1,301 @@
+//! An observer for people and scripts: a moving line on a terminal, status messages in JSON, nothing elsewhere.
+//!
+//! It also keeps the warnings of an operation until its command shows them.
+
+use crate::output::human::to_float;
+use crate::output::wire::status::Status;
+use crate::output::{Ui, human, lock};
+use chatvault_engine::base::{Counter, Observer, Phase, StoredPath, Warning};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// How often the moving line changes.
+const REDRAW: Duration = Duration::from_millis(100);
+/// How often a status message is written in JSON.
+const STATUS: Duration = Duration::from_secs(1);
+/// Warnings that are kept word for word; a source of a million unreadable files must not fill the memory.
+const MAX_WARNINGS: usize = 10_000;
+
+/// Where the display stands.
+#[derive(Debug)]
+struct Shown {
+    phase: Phase,
+    since: Instant,
+    last: Option<Instant>,
+    current: Option<StoredPath>,
+}
+
+/// An observer that shows progress on standard error, if that is a terminal and it is wanted.
+#[derive(Debug)]
+pub(crate) struct Progress<'u> {
+    ui: &'u Ui,
+    bar: Option<ProgressBar>,
+    begun: Instant,
+    files: AtomicU64,
+    bytes: AtomicU64,
+    total_files: AtomicU64,
+    total_bytes: AtomicU64,
+    shown: Mutex<Shown>,
+    warnings: Mutex<Vec<Warning>>,
+    warnings_dropped: AtomicU64,
+}
+
+impl<'u> Progress<'u> {
+    /// Begins to watch an operation.
+    pub(crate) fn new(ui: &'u Ui) -> Self {
+        let style = ui.style();
+        let begun = Instant::now();
+        Self {
+            ui,
+            bar: (style.progress && !style.json).then(new_bar),
+            begun,
+            files: AtomicU64::new(0),
+            bytes: AtomicU64::new(0),
+            total_files: AtomicU64::new(0),
+            total_bytes: AtomicU64::new(0),
+            shown: Mutex::new(Shown { phase: Phase::Opening, since: begun, last: None, current: None }),
+            warnings: Mutex::new(Vec::new()),
+            warnings_dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Time since the operation began.
+    pub(crate) fn elapsed(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
+    /// Takes the moving line away and gives back the warnings of the operation.
+    pub(crate) fn finish(&self) -> Vec<Warning> {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+        std::mem::take(&mut *lock(&self.warnings))
+    }
+
+    /// Warnings beyond those that are kept.
+    pub(crate) fn warnings_dropped(&self) -> u64 {
+        self.warnings_dropped.load(Ordering::Relaxed)
+    }
+
+    /// Shows where the operation stands, if it is time again.
+    fn show(&self) {
+        let now = Instant::now();
+        let wants_status = self.ui.style().json && self.ui.style().progress;
+        let pause = if wants_status { STATUS } else { REDRAW };
+        if self.bar.is_none() && !wants_status {
+            return;
+        }
+        let Ok(mut shown) = self.shown.try_lock() else { return };
+        if shown.last.unwrap_or(self.begun) + pause > now {
+            return;
+        }
+        shown.last = Some(now);
+        let status = self.status(&shown, now);
+        drop(shown);
+        match &self.bar {
+            Some(bar) => bar.set_message(sentence(&status)),
+            None => self.ui.json_now(&status),
+        }
+    }
+
+    fn status(&self, shown: &Shown, now: Instant) -> Status {
+        let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+        let total = |counter: &AtomicU64| Some(count(counter)).filter(|total| *total > 0);
+        let (bytes, total_bytes) = (count(&self.bytes), total(&self.total_bytes));
+        let spent = now.duration_since(shown.since).as_secs_f64();
+        let rate = if spent > 0.0 { to_float(bytes) / spent } else { 0.0 };
+        let left = total_bytes.map(|total| to_float(total.saturating_sub(bytes)));
+        Status {
+            message_type: "status",
+            phase: phase_name(shown.phase),
+            seconds_elapsed: now.duration_since(self.begun).as_secs(),
+            seconds_remaining: left.filter(|_| rate > 0.0).map(|left| whole_seconds(left / rate)),
+            percent_done: total_bytes.map(|total| (to_float(bytes) / to_float(total)).min(1.0)),
+            total_files: total(&self.total_files),
+            files_done: count(&self.files),
+            total_bytes,
+            bytes_done: bytes,
+            bytes_per_second: rate,
+            current_files: shown.current.iter().map(ToString::to_string).collect(),
+        }
+    }
+}
+
+impl Drop for Progress<'_> {
+    fn drop(&mut self) {
+        if let Some(bar) = &self.bar {
+            bar.finish_and_clear();
+        }
+    }
+}
+
+impl Observer for Progress<'_> {
+    fn phase(&self, phase: Phase) {
+        for counter in [&self.files, &self.bytes, &self.total_files, &self.total_bytes] {
+            counter.store(0, Ordering::Relaxed);
+        }
+        {
+            let mut shown = lock(&self.shown);
+            shown.phase = phase;
+            shown.since = Instant::now();
+            shown.current = None;
+        }
+        if let Some(bar) = &self.bar {
+            bar.set_message(phase_words(phase));
+        }
+    }
+
+    fn expect(&self, counter: Counter, total: u64) {
+        match counter {
+            Counter::Files => self.total_files.store(total, Ordering::Relaxed),
+            Counter::Bytes => self.total_bytes.store(total, Ordering::Relaxed),
+        }
+    }
+
+    fn add(&self, counter: Counter, amount: u64) {
+        match counter {
+            Counter::Files => self.files.fetch_add(amount, Ordering::Relaxed),
+            Counter::Bytes => self.bytes.fetch_add(amount, Ordering::Relaxed),
+        };
+        self.show();
+    }
+
+    fn working_on(&self, path: &StoredPath) {
+        if (self.bar.is_some() || self.ui.style().json)
+            && let Ok(mut shown) = self.shown.try_lock()
+        {
+            shown.current = Some(path.clone());
+        }
+    }
+
+    fn warn(&self, warning: &Warning) {
+        let mut warnings = lock(&self.warnings);
+        if warnings.len() < MAX_WARNINGS {
+            warnings.push(warning.clone());
+        } else {
+            self.warnings_dropped.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+fn new_bar() -> ProgressBar {
+    let bar = ProgressBar::with_draw_target(None, ProgressDrawTarget::stderr());
+    if let Ok(style) = ProgressStyle::with_template("{spinner} {elapsed} {wide_msg}") {
+        bar.set_style(style);
+    }
+    bar.enable_steady_tick(REDRAW);
+    bar
+}
+
+/// The moving line: what is done, of how much, how fast, and how long it still takes.
+fn sentence(status: &Status) -> String {
+    let mut text = format!("{}: {}", status.phase_words(), human::thousands(status.files_done));
+    if let Some(total) = status.total_files {
+        text += &format!(" of {}", human::thousands(total));
+    }
+    text += &format!(" files, {}", human::bytes(status.bytes_done));
+    if let Some(total) = status.total_bytes {
+        text += &format!(" of {}", human::bytes(total));
+    }
+    text += &format!(", {}/s", human::bytes(whole_bytes(status.bytes_per_second)));
+    if let Some(left) = status.seconds_remaining {
+        text += &format!(", {} left", human::duration(Duration::from_secs(left)));
+    }
+    if let Some(current) = status.current_files.first() {
+        text += &format!("  {current}");
+    }
+    text
+}
+
+impl Status {
+    fn phase_words(&self) -> &'static str {
+        PHASES.iter().find(|(_, name, _)| *name == self.phase).map_or("Working", |(_, _, words)| words)
+    }
+}
+
+/// Each phase with its name in JSON and in words.
+const PHASES: [(Phase, &str, &str); 6] = [
+    (Phase::Opening, "opening", "Opening the repository"),
+    (Phase::Storing, "storing", "Storing"),
+    (Phase::Committing, "committing", "Making it durable"),
+    (Phase::Planning, "planning", "Planning"),
+    (Phase::Restoring, "restoring", "Restoring"),
+    (Phase::Comparing, "comparing", "Comparing"),
+];
+
+fn phase_name(phase: Phase) -> &'static str {
+    PHASES.iter().find(|(known, _, _)| *known == phase).map_or("working", |(_, name, _)| name)
+}
+
+fn phase_words(phase: Phase) -> &'static str {
+    PHASES.iter().find(|(known, _, _)| *known == phase).map_or("Working", |(_, _, words)| words)
+}
+
+/// Seconds rounded up, for display.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and NaN becomes 0"
+)]
+fn whole_seconds(seconds: f64) -> u64 {
+    seconds.ceil() as u64
+}
+
+/// Bytes rounded down, for display.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "the cast saturates, and NaN becomes 0"
+)]
+fn whole_bytes(bytes: f64) -> u64 {
+    bytes as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Style;
+    use crate::output::tests::kept;
+    use chatvault_engine::base::WarningKind;
+
+    #[test]
+    fn nothing_is_shown_where_nothing_is_wanted_and_warnings_are_kept() {
+        let (ui, answer, remarks) = kept(Style::default());
+        let progress = Progress::new(&ui);
+        progress.phase(Phase::Storing);
+        progress.add(Counter::Bytes, 5);
+        let warning = Warning { kind: WarningKind::Unreadable, path: None, message: "gone".into() };
+        progress.warn(&warning);
+        assert_eq!(progress.finish(), [warning]);
+        ui.finish().unwrap();
+        assert_eq!((answer.text(), remarks.text()), (String::new(), String::new()));
+    }
+
+    #[test]
+    fn a_status_knows_rate_share_and_time_left() {
+        let (ui, _, _) = kept(Style::default());
+        let progress = Progress::new(&ui);
+        progress.phase(Phase::Storing);
+        progress.expect(Counter::Bytes, 4096);
+        progress.expect(Counter::Files, 4);
+        progress.add(Counter::Bytes, 1024);
+        progress.add(Counter::Files, 1);
+        let shown = lock(&progress.shown);
+        let status = progress.status(&shown, shown.since + Duration::from_secs(2));
+        assert_eq!(status.percent_done, Some(0.25));
+        assert_eq!(status.seconds_remaining, Some(6));
+        assert_eq!(sentence(&status), "Storing: 1 of 4 files, 1.0 KiB of 4.0 KiB, 512 B/s, 6.0 s left");
+    }
+
+    #[test]
+    fn warnings_beyond_the_limit_are_counted() {
+        let (ui, _, _) = kept(Style::default());
+        let progress = Progress::new(&ui);
+        let warning = Warning { kind: WarningKind::Unreadable, path: None, message: String::new() };
+        (0..MAX_WARNINGS + 3).for_each(|_| progress.warn(&warning));
+        assert_eq!(progress.finish().len(), MAX_WARNINGS);
+        assert_eq!(progress.warnings_dropped(), 3);
+    }
+}

@@ -1,0 +1,29 @@
+//! Questions to a person. None is asked where nobody can answer.
+
+use crate::exit::Condition;
+use crate::output::error::{Failure, Result};
+use std::io::{self, IsTerminal};
+use zeroize::Zeroizing;
+
+/// True if somebody sits at the other end of standard input.
+pub(crate) fn is_possible() -> bool {
+    io::stdin().is_terminal()
+}
+
+/// Asks for a password, which is not shown while it is typed.
+pub(crate) fn password(question: &str) -> Result<Zeroizing<String>> {
+    rpassword::prompt_password(format!("{question}: ")).map(Zeroizing::new).map_err(|cause| {
+        Failure::new(Condition::Failed, "Failed to read the password from the terminal").because(cause)
+    })
+}
+
+/// Asks for a new password, twice.
+pub(crate) fn new_password(question: &str) -> Result<Zeroizing<String>> {
+    let first = password(question)?;
+    let second = password("Once more, to be sure")?;
+    if *first == *second {
+        return Ok(first);
+    }
+    Err(Failure::new(Condition::Failed, "The two passwords differ")
+        .with_hint("run this again; nothing was made"))
+}

@@ -1,0 +1,45 @@
+//! Warnings of an operation, for people: each with its path, a bounded number of them.
+
+use crate::output::{Ui, human};
+use chatvault_engine::base::Warning;
+
+/// Most warnings that are shown to a person; JSON has all.
+const MOST_SHOWN: usize = 100;
+
+/// Shows warnings; `dropped` more were not kept.
+pub(crate) fn show(ui: &Ui, warnings: &[Warning], dropped: u64) {
+    for warning in warnings.iter().take(MOST_SHOWN) {
+        match &warning.path {
+            Some(path) => ui.warn(&format!("{path}: {}", warning.message)),
+            None => ui.warn(&warning.message),
+        }
+    }
+    let hidden =
+        u64::try_from(warnings.len().saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX).saturating_add(dropped);
+    if hidden > 0 {
+        ui.warn(&format!("{} more of this run are not shown", human::count(hidden, "warning")));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::Style;
+    use crate::output::tests::kept;
+    use chatvault_engine::base::{StoredPath, WarningKind};
+
+    #[test]
+    fn paths_are_shown_clean_and_the_rest_is_counted() {
+        let (ui, _, remarks) = kept(Style::default());
+        let warning = Warning {
+            kind: WarningKind::Unreadable,
+            path: StoredPath::parse(b"/a\x1b"),
+            message: "It is gone".into(),
+        };
+        show(&ui, &vec![warning; MOST_SHOWN + 1], 2);
+        let text = remarks.text();
+        assert_eq!(text.lines().count(), MOST_SHOWN + 1);
+        assert!(text.starts_with("warning: /a\\u{1b}: It is gone\n"));
+        assert!(text.ends_with("warning: 3 warnings more of this run are not shown\n"));
+    }
+}

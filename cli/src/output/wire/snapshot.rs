@@ -1,0 +1,127 @@
+//! `snapshot` and what every listing says of a snapshot.
+
+use super::{WireWarning, text_and_bytes};
+use crate::output::human::rfc3339;
+use chatvault_engine::base::StoredPath;
+use chatvault_engine::model::Statistics;
+use chatvault_engine::repo::Snapshot;
+use serde::Serialize;
+
+/// What the run did that took a snapshot.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireStatistics {
+    pub(crate) files_new: u64,
+    pub(crate) files_changed: u64,
+    pub(crate) files_unmodified: u64,
+    pub(crate) dirs_new: u64,
+    pub(crate) dirs_changed: u64,
+    pub(crate) dirs_unmodified: u64,
+    pub(crate) symlinks: u64,
+    pub(crate) specials: u64,
+    pub(crate) unreadable: u64,
+    pub(crate) data_blobs: u64,
+    pub(crate) tree_blobs: u64,
+    pub(crate) data_added: u64,
+    pub(crate) data_added_packed: u64,
+    pub(crate) total_files_processed: u64,
+    pub(crate) total_bytes_processed: u64,
+}
+
+impl From<&Statistics> for WireStatistics {
+    fn from(from: &Statistics) -> Self {
+        Self {
+            files_new: from.files_new,
+            files_changed: from.files_changed,
+            files_unmodified: from.files_unmodified,
+            dirs_new: from.dirs_new,
+            dirs_changed: from.dirs_changed,
+            dirs_unmodified: from.dirs_unmodified,
+            symlinks: from.symlinks,
+            specials: from.specials,
+            unreadable: from.unreadable,
+            data_blobs: from.data_blobs,
+            tree_blobs: from.tree_blobs,
+            data_added: from.data_added,
+            data_added_packed: from.data_added_packed,
+            total_files_processed: from.total_files,
+            total_bytes_processed: from.total_bytes,
+        }
+    }
+}
+
+/// The last line of `snapshot --json`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct SnapshotSummary {
+    pub(crate) message_type: &'static str,
+    pub(crate) snapshot_id: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) time: String,
+    #[serde(flatten)]
+    pub(crate) paths: WirePaths,
+    pub(crate) tree: String,
+    #[serde(flatten)]
+    pub(crate) statistics: WireStatistics,
+    pub(crate) total_duration: f64,
+    pub(crate) conditions: Vec<&'static str>,
+    pub(crate) exit_code: u8,
+    pub(crate) warnings: Vec<WireWarning>,
+}
+
+/// Several paths in JSON.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WirePaths {
+    pub(crate) paths: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paths_bytes: Option<Vec<String>>,
+}
+
+impl From<&[StoredPath]> for WirePaths {
+    fn from(from: &[StoredPath]) -> Self {
+        let all: Vec<(String, Option<String>)> =
+            from.iter().map(|path| text_and_bytes(path.as_bytes())).collect();
+        let is_exact = all.iter().all(|(_, bytes)| bytes.is_none());
+        let hex = |path: &StoredPath| chatvault_engine::base::id::to_hex(path.as_bytes());
+        Self {
+            paths: all.into_iter().map(|(text, _)| text).collect(),
+            paths_bytes: (!is_exact).then(|| from.iter().map(hex).collect()),
+        }
+    }
+}
+
+/// A snapshot in a listing.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireSnapshot {
+    pub(crate) id: String,
+    pub(crate) short_id: String,
+    pub(crate) time: String,
+    pub(crate) host: String,
+    pub(crate) user: String,
+    #[serde(flatten)]
+    pub(crate) paths: WirePaths,
+    pub(crate) tags: Vec<String>,
+    pub(crate) description: Option<String>,
+    pub(crate) tree: String,
+    pub(crate) parent: Option<String>,
+    pub(crate) program: String,
+    pub(crate) summary: WireStatistics,
+}
+
+impl From<&Snapshot> for WireSnapshot {
+    fn from(from: &Snapshot) -> Self {
+        let manifest = &from.manifest;
+        Self {
+            id: from.id.to_string(),
+            short_id: from.id.short(),
+            time: rfc3339(manifest.time, manifest.utc_offset_minutes),
+            host: manifest.host.clone(),
+            user: manifest.user.clone(),
+            paths: manifest.paths.as_slice().into(),
+            tags: from.tags.clone(),
+            description: from.description.clone(),
+            tree: manifest.root.to_string(),
+            parent: manifest.parent.map(|id| id.to_string()),
+            program: manifest.program.clone(),
+            summary: (&manifest.statistics).into(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What this process is and on which machine, and whether another process lives. Linux.
+
+use chatvault_engine::repo::Client;
+use chatvault_engine::source::Owners;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+/// Longest table of the system that is read, in bytes.
+const MAX_LEN: u64 = 64 << 20;
+
+/// Who is working: machine, user, program, process.
+pub(crate) fn client(user: Option<String>) -> Client {
+    let pid = std::process::id();
+    Client {
+        host: host(),
+        user: user.unwrap_or_else(user_by_number),
+        program: concat!("chatvault ", env!("CARGO_PKG_VERSION")).to_owned(),
+        boot_id: read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
+        pid,
+        process_started: started(pid).unwrap_or_default(),
+    }
+}
+
+/// True unless it is certain that no process of this number and start time (clock ticks since boot) lives here.
+pub(crate) fn is_alive(pid: u32, process_started: u64) -> bool {
+    // Without a process file system nothing is certain.
+    !Path::new("/proc/self/stat").exists() || started(pid) == Some(process_started)
+}
+
+/// True if this process was told to ignore a signal when it was started, as `nohup` does with `SIGHUP`.
+pub(crate) fn ignores(signal: i32) -> bool {
+    let mask = read("/proc/self/status").and_then(|status| {
+        let digits = status.lines().find_map(|line| line.strip_prefix("SigIgn:"))?.trim().to_owned();
+        u64::from_str_radix(&digits, 16).ok()
+    });
+    let bit = u32::try_from(signal - 1).ok().and_then(|shift| 1u64.checked_shl(shift));
+    matches!((mask, bit), (Some(mask), Some(bit)) if mask & bit != 0)
+}
+
+/// Names of users and groups. Only the local tables are read: asking the network for every file would be slow, and a
+/// number without a name is stored as a number.
+pub(crate) fn owners() -> Owners {
+    let table = |path| read(path).unwrap_or_default();
+    Owners::parse(&table("/etc/passwd"), &table("/etc/group"))
+}
+
+fn host() -> String {
+    rustix::system::uname().nodename().to_string_lossy().into_owned()
+}
+
+/// The name of this user in the list of users, or the number.
+fn user_by_number() -> String {
+    let number = rustix::process::getuid().as_raw();
+    owners().user(number).map_or_else(|| number.to_string(), str::to_owned)
+}
+
+/// Start time of a process in clock ticks since boot: field 22 of its `stat`. The name before it may hold spaces and
+/// brackets, so that the fields are counted from the last bracket.
+fn started(pid: u32) -> Option<u64> {
+    let stat = read(&format!("/proc/{pid}/stat"))?;
+    let (_, fields) = stat.rsplit_once(')')?;
+    fields.split_ascii_whitespace().nth(19)?.parse().ok()
+}
+
+fn read(path: &str) -> Option<String> {
+    let mut bytes = Vec::new();
+    File::open(path).ok()?.take(MAX_LEN).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn this_process_lives_and_one_with_another_start_does_not() {
+        let client = client(None);
+        assert!(client.process_started > 0);
+        assert!(is_alive(client.pid, client.process_started));
+        assert!(!is_alive(client.pid, client.process_started + 1));
+        assert!(!is_alive(u32::MAX, 1));
+        assert!(!client.host.is_empty() && !client.user.is_empty() && !client.boot_id.is_empty());
+    }
+
+    #[test]
+    fn a_kill_cannot_be_ignored() {
+        assert!(!ignores(9));
+        assert!(!ignores(0));
+    }
+}

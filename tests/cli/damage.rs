@@ -1,0 +1,64 @@
+//! Repositories that are damaged, or of a newer format.
+
+use crate::kit::World;
+use std::fs;
+
+/// Flips a bit in the middle of every file of a folder of the repository.
+fn damage(world: &World, folder: &str) {
+    for path in world.files(folder) {
+        let mut bytes = fs::read(&path).unwrap();
+        let middle = bytes.len() / 2;
+        bytes[middle] ^= 1;
+        fs::write(&path, bytes).unwrap();
+    }
+}
+
+#[test]
+fn a_newer_format_is_named() {
+    let world = World::with_snapshot();
+    for name in ["repo/config", "repo/mirror/config"] {
+        let mut bytes = fs::read(world.path(name)).unwrap();
+        bytes[9] += 1;
+        fs::write(world.path(name), bytes).unwrap();
+    }
+    world.repo(&["list"]).failed_with(1, &["format", "this program reads format", "newer chatvault"]);
+}
+
+#[test]
+fn damaged_content_is_22() {
+    let world = World::with_snapshot();
+    damage(&world, "repo/packs");
+    let path = format!("latest:{}", world.text("live/sub/b.bin"));
+    world.repo(&["cat", &path]).failed_with(22, &["Failed to"]);
+}
+
+#[test]
+fn a_damaged_first_copy_is_replaced_by_its_mirror_with_a_warning() {
+    let world = World::with_snapshot();
+    damage(&world, "repo/snapshots");
+    let ran = world.repo(&["list", "--no-cache"]).succeeded();
+    assert_eq!(ran.stdout.lines().count(), 2);
+    assert!(ran.stderr.contains("warning: "), "{}", ran.stderr);
+    let ran = world.repo(&["list", "--no-cache", "--json"]).succeeded();
+    assert_eq!(ran.json().as_array().unwrap().len(), 1);
+    let line: serde_json::Value = serde_json::from_str(ran.stderr.lines().next().unwrap()).unwrap();
+    assert_eq!(line["message_type"], "warning");
+}
+
+#[test]
+fn a_restore_with_lost_files_is_22_names_them_and_brings_the_rest() {
+    let world = World::with_repository();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let before = world.files("repo/packs");
+    let noise: Vec<u8> = (0..400_000_u32).flat_map(|n| n.wrapping_mul(2_654_435_761).to_le_bytes()).collect();
+    world.write("live/lost.bin", noise);
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    // The largest of the new packs holds the new file's content.
+    let new = world.files("repo/packs").into_iter().filter(|path| !before.contains(path));
+    let largest = new.max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::write(&largest, "").unwrap();
+    let ran = world.repo(&["restore", "latest", "--target", "out"]).ended_with(22);
+    assert!(ran.stderr.contains("lost.bin"), "{}", ran.stderr);
+    let restored = format!("out{}", world.text("live/a.txt"));
+    assert_eq!(world.read(&restored), "first\n");
+}

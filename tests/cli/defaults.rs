@@ -1,0 +1,100 @@
+//! The default repository: made by the first snapshot, found again, never made anew by itself.
+
+use crate::kit::World;
+use std::fs;
+
+const REPOSITORY: &str = "home/.local/share/chatvault/repository";
+
+fn first_snapshot() -> World {
+    let world = World::new();
+    world.write("live/a", "a");
+    world.run(["snapshot", "live"]).succeeded();
+    world
+}
+
+#[test]
+fn the_very_first_command_can_be_a_snapshot() {
+    let world = World::new();
+    world.write("live/a", "a");
+    let ran = world.run(["snapshot", "live"]).succeeded();
+    for words in ["home/.local/share/chatvault/repository", "recovery-keys/", "chatvault recovery-kit", "same disk"] {
+        assert!(ran.stderr.contains(words), "{words} is not in {}", ran.stderr);
+    }
+    let again = world.run(["snapshot", "live"]).succeeded();
+    assert!(!again.stderr.contains("recovery"), "{}", again.stderr);
+    assert_eq!(world.run(["list", "--json"]).succeeded().json().as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn its_folders_follow_the_environment() {
+    let world = World::new();
+    world.write("live/a", "a");
+    let data = world.text("data");
+    world.run_with(&[("XDG_DATA_HOME", &data)], &["snapshot", "live"]).succeeded();
+    assert!(world.path("data/chatvault/repository/config").exists());
+    assert!(!world.path(REPOSITORY).exists());
+}
+
+#[test]
+fn a_known_repository_that_is_missing_is_explained_and_never_made_anew() {
+    let world = first_snapshot();
+    fs::rename(world.path(REPOSITORY), world.path("unmounted")).unwrap();
+    for arguments in [&["snapshot", "live"][..], &["list"]] {
+        world.run(arguments).failed_with(10, &["was made there", "disk"]);
+    }
+    fs::create_dir(world.path(REPOSITORY)).unwrap();
+    world.run(["snapshot", "live"]).failed_with(10, &["empty", "was made there"]);
+    fs::remove_dir(world.path(REPOSITORY)).unwrap();
+    fs::rename(world.path("unmounted"), world.path(REPOSITORY)).unwrap();
+    world.run(["list"]).succeeded();
+}
+
+#[test]
+fn reading_makes_no_repository() {
+    let world = World::new();
+    world.run(["list"]).failed_with(10, &["chatvault snapshot FOLDER"]);
+    assert!(!world.path("home/.local").exists());
+}
+
+#[test]
+fn a_missing_source_makes_no_repository() {
+    let world = World::new();
+    world.run(["snapshot", "nowhere"]).failed_with(1, &["nowhere"]);
+    assert!(!world.path("home/.local").exists() && !world.path("home/.config").exists());
+}
+
+#[test]
+fn a_kept_key_opens_its_repository_wherever_that_is() {
+    let world = first_snapshot();
+    fs::rename(world.path(REPOSITORY), world.path("moved")).unwrap();
+    world.run(["-r", "moved", "list"]).succeeded();
+}
+
+#[test]
+fn a_key_that_a_killed_run_left_behind_is_taken() {
+    let world = first_snapshot();
+    let keys = world.path("home/.config/chatvault/recovery-keys");
+    let key = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    fs::rename(&key, keys.join("new-0011223344556677")).unwrap();
+    world.run(["list"]).succeeded();
+    assert!(key.exists());
+    assert_eq!(fs::read_dir(&keys).unwrap().count(), 1);
+}
+
+#[test]
+fn an_altered_kept_key_is_named() {
+    let world = first_snapshot();
+    let keys = world.path("home/.config/chatvault/recovery-keys");
+    let key = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    fs::write(&key, "cv1-0000\n").unwrap();
+    world.run(["list"]).failed_with(12, &["recovery-keys"]);
+}
+
+#[test]
+fn without_a_home_a_repository_must_be_named() {
+    let world = World::new();
+    world.write("live/a", "a");
+    let mut command = world.command(["snapshot", "live"]);
+    command.env_remove("HOME");
+    crate::kit::Ran::of(&mut command).failed_with(1, &["HOME", "-r"]);
+}

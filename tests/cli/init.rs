@@ -1,0 +1,84 @@
+//! `init`: what is made, what is refused, and that a refusal leaves nothing.
+
+use crate::kit::World;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+
+#[test]
+fn a_missing_key_file_is_made_for_its_owner_only_and_opens_the_repository() {
+    let world = World::new();
+    let ran = world.run(["-r", "repo", "--recovery-key-file", "key", "init"]).succeeded();
+    assert!(ran.stdout.contains("recovery-kit"), "{}", ran.stdout);
+    assert!(world.read("key").starts_with("cv1-"));
+    assert_eq!(fs::metadata(world.path("key")).unwrap().permissions().mode() & 0o777, 0o600);
+    world.repo(&["list"]).succeeded();
+}
+
+#[test]
+fn an_existing_key_file_is_used_as_it_is() {
+    let world = World::new();
+    world.run(["-r", "one", "--recovery-key-file", "key", "init", "-q"]).succeeded();
+    let before = world.read("key");
+    world.run(["-r", "two", "--recovery-key-file", "key", "init", "-q"]).succeeded();
+    assert_eq!(world.read("key"), before);
+    world.run(["-r", "two", "--recovery-key-file", "key", "list"]).succeeded();
+}
+
+#[test]
+fn quiet_prints_nothing_at_all() {
+    let world = World::new();
+    world.write("pw", "secret\n");
+    let ran = world.run(["-r", "repo", "--password-file", "pw", "init", "-q"]).succeeded();
+    assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
+}
+
+#[test]
+fn a_repository_or_a_folder_that_is_not_empty_is_refused_and_no_key_is_left_behind() {
+    let world = World::with_repository();
+    world
+        .run(["-r", "repo", "--recovery-key-file", "other", "init"])
+        .failed_with(1, &["create repository", "a repository is there"]);
+    world.run(["-r", "live", "--recovery-key-file", "other", "init"]).failed_with(1, &["not empty", "a.txt"]);
+    assert!(!world.path("other").exists());
+    world.repo(&["list"]).succeeded();
+}
+
+#[test]
+fn without_any_secret_and_without_a_terminal_the_ways_are_named() {
+    let world = World::new();
+    let ran = world.run(["-r", "repo", "init"]).failed_with(2, &["no terminal"]);
+    for option in ["--password-file", "--password-command", "--recovery-key-file", "CHATVAULT_PASSWORD_FILE"] {
+        assert!(ran.stderr.contains(option), "{}", ran.stderr);
+    }
+    assert!(!world.path("repo").exists());
+}
+
+#[test]
+fn an_empty_password_is_refused() {
+    let world = World::new();
+    world.write("pw", "\n");
+    world.run(["-r", "repo", "--password-file", "pw", "init"]).failed_with(2, &["empty"]);
+    assert!(!world.path("repo").exists());
+}
+
+#[test]
+fn json_names_the_repository_and_what_opens_it() {
+    let world = World::new();
+    let line = world.repo(&["init", "--json"]).succeeded().json();
+    assert_eq!(line["message_type"], "initialized");
+    assert_eq!(line["repository"], world.text("repo"));
+    assert_eq!(line["opened_by"], "recovery_key");
+    assert_eq!(line["id"].as_str().unwrap().len(), 64);
+}
+
+#[test]
+fn the_default_repository_keeps_its_key_and_a_second_one_is_refused() {
+    let world = World::new();
+    let id = world.run(["init", "--json"]).succeeded().json()["id"].as_str().unwrap().to_owned();
+    let key = world.path(&format!("home/.config/chatvault/recovery-keys/{id}"));
+    assert_eq!(fs::metadata(&key).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(fs::metadata(key.parent().unwrap()).unwrap().permissions().mode() & 0o777, 0o700);
+    world.run(["list"]).succeeded();
+    world.run(["init"]).failed_with(1, &["a repository is there"]);
+    assert_eq!(fs::read_dir(key.parent().unwrap()).unwrap().count(), 1);
+}

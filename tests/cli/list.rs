@@ -1,0 +1,37 @@
+//! `list`: the table and the JSON array.
+
+use crate::kit::World;
+
+#[test]
+fn snapshots_are_listed_oldest_first_with_their_figures() {
+    let world = World::with_snapshot();
+    world.write("live/d.txt", "more");
+    world.repo(&["snapshot", "-q", "--tag", "evening", "live"]).succeeded();
+    let ran = world.repo(&["list"]).succeeded();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert_eq!(lines.len(), 3, "{}", ran.stdout);
+    let headings: Vec<&str> = lines[0].split_whitespace().collect();
+    assert_eq!(headings, ["ID", "TIME", "HOST", "FILES", "SIZE", "ADDED", "PATHS", "TAGS"]);
+    let ids = world.ids();
+    assert!(lines[1].starts_with(&ids[0][..8]) && lines[2].starts_with(&ids[1][..8]), "{}", ran.stdout);
+    assert!(lines[2].ends_with("evening") && lines[2].contains(&world.text("live")), "{}", ran.stdout);
+    assert!(ran.stderr.contains("2 snapshots"), "{}", ran.stderr);
+}
+
+#[test]
+fn an_empty_repository_is_no_failure_and_an_empty_array() {
+    let world = World::with_repository();
+    let ran = world.repo(&["list"]).succeeded();
+    assert_eq!(ran.stdout, "");
+    assert!(ran.stderr.contains("no snapshot yet"), "{}", ran.stderr);
+    assert_eq!(world.repo(&["snapshots", "--json"]).succeeded().stdout, "[]\n");
+}
+
+#[test]
+fn times_are_local() {
+    let world = World::with_snapshot();
+    let key = [("TZ", "XYZ-5:30")];
+    let shown = world.run_with(&key, &["-r", "repo", "--recovery-key-file", "key", "list"]).succeeded().stdout;
+    let utc = world.repo(&["list"]).succeeded().stdout;
+    assert_ne!(shown, utc);
+}

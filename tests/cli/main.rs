@@ -1,0 +1,33 @@
+//! Tests of the binary, one module for each subject. Each runs in a world of its own: a fresh home, a cleared environment.
+
+#![expect(missing_docs, reason = "tests say what they claim in their names")]
+
+mod cat;
+mod damage;
+mod defaults;
+mod demo;
+mod diff;
+mod help;
+mod init;
+mod kit;
+mod list;
+mod ls;
+mod output;
+mod recovery_kit;
+mod restore;
+mod secrets;
+mod select;
+mod snapshot;
+mod wire;
+
+#[test]
+fn no_file_of_this_folder_is_forgotten() {
+    let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/cli");
+    let listed = include_str!("main.rs");
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let name = entry.unwrap().file_name().into_string().unwrap();
+        if let Some(module) = name.strip_suffix(".rs").filter(|module| *module != "main") {
+            assert!(listed.contains(&format!("\nmod {module};\n")), "{name} is not run");
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! The names of all fields of JSON output are a contract: they are those here, and each is in the documentation.
+
+use crate::kit::World;
+use serde_json::Value;
+use std::collections::BTreeSet;
+use std::fs;
+use std::os::unix::fs::symlink;
+
+/// All field names of a value, nested ones with their parents: `added.files`.
+fn fields(value: &Value, prefix: &str, found: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(map) => {
+            for (name, inner) in map {
+                let name = format!("{prefix}{name}");
+                fields(inner, &format!("{name}."), found);
+                found.insert(name);
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| fields(item, prefix, found)),
+        _ => {}
+    }
+}
+
+#[track_caller]
+fn pinned(what: &str, lines: &[Value], wanted: &[&str]) {
+    let mut found = BTreeSet::new();
+    lines.iter().for_each(|line| fields(line, "", &mut found));
+    let wanted: BTreeSet<String> = wanted.iter().map(|&name| name.to_owned()).collect();
+    assert_eq!(found, wanted, "{what}");
+    let documentation = include_str!("../../docs/json-output.md");
+    for name in &found {
+        assert!(documentation.contains(&format!("`{name}`")), "{what}: {name} is not in docs/json-output.md");
+    }
+}
+
+const STATISTICS: [&str; 15] = [
+    "files_new", "files_changed", "files_unmodified", "dirs_new", "dirs_changed", "dirs_unmodified", "symlinks",
+    "specials", "unreadable", "data_blobs", "tree_blobs", "data_added", "data_added_packed", "total_files_processed",
+    "total_bytes_processed",
+];
+
+#[test]
+fn snapshot_and_list() {
+    let world = World::with_repository();
+    let summary = world.repo(&["snapshot", "--json", "live", "gone"]).ended_with(3).json_lines().pop().unwrap();
+    let own = [
+        "message_type", "snapshot_id", "parent", "time", "paths", "tree", "total_duration", "conditions", "exit_code",
+        "warnings", "warnings.kind", "warnings.path", "warnings.message",
+    ];
+    pinned("snapshot", &[summary], &[&own[..], &STATISTICS].concat());
+    let list = world.repo(&["list", "--json"]).succeeded().json();
+    let nested: Vec<String> = STATISTICS.iter().map(|name| format!("summary.{name}")).collect();
+    let mut wanted: Vec<&str> = nested.iter().map(String::as_str).collect();
+    wanted.extend([
+        "id", "short_id", "time", "host", "user", "paths", "tags", "description", "tree", "parent", "program", "summary",
+    ]);
+    pinned("list", &[list], &wanted);
+}
+
+#[test]
+fn ls() {
+    let world = World::with_repository();
+    symlink("a.txt", world.path("live/link")).unwrap();
+    fs::hard_link(world.path("live/a.txt"), world.path("live/same")).unwrap();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let nodes = world.repo(&["ls", "--json"]).succeeded().json_lines();
+    let wanted = [
+        "message_type", "path", "name", "type", "mode", "uid", "gid", "user", "group", "mtime", "size", "linktarget",
+        "hard_link",
+    ];
+    pinned("ls", &nodes, &wanted);
+}
+
+#[test]
+fn diff_and_restore() {
+    let world = World::with_snapshot();
+    world.write("live/new", "");
+    let lines = world.repo(&["diff", "--json", "latest"]).succeeded().json_lines();
+    let sides = ["files", "dirs", "others", "bytes"];
+    let sides: Vec<String> = ["added", "removed"].iter().flat_map(|at| sides.map(|name| format!("{at}.{name}"))).collect();
+    let mut wanted: Vec<&str> = sides.iter().map(String::as_str).collect();
+    wanted.extend([
+        "message_type", "path", "modifier", "source_snapshot", "target_snapshot", "changed_files", "added", "removed",
+    ]);
+    pinned("diff", &lines, &wanted);
+    let place = format!("latest:{}", world.text("live"));
+    let summary = world.repo(&["restore", "--json", "--no-progress", &place, "--target", "out"]).succeeded().json();
+    let wanted = [
+        "message_type", "snapshot_id", "path", "target", "total_files", "files_restored", "dirs_restored",
+        "symlinks_restored", "hard_links_restored", "specials_skipped", "total_bytes", "bytes_restored", "damaged",
+        "failed", "total_duration", "conditions", "exit_code", "warnings",
+    ];
+    pinned("restore", &[summary], &wanted);
+}
+
+#[test]
+fn the_others() {
+    let world = World::new();
+    let line = world.repo(&["init", "--json"]).succeeded().json();
+    pinned("init", &[line], &["message_type", "id", "repository", "opened_by", "recovery_key_file"]);
+    let line = world.repo(&["recovery-kit", "--json"]).succeeded().json();
+    let wanted = ["message_type", "id", "repository", "action", "new_key", "file", "page"];
+    pinned("recovery-kit", &[line], &wanted);
+    let line = world.run(["version", "--json"]).succeeded().json();
+    pinned("version", &[line], &["message_type", "version", "repository_format", "os", "arch"]);
+    let line = world.run(["demo", "--json"]).succeeded().json();
+    let wanted = [
+        "message_type", "folder", "snapshots", "snapshots.snapshot_id", "snapshots.happened",
+        "snapshots.total_bytes_processed", "snapshots.data_added_packed", "entries_compared", "bytes_compared",
+        "differences", "conditions", "exit_code",
+    ];
+    pinned("demo", &[line], &wanted);
+    let ran = world.run(["list", "--json", "-r", "nowhere"]).ended_with(10);
+    let line = serde_json::from_str(&ran.stderr).unwrap();
+    pinned("exit_error", &[line], &["message_type", "code", "condition", "message", "hint"]);
+}
