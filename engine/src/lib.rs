@@ -20,3 +20,6 @@ pub mod source;
 pub mod repo;
 
 pub mod backup;
+pub mod browse;
+pub mod diff;
+pub mod restore;

@@ -18,7 +18,7 @@ type Numbers = BTreeMap<String, u64>;
 type Keys = BTreeMap<String, BTreeSet<u64>>;
 
 /// Contexts of the document that no source holds yet; to be emptied.
-const UNWRITTEN: [&str; 2] = ["chatvault 1 page boundary", "chatvault 1 slot key: password and file"];
+const UNWRITTEN: [&str; 1] = ["chatvault 1 slot key: password and file"];
 
 fn workspace() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()

@@ -101,3 +101,6 @@ impl std::fmt::Debug for Repo {
 
 #[cfg(test)]
 pub(crate) mod testing;
+
+#[cfg(test)]
+mod tests;

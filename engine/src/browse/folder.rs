@@ -1,0 +1,91 @@
+//! The nodes of one folder, page by page, with a place that can be left and found again.
+
+use crate::base::{BlobId, Error, Result};
+use crate::format::tree::{MAX_LEVELS, TreePage};
+use crate::model::Node;
+use crate::repo::Repo;
+
+/// The nodes of one folder, ascending by name. Holds one page of nodes at a time.
+#[derive(Debug)]
+pub struct FolderNodes<'r> {
+    repo: &'r Repo,
+    /// None where the nodes were given.
+    root: Option<BlobId>,
+    /// Pages that are still to be read, the next one last, each with the level that it must be below.
+    pages: Vec<(BlobId, u64)>,
+    leaf: std::vec::IntoIter<Node>,
+    /// The last name of the leaves before this one.
+    last: Option<Vec<u8>>,
+    /// Names up to this one have been seen.
+    seen: Option<Vec<u8>>,
+}
+
+impl<'r> FolderNodes<'r> {
+    /// The nodes of the folder with this root page.
+    #[must_use]
+    pub fn new(repo: &'r Repo, root: BlobId) -> Self {
+        let pages = vec![(root, MAX_LEVELS)];
+        Self { repo, root: Some(root), pages, leaf: Vec::new().into_iter(), last: None, seen: None }
+    }
+
+    /// These nodes and no others, as if they were a folder.
+    #[must_use]
+    pub fn given(repo: &'r Repo, nodes: Vec<Node>) -> Self {
+        Self { repo, root: None, pages: Vec::new(), leaf: nodes.into_iter(), last: None, seen: None }
+    }
+
+    /// Gives back the memory; goes on behind `name` when the next node is asked for. False, and nothing happens, for
+    /// nodes that were given.
+    pub fn park(&mut self, name: &[u8]) -> bool {
+        let Some(root) = self.root else { return false };
+        self.pages = vec![(root, MAX_LEVELS)];
+        self.leaf = Vec::new().into_iter();
+        self.last = None;
+        self.seen = Some(name.to_vec());
+        true
+    }
+
+    /// The next node.
+    ///
+    /// # Errors
+    /// [`crate::base::Kind::Damaged`] if a page cannot be used. What lies behind that page can still be asked for.
+    pub fn next_node(&mut self) -> Result<Option<Node>> {
+        loop {
+            if let Some(node) = self.leaf.next() {
+                return Ok(Some(node));
+            }
+            let Some((id, below)) = self.pages.pop() else { return Ok(None) };
+            match self.repo.tree_page(&id)? {
+                TreePage::Leaf(nodes) => self.take_leaf(nodes)?,
+                TreePage::Inner { level, children } if level < below => {
+                    let before = |name: &Vec<u8>| self.seen.as_ref().is_some_and(|seen| name <= seen);
+                    let start = children.partition_point(|(first, _)| before(first)).saturating_sub(1);
+                    let ahead = children.get(start..).unwrap_or_default();
+                    self.pages.extend(ahead.iter().rev().map(|(_, id)| (*id, level)));
+                }
+                TreePage::Inner { .. } => return Err(self.broken("its levels do not descend")),
+            }
+        }
+    }
+
+    fn take_leaf(&mut self, mut nodes: Vec<Node>) -> Result<()> {
+        if let (Some(last), Some(first)) = (&self.last, nodes.first())
+            && *last >= first.name
+        {
+            return Err(self.broken("its names do not ascend"));
+        }
+        self.last = nodes.last().map(|node| node.name.clone()).or_else(|| self.last.take());
+        if let Some(seen) = &self.seen {
+            nodes.retain(|node| node.name > *seen);
+        }
+        self.leaf = nodes.into_iter();
+        Ok(())
+    }
+
+    /// No page of a folder that contradicts itself is used any more.
+    fn broken(&mut self, why: &str) -> Error {
+        self.pages.clear();
+        let root = self.root.map(|root| root.short()).unwrap_or_default();
+        Error::damaged("read a folder at page", root, why)
+    }
+}

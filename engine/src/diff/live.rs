@@ -1,0 +1,233 @@
+//! A snapshot against the source as it is now.
+
+use super::compare::{Compare, Entry, Side};
+use super::stored::Stored;
+use super::{DiffStatistics, find};
+use crate::base::{Observer, Phase, Result, StoredPath, Warning, WarningKind};
+use crate::model::{BlobKind, Change, Node, NodeKind};
+use crate::repo::{Repo, Snapshot};
+use crate::source::{self, Descent, Owners, SourceDir, Stat};
+use std::io::{self, Read};
+use std::path::PathBuf;
+
+/// Bytes of a file that are read at once.
+const READ: usize = 1 << 20;
+
+/// How to look at the source.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveOptions<'o> {
+    /// Folders of this program, which no snapshot holds.
+    pub own_folders: &'o [PathBuf],
+    /// Names of owners and groups.
+    pub owners: &'o Owners,
+    /// Reads every file, even if its size and time of modification are the stored ones.
+    pub check_content: bool,
+}
+
+/// Hands every difference between a snapshot and its sources as they are now to `visit`, source by source. What cannot be
+/// read is told to the observer, and nothing is said of it. A file whose size and time of modification (to the
+/// nanosecond) are the stored ones counts as unchanged, unless the options say otherwise; any other of the same size is
+/// read. What has no stored content is nowhere named: the nodes of the source have none.
+///
+/// # Errors
+/// [`crate::base::Kind::Damaged`] if a stored folder cannot be read; what `visit` fails with.
+pub fn live(
+    repo: &Repo,
+    snapshot: &Snapshot,
+    options: &LiveOptions<'_>,
+    observer: &dyn Observer,
+    visit: &mut dyn FnMut(&Change) -> Result<()>,
+) -> Result<DiffStatistics> {
+    observer.phase(Phase::Comparing);
+    let own: Vec<(u64, u64)> = options
+        .own_folders
+        .iter()
+        .filter_map(|path| SourceDir::open(path).ok()?.stat().ok())
+        .map(|stat| (stat.dev, stat.ino))
+        .collect();
+    let mut statistics = DiffStatistics::default();
+    for path in &snapshot.manifest.paths {
+        let stored = find(repo, snapshot, path)?;
+        let folder = path.parent().unwrap_or_else(StoredPath::root);
+        let mut now = Live { repo, options, own: &own, observer, levels: Vec::new(), descent: None };
+        now.start(path);
+        let mut compare = Compare::new(repo, folder, Stored::new(repo, stored), now);
+        compare.statistics = statistics;
+        compare.run(observer, visit)?;
+        statistics = compare.statistics;
+    }
+    Ok(statistics)
+}
+
+/// The file system as one side of a comparison.
+struct Live<'a> {
+    repo: &'a Repo,
+    options: &'a LiveOptions<'a>,
+    own: &'a [(u64, u64)],
+    observer: &'a dyn Observer,
+    levels: Vec<Level>,
+    /// The folder where we are; for the start the one above it. None at a start that is not there, or is `/`.
+    descent: Option<Descent>,
+}
+
+struct Level {
+    entries: std::vec::IntoIter<source::Entry>,
+    head: Option<Entry>,
+}
+
+impl Live<'_> {
+    /// Begins with one path as the only entry of the folder above it.
+    fn start(&mut self, path: &StoredPath) {
+        let above = path.parent().map_or_else(|| "/".into(), |above| above.to_fs());
+        let opened = SourceDir::open(&above).and_then(|dir| {
+            let stat = if path.is_root() { dir.stat() } else { dir.stat_of(path.name()) };
+            Ok((Descent::new(dir)?, stat))
+        });
+        let name = path.name().to_vec();
+        let entry = match opened {
+            Ok((descent, stat)) => {
+                self.descent = Some(descent);
+                source::Entry { name, stat }
+            }
+            Err(e) => source::Entry { name, stat: Err(e) },
+        };
+        let is_gone = matches!(&entry.stat, Err(e) if is_not_there(e));
+        let entries = if is_gone { Vec::new() } else { vec![entry] };
+        self.levels.push(Level { entries: entries.into_iter(), head: None });
+    }
+
+    fn unreadable(&self, path: &StoredPath, error: &io::Error) {
+        let message = format!("Cannot be compared: {error}");
+        self.observer.warn(&Warning { kind: WarningKind::Unreadable, path: Some(path.clone()), message });
+    }
+
+    /// The node of an entry; nothing for this program's own folders and for what has gone since it was listed.
+    fn node(&self, entry: source::Entry, path: &StoredPath) -> Option<Entry> {
+        let source::Entry { name, stat } = entry;
+        let made = stat.and_then(|stat| Ok((stat, self.make(&name, &stat)?)));
+        match made {
+            Ok((stat, _)) if stat.kind == NodeKind::Dir && self.own.contains(&(stat.dev, stat.ino)) => None,
+            Ok((_, node)) => Some(Entry { name, node: Some(node) }),
+            Err(e) if is_not_there(&e) => None,
+            Err(e) => {
+                self.unreadable(path, &e);
+                Some(Entry { name, node: None })
+            }
+        }
+    }
+
+    fn make(&self, name: &[u8], stat: &Stat) -> io::Result<Node> {
+        let owners = self.options.owners;
+        let mut node = Node {
+            mode: stat.mode,
+            uid: stat.uid,
+            gid: stat.gid,
+            user: owners.user(stat.uid).map(str::to_owned),
+            group: owners.group(stat.gid).map(str::to_owned),
+            mtime: Some(stat.mtime),
+            ..Node::new(name.to_vec(), stat.kind)
+        };
+        match stat.kind {
+            NodeKind::File => node.size = stat.size,
+            NodeKind::Symlink => node.target = Some(self.here()?.read_link(name, stat.size)?),
+            NodeKind::CharDevice | NodeKind::BlockDevice => node.device = Some(stat.device),
+            _ => {}
+        }
+        Ok(node)
+    }
+
+    fn here(&self) -> io::Result<&SourceDir> {
+        self.descent.as_ref().ok_or_else(|| io::Error::from(io::ErrorKind::NotFound))?.here()
+    }
+
+    /// The name of the content of a file, read in one pass; with the length, as it may have changed meanwhile.
+    fn hash(&self, name: &[u8]) -> Result<io::Result<(crate::base::BlobId, u64)>> {
+        let file = match self.here().and_then(|here| here.open_file(name)) {
+            Ok(file) => file,
+            Err(e) => return Ok(Err(e)),
+        };
+        file.advise_sequential();
+        let mut hash = self.repo.id_key(BlobKind::Data).stream();
+        let mut reader = file.reader(0, u64::MAX);
+        let mut buffer = vec![0; READ];
+        let mut len = 0;
+        loop {
+            self.repo.session().cancel.check()?;
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(Ok((hash.finish(), len))),
+                Ok(count) => {
+                    hash.update(buffer.get(..count).unwrap_or_default());
+                    len += count as u64;
+                }
+                Err(e) => return Ok(Err(e)),
+            }
+        }
+    }
+}
+
+fn is_not_there(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+impl Side for Live<'_> {
+    fn peek(&mut self, folder: &StoredPath) -> Result<Option<&Entry>> {
+        while let Some(level) = self.levels.last_mut().filter(|level| level.head.is_none()) {
+            let Some(entry) = level.entries.next() else { break };
+            let path = folder.join(&entry.name);
+            let head = self.node(entry, &path);
+            if let Some(level) = self.levels.last_mut() {
+                level.head = head;
+            }
+        }
+        Ok(self.levels.last().and_then(|level| level.head.as_ref()))
+    }
+
+    fn take(&mut self) -> Option<Entry> {
+        self.levels.last_mut()?.head.take()
+    }
+
+    fn enter(&mut self, node: &Node, path: &StoredPath) -> Result<bool> {
+        // The root is the folder that is open already.
+        let entered = match &mut self.descent {
+            Some(descent) if node.name.is_empty() => descent.here().and_then(SourceDir::entries),
+            Some(descent) => match descent.enter(&node.name) {
+                Ok(()) => descent.here().and_then(SourceDir::entries).inspect_err(|_| {
+                    let _back_where_we_were = descent.leave();
+                }),
+                Err(e) => Err(e),
+            },
+            None => return Ok(false),
+        };
+        match entered {
+            Ok(entries) => {
+                self.levels.push(Level { entries: entries.into_iter(), head: None });
+                Ok(true)
+            }
+            Err(e) => {
+                self.unreadable(path, &e);
+                Ok(false)
+            }
+        }
+    }
+
+    fn leave(&mut self, folder: &StoredPath) -> bool {
+        self.levels.pop();
+        let left = self.descent.as_mut().map_or(Ok(()), Descent::leave);
+        // It fails when the folder above was moved away while we were below it.
+        left.inspect_err(|e| self.unreadable(folder, e)).is_ok()
+    }
+
+    fn has_other_content(&mut self, before: &Node, after: &Node, path: &StoredPath) -> Result<Option<bool>> {
+        if before.mtime == after.mtime && !self.options.check_content {
+            return Ok(Some(false));
+        }
+        match self.hash(&after.name)? {
+            Ok((_, 0)) => Ok(Some(before.size != 0)),
+            Ok((hash, len)) => Ok(Some(len != before.size || Some(hash) != before.content_hash())),
+            Err(e) => {
+                self.unreadable(path, &e);
+                Ok(None)
+            }
+        }
+    }
+}
