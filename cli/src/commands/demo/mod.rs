@@ -69,12 +69,12 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Outcome> {
     if ui.style().json {
         ui.json(&wire(args, &play, &differences, &outcome));
     }
-    verdict(args, &play, differences, context)?;
+    verdict(args, &play, &differences, context)?;
     Ok(outcome)
 }
 
 /// Says how the comparison ended.
-fn verdict(args: &DemoArgs, play: &Play, differences: Vec<String>, context: &Context) -> Result<()> {
+fn verdict(args: &DemoArgs, play: &Play, differences: &[String], context: &Context) -> Result<()> {
     let ui = &context.ui;
     if !differences.is_empty() {
         return Err(Failure::new(Condition::Failed, "Failed to bring back the first day as it was")
