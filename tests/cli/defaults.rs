@@ -17,7 +17,9 @@ fn the_very_first_command_can_be_a_snapshot() {
     let world = World::new();
     world.write("live/a", "a");
     let ran = world.run(["snapshot", "live"]).succeeded();
-    for words in ["home/.local/share/chatvault/repository", "recovery-keys/", "chatvault recovery-kit", "same disk"] {
+    for words in
+        ["home/.local/share/chatvault/repository", "recovery-keys/", "chatvault recovery-kit", "same disk"]
+    {
         assert!(ran.stderr.contains(words), "{words} is not in {}", ran.stderr);
     }
     let again = world.run(["snapshot", "live"]).succeeded();

@@ -4,7 +4,18 @@ use crate::kit::World;
 use std::path::PathBuf;
 
 const VERBS: [&str; 12] = [
-    "init", "snapshot", "list", "ls", "diff", "cat", "restore", "recovery-kit", "demo", "completions", "man", "version",
+    "init",
+    "snapshot",
+    "list",
+    "ls",
+    "diff",
+    "cat",
+    "restore",
+    "recovery-kit",
+    "demo",
+    "completions",
+    "man",
+    "version",
 ];
 
 fn golden(name: &str) -> PathBuf {
@@ -33,7 +44,9 @@ fn the_verbs_are_these_and_no_others() {
         .skip_while(|line| *line != "Commands:")
         .skip(1)
         .take_while(|line| !line.is_empty())
-        .filter_map(|line| line.strip_prefix("  ")?.split_whitespace().next().filter(|_| !line.starts_with("   ")))
+        .filter_map(|line| {
+            line.strip_prefix("  ")?.split_whitespace().next().filter(|_| !line.starts_with("   "))
+        })
         .filter(|verb| *verb != "help")
         .collect();
     assert_eq!(verbs, VERBS);
@@ -67,13 +80,18 @@ fn the_version_is_told_in_words_and_in_json() {
     assert!(text.starts_with(concat!("chatvault ", env!("CARGO_PKG_VERSION"), " ")), "{text}");
     let line = world.run(["version", "--json"]).succeeded().json();
     assert_eq!(line["version"], env!("CARGO_PKG_VERSION"));
-    assert_eq!(world.run(["--version"]).succeeded().stdout, concat!("chatvault ", env!("CARGO_PKG_VERSION"), "\n"));
+    assert_eq!(
+        world.run(["--version"]).succeeded().stdout,
+        concat!("chatvault ", env!("CARGO_PKG_VERSION"), "\n")
+    );
 }
 
 #[test]
 fn wrong_usage_is_2() {
     let world = World::new();
-    for arguments in [&[][..], &["nonsense"], &["list", "--nonsense"], &["--compression", "20", "list"], &["cat"]] {
+    for arguments in
+        [&[][..], &["nonsense"], &["list", "--nonsense"], &["--compression", "20", "list"], &["cat"]]
+    {
         assert_eq!(world.run(arguments).code, 2, "{arguments:?}");
     }
 }

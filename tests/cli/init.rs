@@ -47,7 +47,8 @@ fn a_repository_or_a_folder_that_is_not_empty_is_refused_and_no_key_is_left_behi
 fn without_any_secret_and_without_a_terminal_the_ways_are_named() {
     let world = World::new();
     let ran = world.run(["-r", "repo", "init"]).failed_with(2, &["no terminal"]);
-    for option in ["--password-file", "--password-command", "--recovery-key-file", "CHATVAULT_PASSWORD_FILE"] {
+    for option in ["--password-file", "--password-command", "--recovery-key-file", "CHATVAULT_PASSWORD_FILE"]
+    {
         assert!(ran.stderr.contains(option), "{}", ran.stderr);
     }
     assert!(!world.path("repo").exists());

@@ -163,8 +163,11 @@ impl Ran {
     }
 }
 
-/// Everything in a folder: path, mode, time, and content.
-pub fn picture(folder: &Path) -> Vec<(PathBuf, u32, (i64, i64), Vec<u8>)> {
+/// An entry of a folder: path, mode, time of the last change, and content.
+pub type Seen = (PathBuf, u32, (i64, i64), Vec<u8>);
+
+/// Everything in a folder.
+pub fn picture(folder: &Path) -> Vec<Seen> {
     use std::os::unix::fs::MetadataExt;
     let mut entries = Vec::new();
     let mut open = vec![folder.to_owned()];

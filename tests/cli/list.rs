@@ -31,7 +31,8 @@ fn an_empty_repository_is_no_failure_and_an_empty_array() {
 fn times_are_local() {
     let world = World::with_snapshot();
     let key = [("TZ", "XYZ-5:30")];
-    let shown = world.run_with(&key, &["-r", "repo", "--recovery-key-file", "key", "list"]).succeeded().stdout;
+    let shown =
+        world.run_with(&key, &["-r", "repo", "--recovery-key-file", "key", "list"]).succeeded().stdout;
     let utc = world.repo(&["list"]).succeeded().stdout;
     assert_ne!(shown, utc);
 }

@@ -7,7 +7,8 @@ use std::os::unix::ffi::OsStrExt;
 #[test]
 fn without_a_path_the_sources_and_their_entries_are_listed() {
     let world = World::with_snapshot();
-    let wanted: Vec<String> = ["live", "live/a.txt", "live/sub"].iter().map(|name| world.text(name)).collect();
+    let wanted: Vec<String> =
+        ["live", "live/a.txt", "live/sub"].iter().map(|name| world.text(name)).collect();
     let listed = world.repo(&["ls"]).succeeded().stdout;
     assert_eq!(listed.lines().collect::<Vec<_>>(), wanted);
 }
@@ -16,7 +17,9 @@ fn without_a_path_the_sources_and_their_entries_are_listed() {
 fn a_folder_lists_its_entries_and_recursive_everything_below() {
     let world = World::with_snapshot();
     let live = world.text("live");
-    let lines = |arguments: &[&str]| world.repo(arguments).succeeded().stdout.lines().map(str::to_owned).collect::<Vec<_>>();
+    let lines = |arguments: &[&str]| {
+        world.repo(arguments).succeeded().stdout.lines().map(str::to_owned).collect::<Vec<_>>()
+    };
     let at = |names: &[&str]| names.iter().map(|name| world.text(name)).collect::<Vec<_>>();
     assert_eq!(lines(&["ls", &format!("latest:{live}")]), at(&["live/a.txt", "live/sub"]));
     let all = at(&["live/a.txt", "live/sub", "live/sub/b.bin", "live/sub/c.txt"]);
@@ -51,7 +54,10 @@ fn json_gives_every_name_without_loss() {
     let node = nodes.iter().find(|node| node["path_bytes"].is_string()).unwrap();
     let hex: String = odd.as_os_str().as_bytes().iter().map(|byte| format!("{byte:02x}")).collect();
     assert_eq!(node["path_bytes"], hex);
-    assert_eq!((&node["message_type"], &node["type"], &node["size"]), (&"node".into(), &"file".into(), &1.into()));
+    assert_eq!(
+        (&node["message_type"], &node["type"], &node["size"]),
+        (&"node".into(), &"file".into(), &1.into())
+    );
     let shown = world.repo(&["ls"]).succeeded().stdout;
     assert!(shown.contains("odd \\xff\\u{1b}[31m") && !shown.contains('\x1b'), "{shown}");
 }

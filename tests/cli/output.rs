@@ -25,7 +25,8 @@ fn a_reader_that_goes_away_ends_a_listing_quietly() {
 fn a_snapshot_commits_though_nobody_can_read_what_it_says() {
     let world = World::with_repository();
     for (json, number) in [("--no-progress", 1), ("--json", 2)] {
-        let mut command = world.command(["-r", "repo", "--recovery-key-file", "key", "snapshot", json, "live"]);
+        let mut command =
+            world.command(["-r", "repo", "--recovery-key-file", "key", "snapshot", json, "live"]);
         let full = || File::options().write(true).open("/dev/full").unwrap();
         let ran = Ran::of(command.stdout(full()).stderr(full()));
         assert_eq!(ran.code, 1);

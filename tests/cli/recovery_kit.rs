@@ -33,7 +33,9 @@ fn an_existing_file_is_never_overwritten_and_no_key_is_added_then() {
     world.write("pw", "secret\n");
     world.write("kit", "mine");
     world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
-    world.run(["-r", "repo", "-p", "pw", "recovery-kit", "--output", "kit"]).failed_with(1, &["never overwritten"]);
+    world
+        .run(["-r", "repo", "-p", "pw", "recovery-kit", "--output", "kit"])
+        .failed_with(1, &["never overwritten"]);
     assert_eq!(world.read("kit"), "mine");
     assert_eq!(world.files("repo/keys").len(), 1);
 }

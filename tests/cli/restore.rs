@@ -57,7 +57,12 @@ fn a_target_that_overlaps_with_the_repository_is_wrong_usage() {
 #[test]
 fn json_ends_with_a_summary() {
     let world = World::with_snapshot();
-    let summary = world.repo(&["restore", "--json", "latest", "--target", "out"]).succeeded().json_lines().pop().unwrap();
+    let summary = world
+        .repo(&["restore", "--json", "latest", "--target", "out"])
+        .succeeded()
+        .json_lines()
+        .pop()
+        .unwrap();
     assert_eq!(summary["message_type"], "summary");
     assert_eq!((&summary["files_restored"], &summary["total_files"]), (&3.into(), &3.into()));
     assert_eq!((&summary["bytes_restored"], &summary["exit_code"]), (&70_006.into(), &0.into()));

@@ -15,7 +15,9 @@ fn a_password_opens_from_a_file_a_command_and_the_environment() {
     world.run(["-r", "repo", "-p", "pw", "list"]).succeeded();
     world.run(["-r", "repo", "--password-command", "cat pw", "list"]).succeeded();
     let pw = world.text("pw");
-    world.run_with(&[("CHATVAULT_REPOSITORY", "repo"), ("CHATVAULT_PASSWORD_FILE", &pw)], &["list"]).succeeded();
+    world
+        .run_with(&[("CHATVAULT_REPOSITORY", "repo"), ("CHATVAULT_PASSWORD_FILE", &pw)], &["list"])
+        .succeeded();
     world.run_with(&[("CHATVAULT_PASSWORD_COMMAND", "head -1 pw")], &["-r", "repo", "list"]).succeeded();
 }
 
@@ -33,7 +35,7 @@ fn a_wrong_or_mistyped_recovery_key_is_12() {
     world.run(["-r", "other", "--recovery-key-file", "other.key", "init", "-q"]).succeeded();
     world.run(["-r", "repo", "--recovery-key-file", "other.key", "list"]).failed_with(12, &["recovery key"]);
     world.write("typo", world.read("key").replacen('-', "-f", 2));
-    world.run(["-r", "repo", "--recovery-key-file", "typo", "list"]).failed_with(12, &["digits"]);
+    world.run(["-r", "repo", "--recovery-key-file", "typo", "list"]).failed_with(12, &["mistyped"]);
     world.write("whatsapp", "0123456789abcdef".repeat(4));
     world.run(["-r", "repo", "--recovery-key-file", "whatsapp", "list"]).failed_with(12, &["WhatsApp"]);
 }

@@ -15,7 +15,8 @@ fn new_changed_and_unchanged_files_are_counted() {
     world.write("live/d.txt", "new");
     let second = world.repo(&["snapshot", "--json", "live"]).succeeded().json_lines().pop().unwrap();
     assert_eq!(second["parent"], first["snapshot_id"]);
-    for (field, wanted) in [("files_new", 1), ("files_changed", 1), ("files_unmodified", 2), ("exit_code", 0)] {
+    for (field, wanted) in [("files_new", 1), ("files_changed", 1), ("files_unmodified", 2), ("exit_code", 0)]
+    {
         assert_eq!(second[field], wanted, "{field}");
     }
     assert_eq!(second["conditions"].as_array().unwrap().len(), 0);
@@ -55,7 +56,8 @@ fn one_missing_of_several_is_3_and_the_rest_is_stored() {
     let world = World::with_repository();
     let ran = world.repo(&["snapshot", "live", "nowhere"]).ended_with(3);
     assert!(ran.stderr.contains(&format!("warning: {}", world.text("nowhere"))), "{}", ran.stderr);
-    let summary = world.repo(&["snapshot", "--json", "live", "nowhere"]).ended_with(3).json_lines().pop().unwrap();
+    let summary =
+        world.repo(&["snapshot", "--json", "live", "nowhere"]).ended_with(3).json_lines().pop().unwrap();
     assert_eq!(summary["conditions"], serde_json::json!(["incomplete"]));
     assert_eq!(summary["exit_code"], 3);
     assert_eq!(summary["warnings"][0]["kind"], "unreadable");
@@ -90,7 +92,8 @@ fn a_link_is_stored_as_a_link_unless_a_slash_follows() {
 #[test]
 fn tags_description_and_host_are_kept() {
     let world = World::with_repository();
-    let arguments = ["snapshot", "--tag", "one", "--tag", "two", "--description", "a text", "--host", "phone", "live"];
+    let arguments =
+        ["snapshot", "--tag", "one", "--tag", "two", "--description", "a text", "--host", "phone", "live"];
     world.repo(&arguments).succeeded();
     let snapshot = &world.repo(&["list", "--json"]).succeeded().json()[0];
     assert_eq!(snapshot["tags"], serde_json::json!(["one", "two"]));

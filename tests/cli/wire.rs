@@ -34,25 +34,60 @@ fn pinned(what: &str, lines: &[Value], wanted: &[&str]) {
 }
 
 const STATISTICS: [&str; 15] = [
-    "files_new", "files_changed", "files_unmodified", "dirs_new", "dirs_changed", "dirs_unmodified", "symlinks",
-    "specials", "unreadable", "data_blobs", "tree_blobs", "data_added", "data_added_packed", "total_files_processed",
+    "files_new",
+    "files_changed",
+    "files_unmodified",
+    "dirs_new",
+    "dirs_changed",
+    "dirs_unmodified",
+    "symlinks",
+    "specials",
+    "unreadable",
+    "data_blobs",
+    "tree_blobs",
+    "data_added",
+    "data_added_packed",
+    "total_files_processed",
     "total_bytes_processed",
 ];
 
 #[test]
 fn snapshot_and_list() {
     let world = World::with_repository();
-    let summary = world.repo(&["snapshot", "--json", "live", "gone"]).ended_with(3).json_lines().pop().unwrap();
+    let summary =
+        world.repo(&["snapshot", "--json", "live", "gone"]).ended_with(3).json_lines().pop().unwrap();
     let own = [
-        "message_type", "snapshot_id", "parent", "time", "paths", "tree", "total_duration", "conditions", "exit_code",
-        "warnings", "warnings.kind", "warnings.path", "warnings.message",
+        "message_type",
+        "snapshot_id",
+        "parent",
+        "time",
+        "paths",
+        "tree",
+        "total_duration",
+        "conditions",
+        "exit_code",
+        "warnings",
+        "warnings.kind",
+        "warnings.path",
+        "warnings.message",
     ];
     pinned("snapshot", &[summary], &[&own[..], &STATISTICS].concat());
     let list = world.repo(&["list", "--json"]).succeeded().json();
     let nested: Vec<String> = STATISTICS.iter().map(|name| format!("summary.{name}")).collect();
     let mut wanted: Vec<&str> = nested.iter().map(String::as_str).collect();
     wanted.extend([
-        "id", "short_id", "time", "host", "user", "paths", "tags", "description", "tree", "parent", "program", "summary",
+        "id",
+        "short_id",
+        "time",
+        "host",
+        "user",
+        "paths",
+        "tags",
+        "description",
+        "tree",
+        "parent",
+        "program",
+        "summary",
     ]);
     pinned("list", &[list], &wanted);
 }
@@ -65,7 +100,18 @@ fn ls() {
     world.repo(&["snapshot", "-q", "live"]).succeeded();
     let nodes = world.repo(&["ls", "--json"]).succeeded().json_lines();
     let wanted = [
-        "message_type", "path", "name", "type", "mode", "uid", "gid", "user", "group", "mtime", "size", "linktarget",
+        "message_type",
+        "path",
+        "name",
+        "type",
+        "mode",
+        "uid",
+        "gid",
+        "user",
+        "group",
+        "mtime",
+        "size",
+        "linktarget",
         "hard_link",
     ];
     pinned("ls", &nodes, &wanted);
@@ -77,18 +123,42 @@ fn diff_and_restore() {
     world.write("live/new", "");
     let lines = world.repo(&["diff", "--json", "latest"]).succeeded().json_lines();
     let sides = ["files", "dirs", "others", "bytes"];
-    let sides: Vec<String> = ["added", "removed"].iter().flat_map(|at| sides.map(|name| format!("{at}.{name}"))).collect();
+    let sides: Vec<String> =
+        ["added", "removed"].iter().flat_map(|at| sides.map(|name| format!("{at}.{name}"))).collect();
     let mut wanted: Vec<&str> = sides.iter().map(String::as_str).collect();
     wanted.extend([
-        "message_type", "path", "modifier", "source_snapshot", "target_snapshot", "changed_files", "added", "removed",
+        "message_type",
+        "path",
+        "modifier",
+        "source_snapshot",
+        "target_snapshot",
+        "changed_files",
+        "added",
+        "removed",
     ]);
     pinned("diff", &lines, &wanted);
     let place = format!("latest:{}", world.text("live"));
-    let summary = world.repo(&["restore", "--json", "--no-progress", &place, "--target", "out"]).succeeded().json();
+    let summary =
+        world.repo(&["restore", "--json", "--no-progress", &place, "--target", "out"]).succeeded().json();
     let wanted = [
-        "message_type", "snapshot_id", "path", "target", "total_files", "files_restored", "dirs_restored",
-        "symlinks_restored", "hard_links_restored", "specials_skipped", "total_bytes", "bytes_restored", "damaged",
-        "failed", "total_duration", "conditions", "exit_code", "warnings",
+        "message_type",
+        "snapshot_id",
+        "path",
+        "target",
+        "total_files",
+        "files_restored",
+        "dirs_restored",
+        "symlinks_restored",
+        "hard_links_restored",
+        "specials_skipped",
+        "total_bytes",
+        "bytes_restored",
+        "damaged",
+        "failed",
+        "total_duration",
+        "conditions",
+        "exit_code",
+        "warnings",
     ];
     pinned("restore", &[summary], &wanted);
 }
@@ -105,9 +175,18 @@ fn the_others() {
     pinned("version", &[line], &["message_type", "version", "repository_format", "os", "arch"]);
     let line = world.run(["demo", "--json"]).succeeded().json();
     let wanted = [
-        "message_type", "folder", "snapshots", "snapshots.snapshot_id", "snapshots.happened",
-        "snapshots.total_bytes_processed", "snapshots.data_added_packed", "entries_compared", "bytes_compared",
-        "differences", "conditions", "exit_code",
+        "message_type",
+        "folder",
+        "snapshots",
+        "snapshots.snapshot_id",
+        "snapshots.happened",
+        "snapshots.total_bytes_processed",
+        "snapshots.data_added_packed",
+        "entries_compared",
+        "bytes_compared",
+        "differences",
+        "conditions",
+        "exit_code",
     ];
     pinned("demo", &[line], &wanted);
     let ran = world.run(["list", "--json", "-r", "nowhere"]).ended_with(10);

@@ -3,8 +3,9 @@
 
 use crate::args::time;
 use crate::output::error::{Failure, Result};
+use chatvault_engine::base::StoredPath;
 use chatvault_engine::base::path::clean;
-use chatvault_engine::base::{StoredPath, Timestamp};
+use chatvault_engine::browse::Selector;
 use jiff::Zoned;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
@@ -12,20 +13,6 @@ use std::os::unix::ffi::OsStrExt;
 /// Ways to name a snapshot, for messages.
 const WAYS: &str =
     "name a snapshot as `latest`, `latest~1` (the one before), `@TIME`, or by the first digits of its id";
-
-/// Which snapshot is meant.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Selector {
-    /// The newest one, or one that is so many before it.
-    Latest {
-        /// 0 for the newest one.
-        back: usize,
-    },
-    /// The one whose id begins with these hexadecimal digits.
-    Prefix(String),
-    /// The last one at or before this time.
-    AtOrBefore(Timestamp),
-}
 
 /// A snapshot, and perhaps a path in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -133,6 +120,7 @@ fn shown(bytes: &[u8]) -> String {
 mod tests {
     use super::*;
     use crate::exit::Condition;
+    use chatvault_engine::base::Timestamp;
     use jiff::tz::TimeZone;
 
     fn now() -> Zoned {

@@ -16,7 +16,7 @@ Examples:
   chatvault cat latest:/home/ann/notes.txt
   chatvault cat @2026-11-20:/home/ann/WhatsApp/Databases/msgstore.db > msgstore.db
 
-Exit codes: 0 done, 1 failed (also if the path is not in the snapshot), 2 wrong usage, 10 no repository, 12 wrong
+Exit codes: 0 done, 1 failed (also if the path is not in the snapshot), 2 wrong usage, 10 no repository, 12 wrong \
 password or key, 22 the content is damaged: what was written is not all, or not right.";
 
 /// Write the content of a file in a snapshot to the standard output
@@ -40,7 +40,9 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     if node.kind != NodeKind::File {
         let failure = Failure::new(Condition::Failed, format!("Failed to show the content of {path}"));
         return Err(if node.kind == NodeKind::Dir {
-            failure.because("it is a folder").with_hint(format!("`chatvault ls {}:{path}` shows what is in it", snapshot.id.short()))
+            failure
+                .because("it is a folder")
+                .with_hint(format!("`chatvault ls {}:{path}` shows what is in it", snapshot.id.short()))
         } else {
             failure.because("it is no plain file").with_hint("only plain files have content")
         });

@@ -2,20 +2,21 @@
 
 use crate::args::select::Place;
 use crate::context::Context;
-use crate::exit::Outcome;
+use crate::exit::{Condition, Outcome};
 use crate::output::error::Result;
 use crate::output::progress::Progress;
 use crate::output::wire::diff::{WireChange, WireDiffStatistics};
 use crate::output::{Ui, human, warnings};
-use chatvault_engine::base::{Error, StoredPath};
-use chatvault_engine::diff::{self, DiffStatistics};
+use crate::process;
+use chatvault_engine::base::{Error, StoredPath, WarningKind};
 use chatvault_engine::browse;
+use chatvault_engine::diff::{self, DiffStatistics, LiveOptions};
 use chatvault_engine::model::{Change, NodeKind};
 use clap::Args;
 use std::ffi::OsString;
 
 const EXAMPLES: &str = "\
-Each line has a letter and a path: + added, - removed, M content changed, U only permissions, owner or time changed,
+Each line has a letter and a path: + added, - removed, M content changed, U only permissions, owner or time changed, \
 T another kind of thing.
 
 Examples:
@@ -23,8 +24,10 @@ Examples:
   chatvault diff latest~1 latest       what the last snapshot brought
   chatvault diff @monday latest --json
 
-Exit codes: 0 done (whether anything differs or not), 1 failed, 2 wrong usage, 10 no repository, 12 wrong password or
-key, 22 damaged.";
+Files whose size and time are the stored ones count as unchanged.
+
+Exit codes: 0 done (whether anything differs or not), 1 failed, 2 wrong usage, 3 done, but some of the folders could not \
+be read, 10 no repository, 12 wrong password or key, 22 damaged, 130 cancelled.";
 
 /// Show what differs between two snapshots, or between a snapshot and its folders as they are now
 #[derive(Args, Debug)]
@@ -56,17 +59,24 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
             (second.id.to_string(), counts)
         }
         None => {
-            let own = context.own_folders(&repo);
-            ("live".to_owned(), diff::live(&repo, first, &own, &progress, &mut show))
+            let own_folders = context.own_folders(&repo);
+            let owners = process::owners();
+            let options = LiveOptions { own_folders: &own_folders, owners: &owners, check_content: false };
+            ("live".to_owned(), diff::live(&repo, first, &options, &progress, &mut show))
         }
     };
-    warnings::show(ui, &progress.finish(), progress.warnings_dropped());
+    let told = progress.finish();
+    let unreadable = told.iter().any(|warning| warning.kind == WarningKind::Unreadable);
     match counts {
         Err(_) if ui.is_unread() => Ok(Outcome::done()),
-        Err(error) => Err(error.into()),
+        Err(error) => {
+            warnings::show(ui, &told, progress.warnings_dropped());
+            Err(error.into())
+        }
         Ok(counts) => {
             statistics(ui, first.id.to_string(), target, &counts);
-            Ok(Outcome::done())
+            warnings::show(ui, &told, progress.warnings_dropped());
+            Ok(Outcome::done().with(Condition::Incomplete, unreadable))
         }
     }
 }
@@ -80,7 +90,12 @@ fn show(ui: &Ui, change: &Change) -> chatvault_engine::base::Result<()> {
             .flatten()
             .next()
             .is_some_and(|node| node.kind == NodeKind::Dir);
-        ui.line(format_args!("{}    {}{}", change.modifier.letter(), change.path, if is_dir { "/" } else { "" }));
+        ui.line(format_args!(
+            "{}    {}{}",
+            change.modifier.letter(),
+            change.path,
+            if is_dir { "/" } else { "" }
+        ));
     }
     if ui.is_unread() { Err(Error::cancelled()) } else { Ok(()) }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 const EXAMPLES: &str = "\
 What opens the new repository:
   --password-file, --password-command  that password
-  --recovery-key-file FILE             the key in FILE; if FILE is missing, it is made with a new key
+  --recovery-key-file FILE             the key in FILE, which is made new if it is missing
   none of them, without -r             a new recovery key, which is kept in the configuration folder
   none of them, with -r                a password that is asked for on the terminal
 

@@ -12,7 +12,7 @@ use clap::Args;
 use jiff::tz::TimeZone;
 
 const EXAMPLES: &str = "\
-The columns: the first digits of the id; when it was taken, in local time; on which machine; how many files it has and
+The columns: the first digits of the id; when it was taken, in local time; on which machine; how many files it has and \
 how large they are; how much it added to the repository; its folders; its tags and description.
 
 Examples:

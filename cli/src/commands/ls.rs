@@ -24,7 +24,7 @@ Examples:
   chatvault ls -l latest~1:/home/ann/WhatsApp/Databases
   chatvault ls -R --json @yesterday
 
-Exit codes: 0 done, 1 failed (also if the path is not in the snapshot), 2 wrong usage, 10 no repository, 12 wrong
+Exit codes: 0 done, 1 failed (also if the path is not in the snapshot), 2 wrong usage, 10 no repository, 12 wrong \
 password or key, 22 damaged.";
 
 /// List what is in a snapshot
@@ -72,7 +72,12 @@ struct Printer<'u> {
 
 impl Printer<'_> {
     /// The sources of the snapshot, and what is in them.
-    fn sources(&self, repo: &Repo, snapshot: &Snapshot, recursive: bool) -> chatvault_engine::base::Result<()> {
+    fn sources(
+        &self,
+        repo: &Repo,
+        snapshot: &Snapshot,
+        recursive: bool,
+    ) -> chatvault_engine::base::Result<()> {
         for path in &snapshot.manifest.paths {
             let node = match browse::lookup(repo, snapshot, path) {
                 Ok(node) => node,
@@ -120,9 +125,11 @@ impl Printer<'_> {
             NodeKind::CharDevice => 'c',
             NodeKind::BlockDevice => 'b',
         };
-        let name = |name: &Option<String>, number: u32| name.as_deref().map_or_else(|| number.to_string(), one_line);
+        let name =
+            |name: &Option<String>, number: u32| name.as_deref().map_or_else(|| number.to_string(), one_line);
         let time = node.mtime.map(|time| human::local_time(time, &self.zone)).unwrap_or_default();
-        let target = node.target.as_deref().map(|target| format!(" -> {}", clean(target))).unwrap_or_default();
+        let target =
+            node.target.as_deref().map(|target| format!(" -> {}", clean(target))).unwrap_or_default();
         format!(
             "{} {:<8} {:<8} {:>12} {time:<19} {path}{target}",
             human::mode(letter, node.mode),

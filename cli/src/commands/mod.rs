@@ -1,15 +1,15 @@
 //! The verbs: one enum, one match, one file each.
 
-//TMP mod cat;
+mod cat;
 mod completions;
-//TMP mod demo;
-//TMP mod diff;
+mod demo;
+mod diff;
 mod init;
 mod list;
-//TMP mod ls;
+mod ls;
 mod man;
 mod recovery_kit;
-//TMP mod restore;
+mod restore;
 mod snapshot;
 mod version;
 
@@ -27,12 +27,12 @@ Examples:
   chatvault restore @yesterday --target out  give back the state of yesterday
   chatvault recovery-kit                     print the key, to keep on paper
 
-A snapshot is named as `latest`, `latest~1` (the one before), by the first digits of its id, or as `@TIME`: the last
-one at or before that time (@2026-11-20, \"@2026-11-20 18:00\", @yesterday, @monday, or RFC 3339). `SNAPSHOT:PATH` is a
+A snapshot is named as `latest`, `latest~1` (the one before), by the first digits of its id, or as `@TIME`: the last \
+one at or before that time (@2026-11-20, \"@2026-11-20 18:00\", @yesterday, @monday, or RFC 3339). `SNAPSHOT:PATH` is a \
 path in it.
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 3 snapshot stored but some files could not be read, 10 no repository,
-11 another program's work forbids it, 12 wrong password or key, 22 something in the repository is damaged,
+Exit codes: 0 done, 1 failed, 2 wrong usage, 3 snapshot stored but some files could not be read, 10 no repository, \
+11 another program's work forbids it, 12 wrong password or key, 22 something in the repository is damaged, \
 130 cancelled.";
 
 /// Keeps every state that your chats were ever in
@@ -55,13 +55,13 @@ enum Command {
     Snapshot(snapshot::SnapshotArgs),
     #[command(visible_alias = "snapshots")]
     List(list::ListArgs),
-    //TMP Ls(ls::LsArgs),
-    //TMP Diff(diff::DiffArgs),
-    //TMP #[command(visible_alias = "dump")]
-    //TMP Cat(cat::CatArgs),
-    //TMP Restore(restore::RestoreArgs),
+    Ls(ls::LsArgs),
+    Diff(diff::DiffArgs),
+    #[command(visible_alias = "dump")]
+    Cat(cat::CatArgs),
+    Restore(restore::RestoreArgs),
     RecoveryKit(recovery_kit::RecoveryKitArgs),
-    //TMP Demo(demo::DemoArgs),
+    Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
     Version(version::VersionArgs),
@@ -74,12 +74,12 @@ impl Cli {
             Command::Init(args) => init::run(args, context),
             Command::Snapshot(args) => snapshot::run(args, context),
             Command::List(args) => list::run(args, context),
-            //TMP Command::Ls(args) => ls::run(args, context),
-            //TMP Command::Diff(args) => diff::run(args, context),
-            //TMP Command::Cat(args) => cat::run(args, context),
-            //TMP Command::Restore(args) => restore::run(args, context),
+            Command::Ls(args) => ls::run(args, context),
+            Command::Diff(args) => diff::run(args, context),
+            Command::Cat(args) => cat::run(args, context),
+            Command::Restore(args) => restore::run(args, context),
             Command::RecoveryKit(args) => recovery_kit::run(args, context),
-            //TMP Command::Demo(args) => demo::run(args, context),
+            Command::Demo(args) => demo::run(args, context),
             Command::Completions(args) => completions::run(args, context),
             Command::Man(args) => man::run(args, context),
             Command::Version(args) => version::run(args, context),

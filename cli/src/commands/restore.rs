@@ -19,16 +19,16 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 const EXAMPLES: &str = "\
-Without PATH, everything comes back under its stored path: /home/ann/photos to DIR/home/ann/photos. With PATH, what is in
-that folder, or that one file, comes straight into DIR. Nothing that is there is overwritten: if something stands in the
+Without PATH, everything comes back under its stored path: /home/ann/photos to DIR/home/ann/photos. With PATH, what is in \
+that folder, or that one file, comes straight into DIR. Nothing that is there is overwritten: if something stands in the \
 way, nothing is restored.
 
 Examples:
   chatvault restore latest --target out
   chatvault restore @2026-11-20:/home/ann/WhatsApp --target WhatsApp-of-friday
 
-Exit codes: 0 done, 1 failed (also if something stands in the way, or the target refused some files), 2 wrong usage (also
-if the target overlaps with the repository), 10 no repository, 12 wrong password or key, 22 some files are lost to
+Exit codes: 0 done, 1 failed (also if something stands in the way, or the target refused some files), 2 wrong usage (also \
+if the target overlaps with the repository), 10 no repository, 12 wrong password or key, 22 some files are lost to \
 damage, the others are restored, 130 cancelled.";
 
 /// Give back the state of a snapshot
@@ -111,7 +111,12 @@ impl Restored {
     fn words(&self, snapshot: &Snapshot, target: &Path, elapsed: Duration) -> Vec<String> {
         let summary = &self.summary;
         let mut words = vec![
-            format!("Snapshot {} of {} restored to {}", snapshot.id.short(), snapshot.manifest.host, shown(target)),
+            format!(
+                "Snapshot {} of {} restored to {}",
+                snapshot.id.short(),
+                snapshot.manifest.host,
+                shown(target)
+            ),
             format!(
                 "Files:  {} of {}, {}; {}",
                 human::thousands(summary.files),
@@ -122,10 +127,16 @@ impl Restored {
             format!("Time:   {}", human::duration(elapsed)),
         ];
         if summary.damaged > 0 {
-            words.push(format!("Lost:   {} could not be read from the repository", human::count(summary.damaged, "entry")));
+            words.push(format!(
+                "Lost:   {} could not be read from the repository",
+                human::count(summary.damaged, "entry")
+            ));
         }
         if summary.failed > 0 {
-            words.push(format!("Failed: {} could not be written to the target", human::count(summary.failed, "entry")));
+            words.push(format!(
+                "Failed: {} could not be written to the target",
+                human::count(summary.failed, "entry")
+            ));
         }
         words
     }

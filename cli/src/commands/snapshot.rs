@@ -19,7 +19,7 @@ use std::time::Duration;
 const EXAMPLES: &str = "\
 The first snapshot without -r makes the default repository and a recovery key for it, and says where they are.
 
-Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind
+Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind \
 it, the folder it points to is stored. This program's own folders and the repository are left out.
 
 Examples:
@@ -27,7 +27,7 @@ Examples:
   chatvault snapshot --tag before-update --description \"before the new phone\" ~/WhatsApp ~/Pictures
   chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
 
-Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files
+Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
 could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
 
 /// Take a snapshot of folders or files

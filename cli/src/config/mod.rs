@@ -194,8 +194,8 @@ mod tests {
         )
     }
 
-    fn merged<const N: usize>(args: GlobalArgs, variables: [(&str, &str); N]) -> Result<Settings> {
-        settings(&args, &variables.into(), &folders())
+    fn merged<const N: usize>(args: &GlobalArgs, variables: [(&str, &str); N]) -> Result<Settings> {
+        settings(args, &variables.into(), &folders())
     }
 
     #[test]
@@ -225,11 +225,11 @@ mod tests {
             ("CHATVAULT_PASSWORD_FILE", "/p"),
             ("CHATVAULT_COMPRESSION", "1"),
         ];
-        let both = merged(args, variables).unwrap();
+        let both = merged(&args, variables).unwrap();
         assert_eq!(both.repository, Some("/a".into()));
         assert_eq!(both.secret, Some(SecretSource::RecoveryKeyFile("/k".into())));
         assert_eq!(both.compression, 19);
-        let environment = merged(GlobalArgs::default(), variables).unwrap();
+        let environment = merged(&GlobalArgs::default(), variables).unwrap();
         assert_eq!(environment.repository, Some("/b".into()));
         assert_eq!(environment.secret, Some(SecretSource::PasswordFile("/p".into())));
         assert_eq!(environment.compression, 1);
@@ -238,10 +238,10 @@ mod tests {
     #[test]
     fn two_secrets_on_one_level_are_refused_and_on_two_levels_are_not() {
         let variables = [("CHATVAULT_PASSWORD_FILE", "/p"), ("CHATVAULT_RECOVERY_KEY_FILE", "/k")];
-        assert_eq!(merged(GlobalArgs::default(), variables).unwrap_err().condition(), Condition::Usage);
+        assert_eq!(merged(&GlobalArgs::default(), variables).unwrap_err().condition(), Condition::Usage);
         let args = GlobalArgs { password_command: Some("pass".into()), ..GlobalArgs::default() };
         assert_eq!(
-            merged(args, variables).unwrap().secret,
+            merged(&args, variables).unwrap().secret,
             Some(SecretSource::PasswordCommand("pass".into()))
         );
     }
@@ -250,12 +250,12 @@ mod tests {
     fn empty_variables_count_as_not_set_and_bad_ones_are_refused() {
         let empty =
             [("CHATVAULT_REPOSITORY", ""), ("CHATVAULT_COMPRESSION", ""), ("CHATVAULT_CACHE_DIR", "")];
-        let settings = merged(GlobalArgs::default(), empty).unwrap();
+        let settings = merged(&GlobalArgs::default(), empty).unwrap();
         assert_eq!(settings.repository, None);
         assert_eq!(settings.compression, DEFAULT_COMPRESSION);
         assert_eq!(settings.cache_dir, Some("/var/cache/chatvault".into()));
         for level in ["0", "20", "fast"] {
-            let refused = merged(GlobalArgs::default(), [("CHATVAULT_COMPRESSION", level)]);
+            let refused = merged(&GlobalArgs::default(), [("CHATVAULT_COMPRESSION", level)]);
             assert_eq!(refused.unwrap_err().condition(), Condition::Usage);
         }
     }
@@ -263,11 +263,11 @@ mod tests {
     #[test]
     fn a_cache_named_on_the_command_line_beats_no_cache_in_the_environment() {
         let no_cache = [("CHATVAULT_NO_CACHE", "1")];
-        assert_eq!(merged(GlobalArgs::default(), no_cache).unwrap().cache_dir, None);
+        assert_eq!(merged(&GlobalArgs::default(), no_cache).unwrap().cache_dir, None);
         let args = GlobalArgs { cache_dir: Some("/c".into()), ..GlobalArgs::default() };
-        assert_eq!(merged(args, no_cache).unwrap().cache_dir, Some("/c".into()));
+        assert_eq!(merged(&args, no_cache).unwrap().cache_dir, Some("/c".into()));
         let args = GlobalArgs { no_cache: true, ..GlobalArgs::default() };
-        assert_eq!(merged(args, [("CHATVAULT_CACHE_DIR", "/c")]).unwrap().cache_dir, None);
+        assert_eq!(merged(&args, [("CHATVAULT_CACHE_DIR", "/c")]).unwrap().cache_dir, None);
     }
 
     #[test]

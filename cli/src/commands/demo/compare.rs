@@ -43,7 +43,11 @@ impl Picture {
 
     /// Bytes of all files.
     pub(super) fn bytes(&self) -> u64 {
-        self.0.values().flat_map(|entry| &entry.bytes).map(|bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX)).sum()
+        self.0
+            .values()
+            .flat_map(|entry| &entry.bytes)
+            .map(|bytes| u64::try_from(bytes.len()).unwrap_or(u64::MAX))
+            .sum()
     }
 
     /// What differs, in words, one sentence for each entry; nothing if the folders are alike.
@@ -57,7 +61,8 @@ impl Picture {
                     (Some(_), None) => "is missing",
                     (None, _) => "was not there before",
                 };
-                let name = if path.as_os_str().is_empty() { "the folder itself".to_owned() } else { shown(path) };
+                let name =
+                    if path.as_os_str().is_empty() { "the folder itself".to_owned() } else { shown(path) };
                 Some(format!("{name}: {why}"))
             })
             .collect()
@@ -122,7 +127,8 @@ mod tests {
 
     #[test]
     fn every_sort_of_difference_is_found() {
-        let set_modified = |path: &Path, time| File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+        let set_modified =
+            |path: &Path, time| File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
         let modified = |path: &Path| fs::metadata(path).unwrap().modified().unwrap();
         let rewrite = |path: &Path, text: &str| {
             let time = modified(path);

@@ -12,8 +12,9 @@ use std::time::{Duration, SystemTime};
 const DATABASE: &str = "Databases/messages.db";
 const CHATS: [&str; 3] = ["Ann", "Family", "Choir"];
 const WORDS: [&str; 24] = [
-    "hello", "tomorrow", "photo", "train", "late", "dinner", "good", "morning", "ticket", "where", "are", "you", "the",
-    "concert", "was", "lovely", "see", "at", "eight", "bring", "bread", "thanks", "please", "call",
+    "hello", "tomorrow", "photo", "train", "late", "dinner", "good", "morning", "ticket", "where", "are",
+    "you", "the", "concert", "was", "lovely", "see", "at", "eight", "bring", "bread", "thanks", "please",
+    "call",
 ];
 /// Messages before the first day.
 const HISTORY: u64 = 1_500;
@@ -44,7 +45,12 @@ impl ChatFolder {
             folder.write(&format!("Media/Photos/IMG-{number:03}.jpg"), &photo(number, 180_000), 0o644, 1)?;
         }
         for number in 0..3 {
-            folder.write(&format!("Media/Voice notes/VOICE-{number:03}.ogg"), &voice_note(number, 40_000), 0o600, 1)?;
+            folder.write(
+                &format!("Media/Voice notes/VOICE-{number:03}.ogg"),
+                &voice_note(number, 40_000),
+                0o600,
+                1,
+            )?;
         }
         // The same photo in a second chat: stored once.
         folder.write("Media/Sent/IMG-000.jpg", &photo(0, 180_000), 0o640, 1)?;
@@ -85,10 +91,12 @@ impl ChatFolder {
         let insert = |database: &mut Connection| -> rusqlite::Result<()> {
             let transaction = database.transaction()?;
             for number in first..first + count {
-                let chat = number % 3 + 1;
+                // SQLite's integers have a sign.
+                let received = i64::try_from(number).unwrap_or(i64::MAX);
+                let chat = received % 3 + 1;
                 transaction.execute(
                     "INSERT INTO messages (chat, from_me, sent, text) VALUES (?1, ?2, ?3, ?4)",
-                    params![chat, number.is_multiple_of(2), 1_700_000_000 + number * 977, sentence(number)],
+                    params![chat, number.is_multiple_of(2), 1_700_000_000 + received * 977, sentence(number)],
                 )?;
             }
             transaction.commit()
@@ -125,7 +133,8 @@ impl ChatFolder {
 
     fn broken(&self, cause: rusqlite::Error) -> Failure {
         let path = self.path.join(DATABASE);
-        Failure::new(Condition::Failed, format!("Failed to write the database {}", shown(&path))).because(cause)
+        Failure::new(Condition::Failed, format!("Failed to write the database {}", shown(&path)))
+            .because(cause)
     }
 }
 
@@ -142,7 +151,8 @@ const SCHEMA: &str = "
 fn sentence(number: u64) -> String {
     let mut numbers = Numbers(number);
     let length = 4 + numbers.below(9);
-    let words: Vec<&str> = (0..length).filter_map(|_| WORDS.get(numbers.below(WORDS.len())).copied()).collect();
+    let words: Vec<&str> =
+        (0..length).filter_map(|_| WORDS.get(numbers.below(WORDS.len())).copied()).collect();
     words.join(" ")
 }
 

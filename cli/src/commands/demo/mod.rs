@@ -69,12 +69,12 @@ pub(crate) fn run(args: &DemoArgs, context: &Context) -> Result<Outcome> {
     if ui.style().json {
         ui.json(&wire(args, &play, &differences, &outcome));
     }
-    verdict(args, &play, differences, context)?;
+    verdict(args, &play, &differences, context)?;
     Ok(outcome)
 }
 
 /// Says how the comparison ended.
-fn verdict(args: &DemoArgs, play: &Play, differences: Vec<String>, context: &Context) -> Result<()> {
+fn verdict(args: &DemoArgs, play: &Play, differences: &[String], context: &Context) -> Result<()> {
     let ui = &context.ui;
     if !differences.is_empty() {
         return Err(Failure::new(Condition::Failed, "Failed to bring back the first day as it was")
@@ -91,7 +91,9 @@ fn verdict(args: &DemoArgs, play: &Play, differences: Vec<String>, context: &Con
         Some(folder) => {
             let folder = shown(folder);
             ui.report(format_args!("\nEverything is kept in {folder}. Look around:"));
-            ui.report(format_args!("  chatvault -r {folder}/repository --recovery-key-file {folder}/recovery.key list"));
+            ui.report(format_args!(
+                "  chatvault -r {folder}/repository --recovery-key-file {folder}/recovery.key list"
+            ));
         }
         None => ui.report("The folder of the demonstration is removed again; `--keep DIR` keeps it."),
     }
@@ -127,14 +129,19 @@ impl Stage {
     fn set(keep: Option<&Path>) -> Result<Self> {
         let Some(folder) = keep else {
             let made = tempfile::Builder::new().prefix("chatvault-demo-").tempdir();
-            return made.map(Self::Passing).map_err(|cause| Failure::io("make", "a folder for the demonstration", cause));
+            return made
+                .map(Self::Passing)
+                .map_err(|cause| Failure::io("make", "a folder for the demonstration", cause));
         };
         let failed = |cause| Failure::io("use the folder", shown(folder), cause);
         std::fs::create_dir_all(folder).map_err(failed)?;
         if std::fs::read_dir(folder).map_err(failed)?.next().is_some() {
-            return Err(Failure::new(Condition::Failed, format!("Failed to use the folder {}", shown(folder)))
-                .because("it is not empty")
-                .with_hint("name a new or empty folder: --keep DIR"));
+            return Err(Failure::new(
+                Condition::Failed,
+                format!("Failed to use the folder {}", shown(folder)),
+            )
+            .because("it is not empty")
+            .with_hint("name a new or empty folder: --keep DIR"));
         }
         std::path::absolute(folder).map(Self::Kept).map_err(failed)
     }

@@ -43,7 +43,8 @@ impl Play {
     /// Makes a repository on the stage, an absolute path of an empty folder. The third day ends at `now`.
     pub(super) fn begin(stage: &Path, mut session: Session, now: SystemTime) -> Result<Self> {
         // Sources are stored under their real paths.
-        let stage = stage.canonicalize().map_err(|cause| Failure::io("use the folder", shown(stage), cause))?;
+        let stage =
+            stage.canonicalize().map_err(|cause| Failure::io("use the folder", shown(stage), cause))?;
         session.cache_dir = Some(stage.join("cache"));
         let key = RecoveryKey::random()?;
         private_file::create(&stage.join("recovery.key"), &Zeroizing::new(format!("{}\n", key.print())))?;
@@ -67,8 +68,11 @@ impl Play {
             Some(folder) if number == 2 => (folder.second_day()?, folder.end_of(2)),
             Some(folder) => (folder.third_day()?, folder.end_of(3)),
         };
-        let options =
-            BackupOptions { paths: vec![self.live.clone()], time: Some(stored(end)?), ..BackupOptions::default() };
+        let options = BackupOptions {
+            paths: vec![self.live.clone()],
+            time: Some(stored(end)?),
+            ..BackupOptions::default()
+        };
         let summary = backup::snapshot(&self.repo, &options, &Silent)?;
         self.days.push(Day { happened, summary });
         self.days.last().ok_or_else(|| Failure::usage("Failed to live a day"))

@@ -19,7 +19,7 @@ use clap::Args;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
-With a recovery key (kept, or given by --recovery-key-file) the page holds that key. With a password a new recovery key
+With a recovery key (kept, or given by --recovery-key-file) the page holds that key. With a password a new recovery key \
 is made, added to the repository as a further way to open it, and printed; each time anew.
 
 Examples:

@@ -3,11 +3,11 @@
 //! Fields are only added. The engine's types are not serialised: they are converted here.
 
 pub(crate) mod demo;
-//TMP pub(crate) mod diff;
+pub(crate) mod diff;
 pub(crate) mod error;
 pub(crate) mod init;
 pub(crate) mod node;
-//TMP pub(crate) mod restore;
+pub(crate) mod restore;
 pub(crate) mod snapshot;
 pub(crate) mod status;
 
