@@ -15,14 +15,18 @@ case ${1:-} in
     export CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
     engine concurrency::
     ;;
-  reader) tests/reader_ci.sh ;;
-  samples) cargo test -p chatvault-tests --test samples ;;
-  all)
+  reader) # what the engine stored against the independent reader
+    tests/reader_ci.sh
+    ;;
+  samples) # real samples and a chat app's week, where they are
+    cargo test -p chatvault-tests --test samples
+    ;;
+  all) # one after the other
     for name in model concurrency reader samples; do "$0" "$name"; done
     ;;
   *)
     echo "usage: tests/full.sh NAME"
-    sed -n 's/^  \([a-z]*\)) *\(.*\)/  \1 \2/p' "$0"
+    sed -n "s/^  \\([a-z]*\\)) # \\(.*\\)/  \\1: \\2/p" "$0"
     [ -z "${1:-}" ] || exit 2
     ;;
 esac
