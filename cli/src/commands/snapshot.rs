@@ -122,7 +122,7 @@ fn outcome(summary: &BackupSummary, told: &[Warning]) -> Outcome {
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let statistics = &summary.statistics;
     vec![
-        format!("Snapshot {} is stored.", summary.id.short()),
+        format!("Snapshot {} is stored", summary.id.short()),
         format!(
             "Files:  {} new, {} changed, {} unchanged; {} in all",
             human::thousands(statistics.files_new),

@@ -83,7 +83,7 @@ fn verdict(args: &DemoArgs, play: &Play, differences: &[String], context: &Conte
     }
     let first = play.first_day();
     ui.report(format_args!(
-        "Compared with what day 1 was: all {} are the same, in their {}, permissions and times.",
+        "Compared with what day 1 was: all {} ({}) have the same bytes, permissions and times.",
         human::count(first.entries(), "entry"),
         human::bytes(first.bytes())
     ));
