@@ -8,7 +8,7 @@ use crate::base::{BlobId, Error, IndexId, PackId, Result};
 use crate::crypto::{HEADER_LEN, Secret};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, OptionalExtension, Row};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 use std::collections::HashSet;
 
 /// Most copies of one blob that are looked at.
@@ -62,7 +62,8 @@ impl Catalog {
     fn add(&self, index: Option<&IndexId>, packs: &[PackRecord]) -> Result<()> {
         let failed = || failed("add blobs to");
         let mut connection = self.connection();
-        let transaction = connection.transaction().map_err(failed())?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
         let mut places = Vec::new();
         let mut next: i64 = transaction
             .query_row("SELECT coalesce(max(number), 0) + 1 FROM packs", (), |row| row.get(0))
@@ -106,7 +107,8 @@ impl Catalog {
     pub fn clear_blobs(&self) -> Result<()> {
         let failed = || failed("clear blobs of");
         let mut connection = self.connection();
-        let transaction = connection.transaction().map_err(failed())?;
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
         for table in ["DELETE FROM blobs", "DELETE FROM packs", "DELETE FROM indexes"] {
             transaction.execute(table, ()).map_err(failed())?;
         }

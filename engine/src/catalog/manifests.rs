@@ -2,7 +2,7 @@
 
 use super::{Catalog, failed, row_mac, schema};
 use crate::base::{Result, SnapshotId};
-use rusqlite::OptionalExtension;
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::collections::HashSet;
 
 impl Catalog {
@@ -40,24 +40,29 @@ impl Catalog {
     pub fn forget_manifests_except(&self, keep: &HashSet<SnapshotId>) -> Result<()> {
         let mut connection = self.connection();
         let mut forget = || {
-            let transaction = connection.transaction()?;
-            {
-                let mut all = transaction.prepare_cached("SELECT rowid, id FROM manifests")?;
-                let mut gone: Vec<i64> = Vec::new();
-                let mut rows = all.query(())?;
-                while let Some(row) = rows.next()? {
-                    let id = SnapshotId::from_slice(row.get_ref(1)?.as_blob()?);
-                    if !id.is_some_and(|id| keep.contains(&id)) {
-                        gone.push(row.get(0)?);
-                    }
-                }
-                let mut delete = transaction.prepare_cached("DELETE FROM manifests WHERE rowid = ?")?;
-                for row in gone {
-                    delete.execute([row])?;
-                }
+            // Mostly there is nothing to forget: then nobody has to wait for us.
+            if gone(&connection, keep)?.is_empty() {
+                return Ok(());
+            }
+            let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            for row in gone(&transaction, keep)? {
+                transaction.prepare_cached("DELETE FROM manifests WHERE rowid = ?")?.execute([row])?;
             }
             transaction.commit()
         };
         forget().map_err(failed("forget manifests of"))
     }
+}
+
+/// The rows of all other snapshots.
+fn gone(connection: &Connection, keep: &HashSet<SnapshotId>) -> rusqlite::Result<Vec<i64>> {
+    let mut all = connection.prepare_cached("SELECT rowid, id FROM manifests")?;
+    let (mut gone, mut rows) = (Vec::new(), all.query(())?);
+    while let Some(row) = rows.next()? {
+        let id = SnapshotId::from_slice(row.get_ref(1)?.as_blob()?);
+        if !id.is_some_and(|id| keep.contains(&id)) {
+            gone.push(row.get(0)?);
+        }
+    }
+    Ok(gone)
 }

@@ -1,0 +1,131 @@
+//! Real samples from public projects, and a chat app's folder over a week: stored and restored identically. They are no
+//! part of this project: what is not there is skipped, and said.
+//!
+//! `CHATVAULT_SAMPLES` names the folder of samples (else `../shared/data` beside the checkout), `CHATVAULT_WORKLOAD` a
+//! folder with `states/state0` to `states/state7`.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "a test program with its own main"
+)]
+
+mod known;
+mod workload;
+
+use chatvault_tests::{Lab, Truth};
+use known::KNOWN;
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::Instant;
+
+/// How one sample ended.
+enum Outcome {
+    Passed(String),
+    Skipped(String),
+}
+
+type Test<'t> = (String, Box<dyn FnOnce() -> Outcome + 't>);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let begun = Instant::now();
+    let folder = std::env::var_os("CHATVAULT_SAMPLES").map_or_else(beside_the_checkout, PathBuf::from);
+    let lab = Lab::new();
+    drop(lab.create());
+    let tests = tests(&lab, &folder);
+    if arguments.iter().any(|argument| argument == "--list") {
+        tests.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let total = tests.len();
+    let chosen: Vec<Test<'_>> =
+        tests.into_iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(*f))).collect();
+    let filtered = total - chosen.len();
+    println!("\nrunning {} tests", chosen.len());
+    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
+    for (name, test) in chosen {
+        match catch_unwind(AssertUnwindSafe(test)) {
+            Ok(Outcome::Passed(what)) => {
+                passed += 1;
+                println!("test {name} ... ok ({what})");
+            }
+            Ok(Outcome::Skipped(why)) => {
+                skipped += 1;
+                println!("test {name} ... ignored, {why}");
+            }
+            Err(why) => {
+                failed += 1;
+                println!("test {name} ... FAILED\n    {}", text_of(why.as_ref()));
+            }
+        }
+    }
+    println!("\nsamples: {} run, {skipped} skipped", passed + failed);
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {result}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {filtered} filtered \
+         out; finished in {:.2}s\n",
+        begun.elapsed().as_secs_f64()
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn text_of(why: &(dyn Any + Send)) -> String {
+    let text = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
+    text.unwrap_or("it panicked").to_owned()
+}
+
+fn beside_the_checkout() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("../shared/data")
+}
+
+fn tests<'t>(lab: &'t Lab, folder: &Path) -> Vec<Test<'t>> {
+    let mut tests: Vec<Test<'t>> = Vec::new();
+    for (name, files, hash) in KNOWN {
+        let folder = folder.join(name);
+        tests.push((format!("sample {name}"), Box::new(move || sample(lab, &folder, files, hash))));
+    }
+    let whole = folder.to_owned();
+    let is_there = move || KNOWN.iter().all(|(name, ..)| whole.join(name).is_dir());
+    let whole = folder.to_owned();
+    tests.push((
+        "all samples together".to_owned(),
+        Box::new(move || if is_there() { round_trip(lab, &whole) } else { absent(&whole) }),
+    ));
+    tests.push(("a week of a chat app".to_owned(), Box::new(workload::run)));
+    tests
+}
+
+fn absent(folder: &Path) -> Outcome {
+    let name = folder.file_name().unwrap_or_default().to_string_lossy();
+    Outcome::Skipped(format!("{name} is not there"))
+}
+
+fn sample(lab: &Lab, folder: &Path, files: usize, hash: &str) -> Outcome {
+    if !folder.is_dir() {
+        return absent(folder);
+    }
+    let truth = Truth::read(folder);
+    let found = (truth.files(), truth.content_hash().to_hex().to_string());
+    assert_eq!(found, (files, hash.to_owned()), "this is not the sample that the test knows");
+    round_trip(lab, folder)
+}
+
+/// One snapshot into the one repository, and back with repository and key alone.
+fn round_trip(lab: &Lab, folder: &Path) -> Outcome {
+    let folder = folder.canonicalize().unwrap();
+    let truth = Truth::read(&folder);
+    let summary = lab.snapshot_of(&lab.open(), &folder);
+    truth.assert_same(&Truth::read(&folder), "the sample after the snapshot");
+    lab.delete_cache();
+    let repo = lab.open();
+    let snapshot = chatvault_tests::lab::find(&repo, &summary.id);
+    let restored = lab.restore_what_is_left(&repo, &snapshot, &folder);
+    truth.assert_same(&restored.truth(), "the restored sample");
+    let statistics = summary.statistics;
+    Outcome::Passed(format!("{} files, {} bytes", statistics.total_files, statistics.total_bytes))
+}
