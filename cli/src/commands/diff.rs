@@ -76,7 +76,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
         Ok(counts) => {
             statistics(ui, first.id.to_string(), target, &counts);
             warnings::show(ui, &told, progress.warnings_dropped());
-            Ok(Outcome::done().with(Condition::Incomplete, unreadable))
+            Ok(warnings::outcome(&told).with(Condition::Incomplete, unreadable))
         }
     }
 }

@@ -89,10 +89,12 @@ fn verdict(args: &DemoArgs, play: &Play, differences: &[String], context: &Conte
     ));
     match &args.keep {
         Some(folder) => {
-            let folder = shown(folder);
-            ui.report(format_args!("\nEverything is kept in {folder}. Look around:"));
+            let at = |name: &str| human::shell_word(&shown(&folder.join(name)));
+            ui.report(format_args!("\nEverything is kept in {}. Look around:", shown(folder)));
             ui.report(format_args!(
-                "  chatvault -r {folder}/repository --recovery-key-file {folder}/recovery.key list"
+                "  chatvault -r {} --recovery-key-file {} list",
+                at("repository"),
+                at("recovery.key")
             ));
         }
         None => ui.report("The folder of the demonstration is removed again; `--keep DIR` keeps it."),
