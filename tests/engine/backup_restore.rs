@@ -115,7 +115,9 @@ fn a_database_that_goes_on_is_stored_in_runs_and_every_state_comes_back() {
     let (lab, store, repo) = lab();
     let path = lab.source().join("msgstore.db");
     let connection = rusqlite::Connection::open(&path).unwrap();
-    connection.execute_batch("CREATE TABLE message (_id INTEGER PRIMARY KEY, chat INTEGER, text TEXT)").unwrap();
+    connection
+        .execute_batch("CREATE TABLE message (_id INTEGER PRIMARY KEY, chat INTEGER, text TEXT)")
+        .unwrap();
     let mut taken = Vec::new();
     for day in 0..5 {
         sample::messages(&connection, if day == 0 { 20_000 } else { 100 });
@@ -141,7 +143,13 @@ fn a_snapshot_leaves_no_trace_in_the_source() {
             (data.ino(), data.mtime_nsec(), data.ctime(), data.ctime_nsec(), data.nlink())
         };
         let folders = ["", "contents", "links", "specials", "Databases", "modes"];
-        let files = ["contents/sparse", "contents/video.mp4", "Databases/msgstore.db", "links/dangling", "specials/pipe"];
+        let files = [
+            "contents/sparse",
+            "contents/video.mp4",
+            "Databases/msgstore.db",
+            "links/dangling",
+            "specials/pipe",
+        ];
         folders.iter().chain(&files).map(|name| of(&lab.source().join(name))).collect::<Vec<_>>()
     };
     let (before, truth) = (look(), Truth::read(&lab.source()));

@@ -47,7 +47,9 @@ fn round(lab: &Lab, sources: &[PathBuf; 2], number: usize, taken: &mut Vec<(Snap
     });
     assert!(meeting.took_place(), "round {number}: the runs did not overlap");
     assert_ne!(ids[0], ids[1]);
-    taken.extend(ids.into_iter().zip(sources.clone()).zip(truths).map(|((id, source), truth)| (id, source, truth)));
+    taken.extend(
+        ids.into_iter().zip(sources.clone()).zip(truths).map(|((id, source), truth)| (id, source, truth)),
+    );
 }
 
 fn all_are_whole(lab: &Lab, taken: &[(SnapshotId, PathBuf, Truth)], what: &str) {
@@ -72,7 +74,11 @@ fn two_snapshots_of_two_sources_at_once_are_both_whole() {
     let mut taken = Vec::new();
     for number in 0..rounds() {
         round(&lab, &sources, number, &mut taken);
-        all_are_whole(&lab, &taken[taken.len() - 2..].iter().chain(&taken[..taken.len() - 2]).cloned().collect::<Vec<_>>(), &format!("round {number}"));
+        all_are_whole(
+            &lab,
+            &taken[taken.len() - 2..].iter().chain(&taken[..taken.len() - 2]).cloned().collect::<Vec<_>>(),
+            &format!("round {number}"),
+        );
     }
     lab.delete_cache();
     all_are_whole(&lab, &taken, "without the cache");

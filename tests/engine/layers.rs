@@ -57,7 +57,8 @@ impl Rules {
             return Some(format!("{importer} imports {imported}: one of them stands in no layer"));
         };
         let excepted = self.exceptions.iter().any(|(who, whom, _)| (*who, *whom) == (importer, imported));
-        (below >= above && !excepted).then(|| format!("{importer} (layer {above}) imports {imported} (layer {below})"))
+        (below >= above && !excepted)
+            .then(|| format!("{importer} (layer {above}) imports {imported} (layer {below})"))
     }
 }
 

@@ -205,10 +205,16 @@ impl<'s> World<'s> {
                 let file = File::options().write(true).open(path)?;
                 file.set_len(file.metadata()?.len() * u64::from(*keep) / 256)
             }),
-            Step::Rename { from, folder, name } => any(from).map_or(Ok(()), |path| fs::rename(path, place(folder, name))),
+            Step::Rename { from, folder, name } => {
+                any(from).map_or(Ok(()), |path| fs::rename(path, place(folder, name)))
+            }
             Step::Exchange { a, b } => any(a).zip(any(b)).map_or(Ok(()), |(a, b)| exchange(a, b)),
             Step::Delete { what } => any(what).map_or(Ok(()), |path| {
-                if path.is_dir() && !path.is_symlink() { fs::remove_dir_all(path) } else { fs::remove_file(path) }
+                if path.is_dir() && !path.is_symlink() {
+                    fs::remove_dir_all(path)
+                } else {
+                    fs::remove_file(path)
+                }
             }),
             Step::Mode { what, mode } => any(what).filter(|path| !path.is_symlink()).map_or(Ok(()), |path| {
                 let open = if sample::is_root() { 0 } else { 0o700 };
@@ -219,10 +225,12 @@ impl<'s> World<'s> {
             Step::HardLink { file: number, folder, name } => {
                 file(number).map_or(Ok(()), |path| fs::hard_link(path, place(folder, name)))
             }
-            Step::Touch { what, seconds } => any(what).filter(|path| !path.is_symlink()).map_or(Ok(()), |path| {
-                let time = std::time::UNIX_EPOCH + std::time::Duration::new(u64::from(*seconds), 7);
-                File::open(path)?.set_times(FileTimes::new().set_modified(time))
-            }),
+            Step::Touch { what, seconds } => {
+                any(what).filter(|path| !path.is_symlink()).map_or(Ok(()), |path| {
+                    let time = std::time::UNIX_EPOCH + std::time::Duration::new(u64::from(*seconds), 7);
+                    File::open(path)?.set_times(FileTimes::new().set_modified(time))
+                })
+            }
             Step::Snapshot { .. } | Step::Restore { .. } | Step::DeleteCache | Step::Reopen => unreachable!(),
         };
     }
@@ -269,7 +277,8 @@ fn every_state_that_was_stored_comes_back() {
     let seen = Seen::default();
     for seed in first..first + cases {
         let bytes = *blake3::hash(&seed.to_le_bytes()).as_bytes();
-        let config = Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
+        let config =
+            Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
         let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
         let lives = proptest::collection::vec(step(), 5..60);
         match runner.run(&lives, |steps| {
@@ -277,11 +286,15 @@ fn every_state_that_was_stored_comes_back() {
             Ok(())
         }) {
             Ok(()) => {}
-            Err(TestError::Fail(why, steps)) => panic!("CHATVAULT_SEED={seed} CHATVAULT_CASES=1: {why}\n{steps:#?}"),
+            Err(TestError::Fail(why, steps)) => {
+                panic!("CHATVAULT_SEED={seed} CHATVAULT_CASES=1: {why}\n{steps:#?}")
+            }
             Err(e) => panic!("CHATVAULT_SEED={seed} CHATVAULT_CASES=1: {e}"),
         }
     }
-    for counter in [&seen.snapshots, &seen.restores, &seen.unmodified, &seen.hidden_edits, &seen.deleted_caches] {
+    for counter in
+        [&seen.snapshots, &seen.restores, &seen.unmodified, &seen.hidden_edits, &seen.deleted_caches]
+    {
         assert!(counter.get() >= cases / 4, "{seen:?}");
     }
 }

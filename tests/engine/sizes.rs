@@ -35,7 +35,9 @@ fn only_the_output_of_the_program_prints() {
         for source in shipped(&workspace().join(folder)) {
             if may.is_none_or(|may| !source.path.starts_with(may)) {
                 let printing = prints(&source.text);
-                found.extend(printing.iter().map(|name| format!("{folder}/{}: {name}", source.path.display())));
+                found.extend(
+                    printing.iter().map(|name| format!("{folder}/{}: {name}", source.path.display())),
+                );
             }
         }
     }

@@ -25,7 +25,8 @@ pub fn sources(folder: &Path) -> Vec<Source> {
         for entry in fs::read_dir(&here).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
-                if !path.ends_with("target") && !path.file_name().unwrap().to_string_lossy().starts_with('.') {
+                if !path.ends_with("target") && !path.file_name().unwrap().to_string_lossy().starts_with('.')
+                {
                     folders.push(path);
                 }
             } else if path.extension().is_some_and(|extension| extension == "rs") {
@@ -91,7 +92,8 @@ fn continues_a_word(bytes: &[u8], at: usize) -> bool {
     // `br"..."` is a raw string too.
     let before = |back: usize| at.checked_sub(back).map_or(b' ', |at| bytes[at]);
     let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
-    is_word(before(1)) && !(before(1) == b'b' && !is_word(before(2)))
+    let is_prefix = before(1) == b'b' && !is_word(before(2));
+    is_word(before(1)) && !is_prefix
 }
 
 fn end_of_comment(bytes: &[u8], start: usize) -> usize {

@@ -43,8 +43,10 @@ fn main() -> ExitCode {
     }
     let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
     let total = tests.len();
-    let chosen: Vec<Test<'_>> =
-        tests.into_iter().filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(*f))).collect();
+    let chosen: Vec<Test<'_>> = tests
+        .into_iter()
+        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(*f)))
+        .collect();
     let filtered = total - chosen.len();
     println!("\nrunning {} tests", chosen.len());
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
@@ -75,7 +77,8 @@ fn main() -> ExitCode {
 }
 
 fn text_of(why: &(dyn Any + Send)) -> String {
-    let text = why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
+    let text =
+        why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
     text.unwrap_or("it panicked").to_owned()
 }
 

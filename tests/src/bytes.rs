@@ -4,7 +4,10 @@
 #[must_use]
 pub fn noise(seed: &str, len: usize) -> Vec<u8> {
     let mut out = vec![0; len];
-    blake3::Hasher::new_derive_key("chatvault test kit: noise").update(seed.as_bytes()).finalize_xof().fill(&mut out);
+    blake3::Hasher::new_derive_key("chatvault test kit: noise")
+        .update(seed.as_bytes())
+        .finalize_xof()
+        .fill(&mut out);
     out
 }
 
@@ -12,8 +15,8 @@ pub fn noise(seed: &str, len: usize) -> Vec<u8> {
 #[must_use]
 pub fn text(seed: &str, len: usize) -> Vec<u8> {
     const WORDS: [&str; 16] = [
-        "and", "the", "photo", "tomorrow", "we", "station", "at", "eight", "bring", "cake", "yes", "no", "train",
-        "late", "home", "see",
+        "and", "the", "photo", "tomorrow", "we", "station", "at", "eight", "bring", "cake", "yes", "no",
+        "train", "late", "home", "see",
     ];
     let choices = noise(&format!("text {seed}"), len / 2 + 1);
     let mut out = Vec::with_capacity(len + 64);

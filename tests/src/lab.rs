@@ -18,7 +18,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 
-/// A clock that only the test moves.
+/// A clock that only the test moves, but for a millisecond each time it is read: no two snapshots have the same time.
 #[derive(Debug)]
 pub struct Clock(Mutex<Timestamp>);
 
@@ -30,6 +30,19 @@ impl Clock {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         *self.0.lock().unwrap()
+    }
+
+    /// The time it shows; a millisecond later it shows the next one.
+    ///
+    /// # Panics
+    /// As [`Self::now`].
+    #[must_use]
+    pub fn tick(&self) -> Timestamp {
+        let mut shown = self.0.lock().unwrap();
+        let now = *shown;
+        let next = now.nanos + 1_000_000;
+        *shown = Timestamp::new(now.secs + i64::from(next / 1_000_000_000), next % 1_000_000_000);
+        now
     }
 
     /// Moves it.
@@ -147,7 +160,7 @@ impl Lab {
                 pid: 1,
                 process_started: 1,
             },
-            clock: Arc::new(move || clock.now()),
+            clock: Arc::new(move || clock.tick()),
             is_alive: Arc::new(move |_, _| alive.load(Ordering::SeqCst)),
             utc_offset_minutes: 60,
             cache_dir: Some(self.path().join("cache")),

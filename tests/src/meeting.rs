@@ -37,7 +37,8 @@ impl Meeting {
         let mut arrived = self.arrived.lock().unwrap();
         *arrived += 1;
         self.changed.notify_all();
-        let waited = self.changed.wait_timeout_while(arrived, LONGEST_WAIT, |arrived| *arrived < self.expected);
+        let waited =
+            self.changed.wait_timeout_while(arrived, LONGEST_WAIT, |arrived| *arrived < self.expected);
         drop(waited.unwrap());
     }
 }

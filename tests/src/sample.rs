@@ -85,7 +85,9 @@ fn names(at: &Path) {
     fs::write(at.join(OsStr::from_bytes(&bytes)), b"every byte").unwrap();
     fs::write(at.join(OsStr::from_bytes(&[b'l'; 255])), b"longest").unwrap();
     fs::create_dir(at.join(OsStr::from_bytes(&[b'd'; 255]))).unwrap();
-    for name in ["...", ".hidden", " ", "-rf", "~", "*", "$HOME", "con", "a\\b", "é", "e\u{301}", "日本", "👩‍👩‍👧"] {
+    for name in
+        ["...", ".hidden", " ", "-rf", "~", "*", "$HOME", "con", "a\\b", "é", "e\u{301}", "日本", "👩‍👩‍👧"]
+    {
         fs::write(at.join(name), name).unwrap();
     }
 }
@@ -98,7 +100,8 @@ fn deep(root: &Path) {
         let name = [&[b'a' + level], &[b'p'; 209][..]].concat();
         mkdirat(&here, name.as_slice(), Mode::from_raw_mode(0o755)).unwrap();
         let below = openat(&here, name.as_slice(), FOLDER, Mode::empty()).unwrap();
-        let file = openat(&below, "file", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o644)).unwrap();
+        let file =
+            openat(&below, "file", OFlags::CREATE | OFlags::WRONLY, Mode::from_raw_mode(0o644)).unwrap();
         File::from(file).write_all_at(&[level; 40], 0).unwrap();
         let time = Timespec { tv_sec: 1_500_000_000 + i64::from(level), tv_nsec: 5 };
         let times = Timestamps { last_access: time, last_modification: time };
@@ -109,8 +112,14 @@ fn deep(root: &Path) {
 
 fn specials(at: &Path) {
     fs::create_dir_all(at).unwrap();
-    rustix::fs::mknodat(rustix::fs::CWD, at.join("pipe"), rustix::fs::FileType::Fifo, Mode::from_raw_mode(0o640), 0)
-        .unwrap();
+    rustix::fs::mknodat(
+        rustix::fs::CWD,
+        at.join("pipe"),
+        rustix::fs::FileType::Fifo,
+        Mode::from_raw_mode(0o640),
+        0,
+    )
+    .unwrap();
     // A socket's address may have 108 bytes: bound beside, then moved.
     let short = tempfile::tempdir().unwrap();
     let _listener = UnixListener::bind(short.path().join("s")).unwrap();
@@ -122,7 +131,9 @@ fn specials(at: &Path) {
 fn database(at: &Path) {
     fs::create_dir_all(at).unwrap();
     let connection = rusqlite::Connection::open(at.join("msgstore.db")).unwrap();
-    connection.execute_batch("CREATE TABLE message (_id INTEGER PRIMARY KEY, chat INTEGER, text TEXT)").unwrap();
+    connection
+        .execute_batch("CREATE TABLE message (_id INTEGER PRIMARY KEY, chat INTEGER, text TEXT)")
+        .unwrap();
     messages(&connection, 4000);
     connection.execute_batch("CREATE INDEX by_chat ON message (chat, _id)").unwrap();
 }
@@ -204,7 +215,9 @@ mod tests {
         if is_root() {
             assert!(truth.0.values().any(|entry| entry.mode == 0));
         }
-        let holes = std::os::unix::fs::MetadataExt::blocks(&fs::metadata(dir.path().join("tree/contents/sparse")).unwrap());
+        let holes = std::os::unix::fs::MetadataExt::blocks(
+            &fs::metadata(dir.path().join("tree/contents/sparse")).unwrap(),
+        );
         assert!(holes * 512 < 12_345_678);
     }
 }

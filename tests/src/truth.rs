@@ -60,7 +60,9 @@ impl Truth {
     /// Without pipes, sockets and devices, which are recorded but not restored.
     #[must_use]
     pub fn without_specials(mut self) -> Self {
-        self.0.retain(|_, entry| matches!(entry.kind, FileType::RegularFile | FileType::Directory | FileType::Symlink));
+        self.0.retain(|_, entry| {
+            matches!(entry.kind, FileType::RegularFile | FileType::Directory | FileType::Symlink)
+        });
         self
     }
 
@@ -94,7 +96,13 @@ impl Truth {
                 Some(there) => found.push(format!("M {shown}: {}", difference(entry, there))),
             }
         }
-        found.extend(other.0.keys().filter(|path| !self.0.contains_key(*path)).map(|path| format!("+ {}", shown(path))));
+        found.extend(
+            other
+                .0
+                .keys()
+                .filter(|path| !self.0.contains_key(*path))
+                .map(|path| format!("+ {}", shown(path))),
+        );
         found
     }
 
@@ -178,7 +186,8 @@ impl Reader {
         let size = if content.is_some() { u64::try_from(stat.st_size).expect("a size") } else { 0 };
         let mtime = i128::from(stat.st_mtime) * 1_000_000_000 + i128::from(stat.st_mtime_nsec);
         let kind = FileType::from_raw_mode(stat.st_mode);
-        let entry = Entry { kind, mode: stat.st_mode & 0o7777, size, mtime, content, target, first_name: None };
+        let entry =
+            Entry { kind, mode: stat.st_mode & 0o7777, size, mtime, content, target, first_name: None };
         self.truth.0.insert(path, entry);
     }
 
@@ -242,7 +251,8 @@ mod tests {
             change();
             File::options().append(true).open(path).unwrap().set_modified(time).unwrap();
         };
-        let found = differences(|dir| keep_time(&dir.join("b"), &|| fs::write(dir.join("b"), "gone").unwrap()));
+        let found =
+            differences(|dir| keep_time(&dir.join("b"), &|| fs::write(dir.join("b"), "gone").unwrap()));
         assert!(matches!(found.as_slice(), [one] if one.starts_with("M b: content")), "{found:?}");
         let found = differences(|dir| {
             let file = File::options().append(true).open(dir.join("b")).unwrap();
@@ -250,7 +260,8 @@ mod tests {
             file.set_modified(time).unwrap();
         });
         assert!(matches!(found.as_slice(), [one] if one.starts_with("M b: mtime")), "{found:?}");
-        let found = differences(|dir| fs::set_permissions(dir.join("b"), fs::Permissions::from_mode(0o601)).unwrap());
+        let found =
+            differences(|dir| fs::set_permissions(dir.join("b"), fs::Permissions::from_mode(0o601)).unwrap());
         assert!(matches!(found.as_slice(), [one] if one.starts_with("M b: mode")), "{found:?}");
         let found = differences(|dir| {
             let time = fs::metadata(dir.join("z")).unwrap().modified().unwrap();

@@ -198,7 +198,8 @@ impl Memory {
             material.push(path.as_bytes());
         }
         let source = derive_key("chatvault 1 source of a memory", &material);
-        let expected = repo.catalog.memory_open(&source)?;
+        // A memory that cannot be read only costs time: everything is read again.
+        let expected = repo.catalog.memory_open(&source).unwrap_or(None);
         let base = expected.filter(|id| run.history.snapshots.iter().any(|snapshot| snapshot.id == *id));
         if expected.is_some() && base.is_none() {
             repo.catalog.memory_clear(&source)?;

@@ -18,8 +18,11 @@ pub fn read_mirrored<T>(
     let read = |name: &ObjectName| store.get(name, max_len).and_then(|bytes| check(&bytes));
     let first = match read(name) {
         Ok(value) => return Ok(value),
-        // A newer object is no damaged one, and a cancelled or full machine no reason to look elsewhere.
-        Err(e) if !matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Io) => return Err(e),
+        // A newer object is no damaged one, and a cancelled or full machine no reason to look elsewhere. No key fits a
+        // config whose repository id is altered.
+        Err(e) if !matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Io | Kind::WrongKey) => {
+            return Err(e);
+        }
         Err(e) => e,
     };
     match read(&name.mirror()) {

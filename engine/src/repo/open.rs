@@ -13,6 +13,7 @@ use crate::model::BlobKind;
 use crate::repo::objects::{check_name, read_mirrored};
 use crate::repo::{Repo, Session};
 use crate::store::{ObjectName, Store};
+use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
@@ -131,9 +132,10 @@ pub fn verify_credential(store: &dyn Store, credential: &Credential) -> Result<R
 fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -> Result<Opened> {
     // Each copy of the config is tried as a whole: what it says before a key is there may be altered.
     let slots = read_slots(store)?;
+    let derivations = RefCell::new(Derivations::default());
     read_mirrored(store, &ObjectName::config(), config::MAX_LEN, observer, |object| {
         let repo = config::repository_id(object)?;
-        let sealer = open_slots(&repo, &slots, credential)?;
+        let sealer = open_slots(&repo, &slots, credential, &mut derivations.borrow_mut())?;
         let config = Config::open(&sealer, object)?;
         Ok(Opened { sealer, config })
     })
@@ -147,7 +149,12 @@ fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -
 }
 
 /// Tries the credential once on each slot.
-fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential) -> Result<Sealer> {
+fn open_slots(
+    repo: &RepoId,
+    slots: &[(KeyId, Vec<u8>)],
+    credential: &Credential,
+    derivations: &mut Derivations,
+) -> Result<Sealer> {
     if slots.is_empty() {
         return Err(Error::damaged(
             "open the repository with",
@@ -155,10 +162,9 @@ fn open_slots(repo: &RepoId, slots: &[(KeyId, Vec<u8>)], credential: &Credential
             "no key slot can be read",
         ));
     }
-    let mut derivations = Derivations::default();
     let mut damaged = None;
     for (id, slot) in slots {
-        match unwrap(repo, credential, &mut derivations, slot, &id.short()) {
+        match unwrap(repo, credential, derivations, slot, &id.short()) {
             Ok(Some(bundle)) => return Ok(Sealer::new(*repo, bundle)),
             Ok(None) => {}
             Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => damaged = Some(e),

@@ -90,7 +90,12 @@ impl Repo {
         for name in names {
             let read = read_mirrored(self.store.as_ref(), &name, event::MAX_LEN, observer, |object| {
                 let body = self.sealer.open(ObjectType::Event, object, name.as_str())?;
-                Ok((event::decode(&body)?, hash::digest(object)))
+                let event = event::decode(&body)?;
+                // Else the storage could show one event twice, and hide another behind it.
+                if event.as_ref().is_some_and(|event| ObjectName::event(&event.writer, event.sequence) != name) {
+                    return Err(Error::damaged("read event", &name, "it stands under another's name"));
+                }
+                Ok((event, hash::digest(object)))
             });
             match read {
                 Ok((Some(event), hash)) => {

@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# Longer runs of single tests: tests/full.sh NAME, or without a name the list of names.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+engine() { cargo test -p chatvault-tests --test engine "$1" -- --nocapture; }
+
+case ${1:-} in
+  model) # 2,000 random lives from a random seed on; a failure prints its own seed
+    export CHATVAULT_CASES=${CHATVAULT_CASES:-2000} CHATVAULT_SEED=${CHATVAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
+    echo "CHATVAULT_SEED=$CHATVAULT_SEED"
+    engine model::
+    ;;
+  concurrency) # 50 rounds of two snapshots at once
+    export CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
+    engine concurrency::
+    ;;
+  reader) # what the engine stored against the independent reader
+    tests/reader_ci.sh
+    ;;
+  samples) # real samples and a chat app's week, where they are
+    cargo test -p chatvault-tests --test samples
+    ;;
+  all) # one after the other
+    for name in model concurrency reader samples; do "$0" "$name"; done
+    ;;
+  *)
+    echo "usage: tests/full.sh NAME"
+    sed -n "s/^  \\([a-z]*\\)) # \\(.*\\)/  \\1: \\2/p" "$0"
+    [ -z "${1:-}" ] || exit 2
+    ;;
+esac
