@@ -1,7 +1,6 @@
 //! What each stage of the pipeline costs on one core. `cargo bench -p chatvault-benches`.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up has nothing to measure")]
-#![expect(missing_docs, reason = "criterion makes public items")]
 
 use chatvault_benches::{noise, text};
 use chatvault_engine::base::RepoId;

@@ -13,7 +13,8 @@ pub fn noise(len: usize) -> Vec<u8> {
 /// Bytes that shrink to about a third, as the pages of a chat database do: words of a small set between random numbers.
 #[must_use]
 pub fn text(len: usize) -> Vec<u8> {
-    const WORDS: [&str; 8] = ["hello ", "tomorrow ", "ok ", "see you ", "photo ", "\u{1f642} ", "thanks ", "where "];
+    const WORDS: [&str; 8] =
+        ["hello ", "tomorrow ", "ok ", "see you ", "photo ", "\u{1f642} ", "thanks ", "where "];
     let mut picks = blake3::Hasher::new_derive_key("chatvault bench text").finalize_xof();
     let mut out = Vec::with_capacity(len + 16);
     let mut pick = [0; 4];
@@ -22,7 +23,9 @@ pub fn text(len: usize) -> Vec<u8> {
         let _infallible = picks.read_exact(&mut pick);
         match pick {
             [0..=31, rest @ ..] => out.extend_from_slice(&rest),
-            [first, ..] => out.extend_from_slice(WORDS.get(usize::from(first) % 8).map_or(b"", |w| w.as_bytes())),
+            [first, ..] => {
+                out.extend_from_slice(WORDS.get(usize::from(first) % 8).map_or(b"", |w| w.as_bytes()))
+            }
         }
     }
     out.truncate(len);

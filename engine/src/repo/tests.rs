@@ -47,12 +47,9 @@ fn each_credential_opens_and_no_other() {
     let store = memory();
     let key = Credential::Recovery(RecoveryKey::random().unwrap());
     let password = Credential::password("correct horse");
-    let made = Repo::create(
-        Arc::clone(&store) as Arc<dyn Store>,
-        &[key.clone(), password.clone()],
-        session(None),
-    )
-    .unwrap();
+    let made =
+        Repo::create(Arc::clone(&store) as Arc<dyn Store>, &[key.clone(), password.clone()], session(None))
+            .unwrap();
     for credential in [&key, &password] {
         assert_eq!(open(&store, credential).unwrap().id(), made.id());
         assert_eq!(verify_credential(store.as_ref(), credential).unwrap(), made.id());
@@ -143,10 +140,7 @@ fn manifests_of_one_catalog_form_a_chain_and_a_lost_catalog_begins_another() {
     let third = commit_one(&other, 3);
     let all = other.snapshots(&Silent).unwrap();
     let chain: Vec<_> = all.iter().map(|s| (s.id, s.manifest.sequence, s.manifest.previous)).collect();
-    assert_eq!(
-        chain,
-        [(first, 1, None), (second, 2, Some(*first.as_bytes())), (third, 1, None)]
-    );
+    assert_eq!(chain, [(first, 1, None), (second, 2, Some(*first.as_bytes())), (third, 1, None)]);
     assert_eq!(all[0].manifest.writer, all[1].manifest.writer);
     assert_ne!(all[0].manifest.writer, all[2].manifest.writer);
     let lamports: Vec<_> = all.iter().map(|s| s.manifest.lamport).collect();
@@ -172,12 +166,8 @@ fn twenty_new_entries_in_a_folder_of_a_hundred_thousand_cost_some_twenty_pages()
     let (repo, _) = create(memory(), session(None));
     let boundaries = Boundaries::new(&repo);
     let all = nodes(100_000);
-    let most: Vec<EncodedNode> = all
-        .iter()
-        .enumerate()
-        .filter(|(n, _)| n % 5000 != 17)
-        .map(|(_, node)| node.clone())
-        .collect();
+    let most: Vec<EncodedNode> =
+        all.iter().enumerate().filter(|(n, _)| n % 5000 != 17).map(|(_, node)| node.clone()).collect();
     let ((before, after), packs, _) = RunWriter::run(&repo, |writer| {
         let before = write_tree(writer, &boundaries, &most)?;
         let pages = writer.added.page_blobs.load(std::sync::atomic::Ordering::Relaxed);
