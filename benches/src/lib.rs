@@ -24,7 +24,7 @@ pub fn text(len: usize) -> Vec<u8> {
         match pick {
             [0..=31, rest @ ..] => out.extend_from_slice(&rest),
             [first, ..] => {
-                out.extend_from_slice(WORDS.get(usize::from(first) % 8).map_or(b"", |w| w.as_bytes()))
+                out.extend_from_slice(WORDS.get(usize::from(first) % 8).map_or(b"", |w| w.as_bytes()));
             }
         }
     }
