@@ -62,3 +62,16 @@ fn a_restore_with_lost_files_is_22_names_them_and_brings_the_rest() {
     let restored = format!("out{}", world.text("live/a.txt"));
     assert_eq!(world.read(&restored), "first\n");
 }
+
+#[test]
+fn a_snapshot_lost_to_damage_is_told_and_the_others_are_listed() {
+    let world = World::with_snapshot();
+    let first = world.ids().remove(0);
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    for folder in ["repo/snapshots", "repo/mirror/snapshots"] {
+        fs::write(world.path(&format!("{folder}/{first}")), "nonsense").unwrap();
+    }
+    let ran = world.repo(&["list", "--no-cache"]).ended_with(22);
+    assert_eq!(ran.stdout.lines().count(), 2);
+    assert!(ran.stderr.contains(&first[..8]), "{}", ran.stderr);
+}

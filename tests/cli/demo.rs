@@ -6,7 +6,7 @@ use crate::kit::World;
 fn the_demonstration_succeeds_and_leaves_nothing_behind() {
     let world = World::new();
     let ran = world.run(["demo"]).succeeded();
-    for words in ["Day 1:", "Day 3:", "Beach.jpg", "are the same"] {
+    for words in ["Day 1:", "Day 3:", "Beach.jpg", "have the same bytes"] {
         assert!(ran.stdout.contains(words), "{words} is not in {}", ran.stdout);
     }
     assert_eq!(world.files(""), Vec::<std::path::PathBuf>::new());

@@ -91,3 +91,22 @@ fn an_interrupted_snapshot_is_130_and_stores_nothing() {
     let list = world.run(["-r", "second", "-p", "pw", "list", "--json"]).succeeded();
     assert_eq!(list.stdout, "[]\n");
 }
+
+#[test]
+fn the_second_signal_ends_the_program_at_once() {
+    let world = World::new();
+    let pipe = world.path("pipe");
+    assert!(std::process::Command::new("mkfifo").arg(&pipe).status().unwrap().success());
+    world.write("pw", "secret\n");
+    world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
+    let mut command = world.command(["-r", "repo", "--password-command", "cat pipe", "list"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // Held open, so that the password never comes.
+    let _writer = File::options().write(true).open(&pipe).unwrap();
+    // Signals that are sent before the first one was seen count as one.
+    let ended = (0..10_000).find_map(|_| {
+        let _ = std::process::Command::new("kill").args(["-TERM", &child.id().to_string()]).status();
+        child.try_wait().unwrap()
+    });
+    assert_eq!(ended.unwrap().code(), Some(130));
+}

@@ -35,7 +35,7 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
     let snapshot = browse::select(&snapshots, &selector, context.time())?;
-    warnings::show(ui, &progress.finish(), progress.warnings_dropped());
+    let outcome = warnings::tell(ui, &progress);
     let node = browse::lookup(&repo, snapshot, &path)?;
     if node.kind != NodeKind::File {
         let failure = Failure::new(Condition::Failed, format!("Failed to show the content of {path}"));
@@ -48,7 +48,7 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
         });
     }
     match browse::write_content(&repo, &node, &mut ui.bytes(), &context.cancel) {
-        Err(_) if ui.is_unread() => Ok(Outcome::done()),
-        written => Ok(written.map(|()| Outcome::done())?),
+        Err(_) if ui.is_unread() => Ok(outcome),
+        written => Ok(written.map(|()| outcome)?),
     }
 }

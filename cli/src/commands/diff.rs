@@ -76,7 +76,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
         Ok(counts) => {
             statistics(ui, first.id.to_string(), target, &counts);
             warnings::show(ui, &told, progress.warnings_dropped());
-            Ok(Outcome::done().with(Condition::Incomplete, unreadable))
+            Ok(warnings::outcome(&told).with(Condition::Incomplete, unreadable))
         }
     }
 }
@@ -106,22 +106,18 @@ fn statistics(ui: &Ui, source: String, target: String, counts: &DiffStatistics) 
         return;
     }
     ui.report("");
-    for (name, added, removed) in [
-        ("Files", counts.files_added, counts.files_removed),
-        ("Folders", counts.dirs_added, counts.dirs_removed),
-        ("Others", counts.others_added, counts.others_removed),
+    for (name, added, removed, changed) in [
+        ("Files:", counts.files_added, counts.files_removed, Some(counts.changed_files)),
+        ("Folders:", counts.dirs_added, counts.dirs_removed, None),
+        ("Others:", counts.others_added, counts.others_removed, None),
     ] {
-        let added = human::thousands(added);
-        let removed = human::thousands(removed);
-        if name == "Files" {
-            let changed = human::thousands(counts.changed_files);
-            ui.report(format_args!("{name}:    {added} added, {removed} removed, {changed} changed"));
-        } else {
-            ui.report(format_args!("{:<10} {added} added, {removed} removed", format!("{name}:")));
-        }
+        let (added, removed) = (human::thousands(added), human::thousands(removed));
+        let changed =
+            changed.map(|number| format!(", {} changed", human::thousands(number))).unwrap_or_default();
+        ui.report(format_args!("{name:<8} {added} added, {removed} removed{changed}"));
     }
     ui.report(format_args!(
-        "Bytes:     {} added, {} removed",
+        "Bytes:   {} added, {} removed",
         human::bytes(counts.bytes_added),
         human::bytes(counts.bytes_removed)
     ));

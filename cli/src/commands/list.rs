@@ -41,21 +41,21 @@ pub(crate) fn run(_: &ListArgs, context: &Context) -> Result<Outcome> {
     let ui = &context.ui;
     let progress = Progress::new(ui);
     let snapshots = context.open(&progress)?.snapshots(&progress)?;
-    warnings::show(ui, &progress.finish(), progress.warnings_dropped());
+    let outcome = warnings::tell(ui, &progress);
     if ui.style().json {
         ui.json(&snapshots.iter().map(WireSnapshot::from).collect::<Vec<_>>());
-        return Ok(Outcome::done());
+        return Ok(outcome);
     }
     if snapshots.is_empty() {
         ui.status("There is no snapshot yet. `chatvault snapshot FOLDER` takes one.");
-        return Ok(Outcome::done());
+        return Ok(outcome);
     }
     let zone = context.zone();
     for line in table::lines(&COLUMNS, snapshots.iter().map(|snapshot| row(snapshot, &zone)).collect()) {
         ui.line(line);
     }
     ui.status(human::count(u64::try_from(snapshots.len()).unwrap_or(u64::MAX), "snapshot"));
-    Ok(Outcome::done())
+    Ok(outcome)
 }
 
 fn row(snapshot: &Snapshot, zone: &TimeZone) -> Vec<String> {

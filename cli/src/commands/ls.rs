@@ -51,7 +51,7 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
     let snapshot = browse::select(&snapshots, &place.selector, context.time())?;
-    warnings::show(ui, &progress.finish(), progress.warnings_dropped());
+    let outcome = warnings::tell(ui, &progress);
     let printer = Printer { ui, long: args.long, zone: context.zone() };
     let listed = match &place.path {
         Some(path) => printer.entries(&repo, snapshot, path, args.recursive),
@@ -59,8 +59,8 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     };
     match listed {
         // Nobody reads on: nothing more to do, and nothing failed.
-        Err(_) if ui.is_unread() => Ok(Outcome::done()),
-        listed => Ok(listed.map(|()| Outcome::done())?),
+        Err(_) if ui.is_unread() => Ok(outcome),
+        listed => Ok(listed.map(|()| outcome)?),
     }
 }
 

@@ -9,7 +9,7 @@ use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
 use crate::output::wire::restore::WireRestore;
 use crate::output::{human, warnings};
-use chatvault_engine::base::{Kind, StoredPath, Warning, WarningKind};
+use chatvault_engine::base::{Kind, StoredPath, Warning};
 use chatvault_engine::browse;
 use chatvault_engine::repo::Snapshot;
 use chatvault_engine::restore::{self, RestoreOptions, RestoreSummary};
@@ -102,9 +102,8 @@ struct Restored {
 
 impl Restored {
     fn outcome(&self, told: &[Warning]) -> Outcome {
-        let damaged = told.iter().any(|warning| warning.kind == WarningKind::Damaged);
-        Outcome::done()
-            .with(Condition::Damaged, self.summary.damaged > 0 || damaged)
+        warnings::outcome(told)
+            .with(Condition::Damaged, self.summary.damaged > 0)
             .with(Condition::Failed, self.summary.failed > 0)
     }
 

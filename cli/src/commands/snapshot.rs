@@ -10,7 +10,7 @@ use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
-use chatvault_engine::base::{Warning, WarningKind};
+use chatvault_engine::base::Warning;
 use chatvault_engine::repo::Repo;
 use clap::Args;
 use std::path::PathBuf;
@@ -82,7 +82,7 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         }
     };
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
-    let outcome = outcome(&summary, &told);
+    let outcome = warnings::outcome(&told).with(Condition::Incomplete, summary.statistics.unreadable > 0);
     if ui.style().json {
         ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), &repo));
         return Ok(outcome);
@@ -112,17 +112,10 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
     Ok(created.repo)
 }
 
-fn outcome(summary: &BackupSummary, told: &[Warning]) -> Outcome {
-    let damaged = told.iter().any(|warning| warning.kind == WarningKind::Damaged);
-    Outcome::done()
-        .with(Condition::Incomplete, summary.statistics.unreadable > 0)
-        .with(Condition::Damaged, damaged)
-}
-
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let statistics = &summary.statistics;
     vec![
-        format!("Snapshot {} is stored.", summary.id.short()),
+        format!("Snapshot {} is stored", summary.id.short()),
         format!(
             "Files:  {} new, {} changed, {} unchanged; {} in all",
             human::thousands(statistics.files_new),

@@ -6,7 +6,7 @@ use crate::args::{secret, time};
 use crate::config::{Environment, Folders, Settings, kept, known, private_file};
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
-use crate::output::{Ui, prompt};
+use crate::output::{Ui, human, prompt};
 use crate::process;
 use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp};
 use chatvault_engine::crypto::Credential;
@@ -175,7 +175,7 @@ impl Context {
         let command = if self.is_default_repository() {
             "chatvault init".to_owned()
         } else {
-            format!("chatvault init -r {}", private_file::shown(path))
+            format!("chatvault init -r {}", human::shell_word(&private_file::shown(path)))
         };
         match made_here {
             Some(id) => failure.with_hint(format!(

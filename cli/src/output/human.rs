@@ -22,6 +22,16 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {unit}")
 }
 
+/// A path, cleaned for a terminal, as a word for a shell: quoted where it needs to be.
+pub(crate) fn shell_word(path: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%~".contains(c);
+    if !path.is_empty() && path.chars().all(is_plain) {
+        path.to_owned()
+    } else {
+        format!("'{}'", path.replace('\'', "'\\''"))
+    }
+}
+
 /// A number with its noun: `1 file`, `1,204 files`, `2 entries`.
 pub(crate) fn count(number: u64, noun: &str) -> String {
     match (number, noun.strip_suffix('y')) {
@@ -111,6 +121,13 @@ mod tests {
         let shown: Vec<String> =
             [0, 1023, 1024, 1536, 1_048_575, 1_048_576, u64::MAX].into_iter().map(bytes).collect();
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 MiB", "16.0 EiB"]);
+    }
+
+    #[test]
+    fn words_for_a_shell_are_quoted_where_they_need_to_be() {
+        assert_eq!(shell_word("/a/b-c.key"), "/a/b-c.key");
+        assert_eq!(shell_word("/my chats/$x"), "'/my chats/$x'");
+        assert_eq!(shell_word("it's"), "'it'\\''s'");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub(crate) mod wire;
 
 use crate::exit::Condition;
 use error::{Failure, one_line};
+use indicatif::ProgressBar;
 use serde::Serialize;
 use std::fmt::Display;
 use std::io::{self, BufWriter, IsTerminal, Write};
@@ -52,6 +53,8 @@ pub(crate) struct Ui {
     style: Style,
     answer: Mutex<Answer>,
     remarks: Mutex<Box<dyn Write + Send>>,
+    /// A line on standard error that moves, and that other lines must not run into.
+    moving_line: Mutex<Option<ProgressBar>>,
 }
 
 struct Answer {
@@ -78,7 +81,12 @@ impl Ui {
     /// Any two streams.
     pub(crate) fn new(style: Style, answer: Box<dyn Write + Send>, remarks: Box<dyn Write + Send>) -> Self {
         let answer = Answer { stream: BufWriter::with_capacity(64 * 1024, answer), failed: None };
-        Self { style, answer: Mutex::new(answer), remarks: Mutex::new(remarks) }
+        Self {
+            style,
+            answer: Mutex::new(answer),
+            remarks: Mutex::new(remarks),
+            moving_line: Mutex::default(),
+        }
     }
 
     /// What is wanted and possible.
@@ -159,8 +167,25 @@ impl Ui {
 
     /// Text that stands by itself on standard error: a usage message.
     pub(crate) fn remark(&self, text: impl Display) {
-        // A standard error that nobody reads is no reason to stop.
-        let _ = writeln!(lock(&self.remarks), "{text}");
+        let write = || {
+            // A standard error that nobody reads is no reason to stop.
+            let _ = writeln!(lock(&self.remarks), "{text}");
+        };
+        let moving_line = lock(&self.moving_line).clone();
+        match moving_line {
+            Some(line) => line.suspend(write),
+            None => write(),
+        }
+    }
+
+    /// From now on this line moves on standard error.
+    fn begin_moving_line(&self, line: &ProgressBar) {
+        *lock(&self.moving_line) = Some(line.clone());
+    }
+
+    /// Nothing moves on standard error any more.
+    fn end_moving_line(&self) {
+        *lock(&self.moving_line) = None;
     }
 
     /// Writes out what is buffered.

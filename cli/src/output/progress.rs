@@ -7,8 +7,8 @@ use crate::output::wire::status::Status;
 use crate::output::{Ui, human, lock};
 use chatvault_engine::base::{Counter, Observer, Phase, StoredPath, Warning};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, OnceLock};
 use std::time::{Duration, Instant};
 
 /// How often the moving line changes.
@@ -31,8 +31,9 @@ struct Shown {
 #[derive(Debug)]
 pub(crate) struct Progress<'u> {
     ui: &'u Ui,
-    bar: Option<ProgressBar>,
-    begun: Instant,
+    bar: OnceLock<ProgressBar>,
+    /// When the first part of the operation began: a question to the person does not count.
+    begun: OnceLock<Instant>,
     files: AtomicU64,
     bytes: AtomicU64,
     total_files: AtomicU64,
@@ -45,17 +46,20 @@ pub(crate) struct Progress<'u> {
 impl<'u> Progress<'u> {
     /// Begins to watch an operation.
     pub(crate) fn new(ui: &'u Ui) -> Self {
-        let style = ui.style();
-        let begun = Instant::now();
         Self {
             ui,
-            bar: (style.progress && !style.json).then(new_bar),
-            begun,
+            bar: OnceLock::new(),
+            begun: OnceLock::new(),
             files: AtomicU64::new(0),
             bytes: AtomicU64::new(0),
             total_files: AtomicU64::new(0),
             total_bytes: AtomicU64::new(0),
-            shown: Mutex::new(Shown { phase: Phase::Opening, since: begun, last: None, current: None }),
+            shown: Mutex::new(Shown {
+                phase: Phase::Opening,
+                since: Instant::now(),
+                last: None,
+                current: None,
+            }),
             warnings: Mutex::new(Vec::new()),
             warnings_dropped: AtomicU64::new(0),
         }
@@ -63,14 +67,12 @@ impl<'u> Progress<'u> {
 
     /// Time since the operation began.
     pub(crate) fn elapsed(&self) -> Duration {
-        self.begun.elapsed()
+        self.begun.get().map(Instant::elapsed).unwrap_or_default()
     }
 
     /// Takes the moving line away and gives back the warnings of the operation.
     pub(crate) fn finish(&self) -> Vec<Warning> {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.take_away();
         std::mem::take(&mut *lock(&self.warnings))
     }
 
@@ -79,22 +81,41 @@ impl<'u> Progress<'u> {
         self.warnings_dropped.load(Ordering::Relaxed)
     }
 
+    /// The moving line, made when it is first needed: a question to the person may come before.
+    fn bar(&self) -> Option<&ProgressBar> {
+        let style = self.ui.style();
+        (style.progress && !style.json).then(|| {
+            self.bar.get_or_init(|| {
+                let bar = new_bar();
+                self.ui.begin_moving_line(&bar);
+                bar
+            })
+        })
+    }
+
+    fn take_away(&self) {
+        if let Some(bar) = self.bar.get() {
+            self.ui.end_moving_line();
+            bar.finish_and_clear();
+        }
+    }
+
     /// Shows where the operation stands, if it is time again.
     fn show(&self) {
         let now = Instant::now();
         let wants_status = self.ui.style().json && self.ui.style().progress;
         let pause = if wants_status { STATUS } else { REDRAW };
-        if self.bar.is_none() && !wants_status {
+        if self.bar.get().is_none() && !wants_status {
             return;
         }
         let Ok(mut shown) = self.shown.try_lock() else { return };
-        if shown.last.unwrap_or(self.begun) + pause > now {
+        if shown.last.or(self.begun.get().copied()).is_some_and(|last| last + pause > now) {
             return;
         }
         shown.last = Some(now);
         let status = self.status(&shown, now);
         drop(shown);
-        match &self.bar {
+        match self.bar.get() {
             Some(bar) => bar.set_message(sentence(&status)),
             None => self.ui.json_now(&status),
         }
@@ -110,7 +131,7 @@ impl<'u> Progress<'u> {
         Status {
             message_type: "status",
             phase: phase_name(shown.phase),
-            seconds_elapsed: now.duration_since(self.begun).as_secs(),
+            seconds_elapsed: self.elapsed().as_secs(),
             seconds_remaining: left.filter(|_| rate > 0.0).map(|left| whole_seconds(left / rate)),
             percent_done: total_bytes.map(|total| (to_float(bytes) / to_float(total)).min(1.0)),
             total_files: total(&self.total_files),
@@ -125,24 +146,24 @@ impl<'u> Progress<'u> {
 
 impl Drop for Progress<'_> {
     fn drop(&mut self) {
-        if let Some(bar) = &self.bar {
-            bar.finish_and_clear();
-        }
+        self.take_away();
     }
 }
 
 impl Observer for Progress<'_> {
     fn phase(&self, phase: Phase) {
+        let begun = Instant::now();
+        self.begun.get_or_init(|| begun);
         for counter in [&self.files, &self.bytes, &self.total_files, &self.total_bytes] {
             counter.store(0, Ordering::Relaxed);
         }
         {
             let mut shown = lock(&self.shown);
             shown.phase = phase;
-            shown.since = Instant::now();
+            shown.since = begun;
             shown.current = None;
         }
-        if let Some(bar) = &self.bar {
+        if let Some(bar) = self.bar() {
             bar.set_message(phase_words(phase));
         }
     }
@@ -163,7 +184,7 @@ impl Observer for Progress<'_> {
     }
 
     fn working_on(&self, path: &StoredPath) {
-        if (self.bar.is_some() || self.ui.style().json)
+        if (self.bar.get().is_some() || self.ui.style().json)
             && let Ok(mut shown) = self.shown.try_lock()
         {
             shown.current = Some(path.clone());

@@ -1,7 +1,9 @@
 //! Warnings of an operation, for people: each with its path, a bounded number of them.
 
+use crate::exit::{Condition, Outcome};
+use crate::output::progress::Progress;
 use crate::output::{Ui, human};
-use chatvault_engine::base::Warning;
+use chatvault_engine::base::{Warning, WarningKind};
 
 /// Most warnings that are shown to a person; JSON has all.
 const MOST_SHOWN: usize = 100;
@@ -21,12 +23,26 @@ pub(crate) fn show(ui: &Ui, warnings: &[Warning], dropped: u64) {
     }
 }
 
+/// Ends the display of an operation, shows its warnings, and says what they mean for a script: with damage in the
+/// repository, not everything may have been shown.
+pub(crate) fn tell(ui: &Ui, progress: &Progress<'_>) -> Outcome {
+    let warnings = progress.finish();
+    show(ui, &warnings, progress.warnings_dropped());
+    outcome(&warnings)
+}
+
+/// What warnings mean for a script.
+pub(crate) fn outcome(warnings: &[Warning]) -> Outcome {
+    Outcome::done()
+        .with(Condition::Damaged, warnings.iter().any(|warning| warning.kind == WarningKind::Damaged))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::output::Style;
     use crate::output::tests::kept;
-    use chatvault_engine::base::{StoredPath, WarningKind};
+    use chatvault_engine::base::StoredPath;
 
     #[test]
     fn paths_are_shown_clean_and_the_rest_is_counted() {

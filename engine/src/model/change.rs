@@ -10,9 +10,9 @@ pub enum Modifier {
     Added,
     /// `-`: only in the first tree.
     Removed,
-    /// `M`: the content differs.
+    /// `M`: the content differs (of a link: its target; of a device: its numbers).
     Modified,
-    /// `U`: only the metadata differs (mode, owner, times, link target of the same kind).
+    /// `U`: only the metadata differs (mode, owner, times).
     Metadata,
     /// `T`: it is another kind of thing.
     TypeChanged,

@@ -129,7 +129,12 @@ impl<'a> Work<'a> {
                 let mut failure = self.failure.lock().unwrap_or_else(PoisonError::into_inner);
                 // A thread that was stopped says "cancelled": the failure that stopped it is the cause.
                 if failure.is_none() && !self.stop.is_cancelled() {
-                    *failure = Some(error);
+                    *failure = Some(match error.kind() {
+                        Kind::NoSpace => {
+                            Error::new(Kind::NoSpace, "restore into", &self.shown).because(error)
+                        }
+                        _ => error,
+                    });
                 }
                 self.stop.cancel();
                 return;

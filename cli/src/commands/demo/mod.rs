@@ -83,16 +83,18 @@ fn verdict(args: &DemoArgs, play: &Play, differences: &[String], context: &Conte
     }
     let first = play.first_day();
     ui.report(format_args!(
-        "Compared with what day 1 was: all {} are the same, in their {}, permissions and times.",
+        "Compared with what day 1 was: all {} ({}) have the same bytes, permissions and times.",
         human::count(first.entries(), "entry"),
         human::bytes(first.bytes())
     ));
     match &args.keep {
         Some(folder) => {
-            let folder = shown(folder);
-            ui.report(format_args!("\nEverything is kept in {folder}. Look around:"));
+            let at = |name: &str| human::shell_word(&shown(&folder.join(name)));
+            ui.report(format_args!("\nEverything is kept in {}. Look around:", shown(folder)));
             ui.report(format_args!(
-                "  chatvault -r {folder}/repository --recovery-key-file {folder}/recovery.key list"
+                "  chatvault -r {} --recovery-key-file {} list",
+                at("repository"),
+                at("recovery.key")
             ));
         }
         None => ui.report("The folder of the demonstration is removed again; `--keep DIR` keeps it."),

@@ -5,6 +5,7 @@ use super::folder::ChatFolder;
 use crate::args::time;
 use crate::config::private_file::{self, shown};
 use crate::output::error::{Failure, Result};
+use crate::process;
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
 use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{StoredPath, Timestamp};
@@ -70,6 +71,7 @@ impl Play {
         };
         let options = BackupOptions {
             paths: vec![self.live.clone()],
+            owners: process::owners(),
             time: Some(stored(end)?),
             ..BackupOptions::default()
         };

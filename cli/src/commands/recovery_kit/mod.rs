@@ -9,8 +9,8 @@ use crate::context::Context;
 use crate::exit::Outcome;
 use crate::output::error::Result;
 use crate::output::progress::Progress;
-use crate::output::warnings;
 use crate::output::wire::init::RecoveryKit;
+use crate::output::{human, warnings};
 use chatvault_engine::base::RepoId;
 use chatvault_engine::crypto::{Credential, RecoveryKey};
 use chatvault_engine::repo::{Repo, verify_credential};
@@ -121,7 +121,8 @@ fn prepare(store: LocalStore, context: &Context) -> Result<Kit> {
     }
     let progress = Progress::new(&context.ui);
     let repo = context.open_with(store, &credential, &origin, &progress)?;
-    warnings::show(&context.ui, &progress.finish(), progress.warnings_dropped());
+    // The kit is right whatever else is damaged.
+    let _ = warnings::tell(&context.ui, &progress);
     Ok(Kit { key: RecoveryKey::random()?, id: repo.id(), add_to: Some(repo) })
 }
 
@@ -152,8 +153,9 @@ fn show(kit: &Kit, output: Option<&Path>, location: &str, page: &str, context: &
                 shown(file)
             ));
             ui.report(format_args!(
-                "Check it: chatvault -r {location} recovery-kit --verify {}",
-                shown(file)
+                "Check it: chatvault -r {} recovery-kit --verify {}",
+                human::shell_word(location),
+                human::shell_word(&shown(file))
             ));
         }
     }

@@ -200,7 +200,11 @@ fn a_full_disk_ends_the_restore_with_its_own_error() {
     work.lost(&path, crate::restore::target::failed("write", &path)(full()));
     // What the other threads say then is not the cause.
     work.lost(&path, crate::base::Error::cancelled());
-    assert_eq!(work.check().unwrap_err().kind(), Kind::NoSpace);
+    let error = work.check().unwrap_err();
+    assert_eq!(
+        (error.kind(), error.subject()),
+        (Kind::NoSpace, &*temp.path().canonicalize().unwrap().to_string_lossy())
+    );
 }
 
 #[test]
