@@ -92,7 +92,10 @@ impl Repo {
                 let body = self.sealer.open(ObjectType::Event, object, name.as_str())?;
                 let event = event::decode(&body)?;
                 // Else the storage could show one event twice, and hide another behind it.
-                if event.as_ref().is_some_and(|event| ObjectName::event(&event.writer, event.sequence) != name) {
+                if event
+                    .as_ref()
+                    .is_some_and(|event| ObjectName::event(&event.writer, event.sequence) != name)
+                {
                     return Err(Error::damaged("read event", &name, "it stands under another's name"));
                 }
                 Ok((event, hash::digest(object)))
