@@ -428,7 +428,10 @@ fn everything_works(bench: &Bench, store: &Arc<MemoryStore>, what: &str) -> Resu
     for (id, truth) in states {
         let snapshots = repo.snapshots(&Silent)?;
         let snapshot = snapshots.iter().find(|snapshot| snapshot.id == id).expect("it is listed");
-        let restored = bench.lab.restore_what_is_left(&repo, snapshot, &bench.lab.source());
+        let restored = bench.lab.try_restore(&repo, snapshot, &bench.lab.source())?;
+        if restored.summary.damaged + restored.summary.failed > 0 {
+            return Err(Error::new(Kind::Catalog, "restore", "everything"));
+        }
         truth.assert_same(&restored.truth(), what);
     }
     Ok(())

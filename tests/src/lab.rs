@@ -3,7 +3,7 @@
 use crate::truth::Truth;
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
 use chatvault_engine::base::event::Silent;
-use chatvault_engine::base::{Cancel, Kind, Observer, SnapshotId, Timestamp, Warning, WarningKind};
+use chatvault_engine::base::{Cancel, Kind, Observer, Result, SnapshotId, Timestamp, Warning, WarningKind};
 use chatvault_engine::crypto::slot::{Derivations, unwrap};
 use chatvault_engine::crypto::{Credential, RecoveryKey};
 use chatvault_engine::format::config;
@@ -262,13 +262,24 @@ impl Lab {
     #[track_caller]
     #[must_use]
     pub fn restore_what_is_left(&self, repo: &Repo, snapshot: &Snapshot, source: &Path) -> Restored {
+        self.try_restore(repo, snapshot, source).unwrap()
+    }
+
+    /// As [`Self::restore_what_is_left`].
+    ///
+    /// # Errors
+    /// Fails if the restore as a whole does.
+    ///
+    /// # Panics
+    /// Panics if `source` is not absolute.
+    pub fn try_restore(&self, repo: &Repo, snapshot: &Snapshot, source: &Path) -> Result<Restored> {
         let number = self.restores.fetch_add(1, Ordering::SeqCst);
         let target = self.path().join(format!("restored {number}"));
         let options = RestoreOptions { target: target.clone(), ..RestoreOptions::default() };
-        let plan = restore::plan(repo, snapshot, &options, &Silent).unwrap();
-        let summary = restore::apply(repo, plan, &Silent).unwrap();
+        let plan = restore::plan(repo, snapshot, &options, &Silent)?;
+        let summary = restore::apply(repo, plan, &Silent)?;
         let folder = target.join(source.strip_prefix("/").unwrap());
-        Restored { target, folder, summary }
+        Ok(Restored { target, folder, summary })
     }
 
     /// Shows the lab's clock the time of the file system, so that what was just written counts as not settled.
