@@ -161,6 +161,7 @@ fn commit(
     let time = manifest.time;
     let id = repo.commit(run, packs, manifest, observer)?;
     memory.commit(repo, id, taken.rows, taken.removed);
+    repo.tell_of_catalog(observer);
     Ok(BackupSummary {
         id,
         parent: head.parent,
@@ -199,10 +200,10 @@ impl Memory {
         }
         let source = derive_key("chatvault 1 source of a memory", &material);
         // A memory that cannot be read only costs time: everything is read again.
-        let expected = repo.catalog.memory_open(&source).unwrap_or(None);
+        let expected = repo.catalog().memory_open(&source).unwrap_or(None);
         let base = expected.filter(|id| run.history.snapshots.iter().any(|snapshot| snapshot.id == *id));
         if expected.is_some() && base.is_none() {
-            repo.catalog.memory_clear(&source)?;
+            repo.catalog().memory_clear(&source)?;
         }
         Ok(Self { source, base, expected: base, secret })
     }
@@ -215,8 +216,8 @@ impl Memory {
         rows: Vec<(StoredPath, Vec<u8>)>,
         removed: Vec<StoredPath>,
     ) {
-        if repo.catalog.memory_commit(&self.source, self.expected, id, rows, removed).is_err() {
-            let _forgotten_is_safe = repo.catalog.memory_clear(&self.source);
+        if repo.catalog().memory_commit(&self.source, self.expected, id, rows, removed).is_err() {
+            let _forgotten_is_safe = repo.catalog().memory_clear(&self.source);
         }
     }
 }

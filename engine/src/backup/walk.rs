@@ -311,7 +311,7 @@ impl Walk<'_> {
         let repo = self.work.repo;
         if self.work.memory.base.is_some() {
             return repo
-                .catalog
+                .catalog()
                 .memory_row(&self.work.memory.source, path)
                 .ok()
                 .flatten()

@@ -138,7 +138,7 @@ pub(crate) fn commit_root(repo: &Repo, make: impl FnOnce(&Maker<'_>) -> BlobId) 
 
 /// Puts zeroes over the stored bytes of a blob.
 pub(crate) fn damage(store: &MemoryStore, repo: &Repo, kind: BlobKind, id: &BlobId) {
-    for copy in repo.catalog.copies(kind, id).unwrap() {
+    for copy in repo.catalog().copies(kind, id).unwrap() {
         let name = ObjectName::pack(&copy.pack);
         let mut bytes = store.get(&name, u64::MAX).unwrap();
         let start = copy.offset as usize;

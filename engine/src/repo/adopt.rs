@@ -1,6 +1,7 @@
 //! Packs of killed runs: durable and complete, but named by no index. The next run takes them into its own.
 
 use crate::base::{Error, Kind, Observer, PackId, Result, Warning, WarningKind};
+use crate::catalog::Catalog;
 use crate::crypto::HEADER_LEN;
 use crate::format::pack::{TAIL_LEN, decode_trailer, open_trailer, pack_header, trailer_place};
 use crate::model::PackRecord;
@@ -11,7 +12,7 @@ impl Repo {
     /// Finds packs that no index names, reads their trailers, and adds them to the catalog. A pack that cannot be read
     /// is left alone and told to the observer.
     pub fn adopt_packs(&self, observer: &dyn Observer) -> Result<Vec<PackRecord>> {
-        let known = self.catalog.known_packs()?;
+        let known = self.with_catalog(Catalog::known_packs)?;
         let mut adopted = Vec::new();
         for info in self.store.list("packs")? {
             self.session.cancel.check()?;
@@ -32,7 +33,7 @@ impl Repo {
                 Err(e) => return Err(e),
             }
         }
-        self.catalog.add_packs(&adopted)?;
+        self.with_catalog(|catalog| catalog.add_packs(&adopted))?;
         Ok(adopted)
     }
 

@@ -10,7 +10,7 @@ use crate::base::{
     Error, IndexId, Kind, Observer, PackId, Result, SnapshotId, Timestamp, Warning, WarningKind, WriterId,
     hash,
 };
-use crate::catalog::WriterLock;
+use crate::catalog::{Catalog, WriterLock};
 use crate::crypto::ObjectType;
 use crate::crypto::secret::random_bytes;
 use crate::format::index::{Index, TARGET_LEN};
@@ -82,8 +82,8 @@ impl Repo {
     /// The catalog's writer goes on with its chain, if no other run has it and the repository does not hold its next
     /// number already (then the catalog is a copy or was put back). Otherwise a new writer begins.
     fn take_identity(&self, history: &History) -> Result<Identity> {
-        let lock = self.catalog.lock_writer()?;
-        let known = if lock.is_some() { self.catalog.writer()? } else { None };
+        let lock = self.with_catalog(Catalog::lock_writer)?;
+        let known = if lock.is_some() { self.with_catalog(Catalog::writer)? } else { None };
         let goes_on = known
             .filter(|(writer, last, _)| history.heads.get(writer).is_none_or(|head| head.sequence <= *last));
         Ok(match goes_on {
@@ -129,7 +129,7 @@ impl Repo {
         if run.identity.lock.is_some() {
             // A catalog that missed this begins a new chain next time.
             let _only_saves_a_chain =
-                self.catalog.set_writer(&run.identity.writer, run.identity.sequence, Some(*id.as_bytes()));
+                self.catalog().set_writer(&run.identity.writer, run.identity.sequence, Some(*id.as_bytes()));
         }
         let mut leftover = Ok(());
         for name in run.dead.iter().chain([&run.lease.name]) {
@@ -149,7 +149,7 @@ impl Repo {
 
     /// Ends a run without a snapshot. If the run wrote packs, its lease stays, so that the next run finds them.
     pub fn abandon(&self, run: Run) {
-        let known = self.catalog.known_packs();
+        let known = self.with_catalog(Catalog::known_packs);
         let stored = list_ids(self.store.as_ref(), "packs", PackId::from_hex);
         let wrote_nothing = known.is_ok_and(|known| stored.is_ok_and(|stored| stored.is_subset(&known)));
         if wrote_nothing {
@@ -181,7 +181,7 @@ impl Repo {
         }
         let id = IndexId::new(hash::digest(&object));
         self.store.put_new(&ObjectName::index(&id), &object)?;
-        self.catalog.add_index(&id, &index.packs)
+        self.with_catalog(|catalog| catalog.add_index(&id, &index.packs))
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<SnapshotId> {
@@ -196,7 +196,7 @@ impl Repo {
         }
         self.store.put_new(&name.mirror(), &object)?;
         // Committed: a catalog that cannot take it reads it from the repository.
-        let _only_saves_time = self.catalog.put_manifest(&id, &body);
+        let _only_saves_time = self.catalog().put_manifest(&id, &body);
         Ok(id)
     }
 }

@@ -8,6 +8,7 @@ pub mod budget;
 pub mod commit;
 pub mod create;
 pub mod lease;
+mod local;
 pub mod mirror;
 pub mod objects;
 pub mod open;
@@ -23,13 +24,13 @@ pub use snapshots::Snapshot;
 
 use crate::base::hash::IdKey;
 use crate::base::{BlobId, RepoId};
-use crate::catalog::Catalog;
 use crate::chunk::Chunker;
 use crate::codec::Decompressor;
 use crate::format::Config;
 use crate::format::object::Sealer;
 use crate::model::BlobKind;
 use crate::store::Store;
+use local::CatalogCell;
 use std::sync::{Arc, Mutex};
 
 /// An open repository with an up-to-date catalog.
@@ -37,7 +38,7 @@ pub struct Repo {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sealer: Sealer,
     pub(crate) config: Config,
-    pub(crate) catalog: Catalog,
+    local: CatalogCell,
     pub(crate) session: Session,
     pub(crate) chunker: Arc<Chunker>,
     id_keys: [IdKey; 4],

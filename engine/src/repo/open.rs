@@ -10,6 +10,7 @@ use crate::format::index::Index;
 use crate::format::object::Sealer;
 use crate::format::{Config, config, index};
 use crate::model::BlobKind;
+use crate::repo::local::CatalogCell;
 use crate::repo::objects::{check_name, read_mirrored};
 use crate::repo::{Repo, Session};
 use crate::store::{ObjectName, Store};
@@ -41,16 +42,20 @@ impl Repo {
 
     /// Loads index objects that the catalog does not know; if it knows some that are gone, loads all of them anew.
     pub fn refresh(&self, observer: &dyn Observer) -> Result<()> {
+        self.with_catalog(|catalog| self.load_index_into(catalog, observer))
+    }
+
+    pub(crate) fn load_index_into(&self, catalog: &Catalog, observer: &dyn Observer) -> Result<()> {
         let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
-        let mut known = self.catalog.known_indexes()?;
+        let mut known = catalog.known_indexes()?;
         if known.iter().any(|id| !present.contains(id)) {
-            self.catalog.clear_blobs()?;
+            catalog.clear_blobs()?;
             known.clear();
         }
         for id in present.iter().filter(|id| !known.contains(id)) {
             self.session.cancel.check()?;
             match self.read_index(id) {
-                Ok(index) => self.catalog.add_index(id, &index.packs)?,
+                Ok(index) => catalog.add_index(id, &index.packs)?,
                 Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
                     kind: WarningKind::Damaged,
                     path: None,
@@ -91,29 +96,19 @@ impl Opened {
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
         let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
         let id_keys = BlobKind::ALL.map(|kind| sealer.bundle.id_key(kind));
-        let mut repo = Repo {
+        let repo = Repo {
             store,
             sealer,
             config,
-            catalog,
+            local: CatalogCell::new(catalog),
             session,
             chunker,
             id_keys,
             decompressors: Mutex::default(),
             fresh: Mutex::default(),
         };
-        match repo.refresh(observer) {
-            Err(e) if e.kind() == Kind::Catalog => {
-                warn_catalog(observer, &repo.catalog, &e.full_text());
-                let (fresh, _) = Catalog::open(None, &repo.sealer.repo, repo.sealer.bundle.mac_key())?;
-                std::mem::replace(&mut repo.catalog, fresh).destroy()?;
-                let (catalog, _) =
-                    Catalog::open(folder.as_deref(), &repo.sealer.repo, repo.sealer.bundle.mac_key())?;
-                repo.catalog = catalog;
-                repo.refresh(observer)?;
-            }
-            other => other?,
-        }
+        repo.refresh(observer)?;
+        repo.tell_of_catalog(observer);
         Ok(repo)
     }
 }

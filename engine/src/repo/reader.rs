@@ -2,7 +2,7 @@
 
 use crate::base::event::Silent;
 use crate::base::{BlobId, Error, Kind, Result};
-use crate::catalog::BlobCopy;
+use crate::catalog::{BlobCopy, Catalog};
 use crate::codec::Decompressor;
 use crate::crypto::{Header, ObjectType};
 use crate::format::pack::open_blob;
@@ -26,7 +26,7 @@ impl Repo {
             Err(e) if e.kind() == Kind::Damaged && !was_fresh => {
                 let mut fresh = self.fresh();
                 if !*fresh {
-                    self.catalog.clear_blobs()?;
+                    self.with_catalog(Catalog::clear_blobs)?;
                     self.refresh(&Silent)?;
                     *fresh = true;
                 }
@@ -44,7 +44,8 @@ impl Repo {
     /// Reads a copy that is shallower than `limit`.
     fn read_below(&self, kind: BlobKind, id: &BlobId, limit: u8) -> Result<Vec<u8>> {
         let mut first = None;
-        for copy in self.catalog.copies(kind, id)?.iter().filter(|copy| copy.entry.depth < limit) {
+        let copies = self.with_catalog(|catalog| catalog.copies(kind, id))?;
+        for copy in copies.iter().filter(|copy| copy.entry.depth < limit) {
             match self.read_copy(copy) {
                 Ok(plain) => return Ok(plain),
                 Err(e) if e.kind() == Kind::Cancelled => return Err(e),

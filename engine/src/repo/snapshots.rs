@@ -56,15 +56,16 @@ impl Repo {
                 Err(e) => report(observer, id, e)?,
             }
         }
-        self.catalog.forget_manifests_except(&ids)?;
+        self.with_catalog(|catalog| catalog.forget_manifests_except(&ids))?;
         let events = self.events(&mut history, observer)?;
         history.forgotten = fold(&mut history.snapshots, &events);
+        self.tell_of_catalog(observer);
         history.snapshots.sort_by_key(|snapshot| (snapshot.manifest.time, snapshot.id));
         Ok(history)
     }
 
     fn read_manifest(&self, id: &SnapshotId, observer: &dyn Observer) -> Result<Manifest> {
-        if let Some(body) = self.catalog.manifest(id)? {
+        if let Some(body) = self.with_catalog(|catalog| catalog.manifest(id))? {
             return manifest::decode(&body, id);
         }
         let subject = id.short();
@@ -74,7 +75,7 @@ impl Repo {
             self.sealer.open(ObjectType::Manifest, object, &subject)
         })?;
         let manifest = manifest::decode(&body, id)?;
-        self.catalog.put_manifest(id, &body)?;
+        self.with_catalog(|catalog| catalog.put_manifest(id, &body))?;
         Ok(manifest)
     }
 

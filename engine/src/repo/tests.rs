@@ -178,7 +178,7 @@ fn twenty_new_entries_in_a_folder_of_a_hundred_thousand_cost_some_twenty_pages()
         Ok((before, after))
     })
     .unwrap();
-    repo.catalog.add_packs(&packs).unwrap();
+    repo.catalog().add_packs(&packs).unwrap();
     let names = |root| -> Vec<Vec<u8>> {
         repo.read_tree(&root, &Cancel::new()).unwrap().into_iter().map(|node| node.name).collect()
     };
@@ -205,7 +205,7 @@ fn lists_read_as_written() {
         let (root, packs, added) =
             RunWriter::run(&repo, |writer| write_list(writer, &boundaries, layout, 65536, &items)).unwrap();
         assert!(added.page_blobs.load(std::sync::atomic::Ordering::Relaxed) > 8);
-        repo.catalog.add_packs(&packs).unwrap();
+        repo.catalog().add_packs(&packs).unwrap();
         let mut read = Vec::new();
         repo.each_list_item(&root, &mut |item| {
             read.push(item);
@@ -230,8 +230,8 @@ fn a_blob_with_a_damaged_copy_is_read_from_another() {
     // Another machine that does not know of the first copy stores a second one.
     let (_, second, _) = put(&open(&store, &key).unwrap());
     assert_ne!(first[0].pack, second[0].pack);
-    repo.catalog.add_packs(&first).unwrap();
-    repo.catalog.add_packs(&second).unwrap();
+    repo.catalog().add_packs(&first).unwrap();
+    repo.catalog().add_packs(&second).unwrap();
     let run = repo.begin(&Silent).unwrap();
     let packs = [first.clone(), second].concat();
     repo.commit(run, packs, sample_manifest(1), &Silent).unwrap();

@@ -1,0 +1,77 @@
+//! The catalog in use, and what happens when it turns out to be unusable in the middle of work: one in memory takes its
+//! place, filled from the index, and the bad one is deleted at the end. Nothing is lost by that but time.
+
+use crate::base::event::Silent;
+use crate::base::{Error, Kind, Observer, Result, Warning, WarningKind};
+use crate::catalog::Catalog;
+use crate::repo::Repo;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+/// The catalog of an open repository.
+#[derive(Debug)]
+pub(crate) struct CatalogCell {
+    current: RwLock<Arc<Catalog>>,
+    bad: Mutex<Vec<Arc<Catalog>>>,
+    untold: Mutex<Option<Warning>>,
+}
+
+impl CatalogCell {
+    pub(crate) fn new(catalog: Catalog) -> Self {
+        Self { current: RwLock::new(Arc::new(catalog)), bad: Mutex::default(), untold: Mutex::default() }
+    }
+}
+
+impl Drop for CatalogCell {
+    fn drop(&mut self) {
+        for catalog in std::mem::take(&mut *self.bad.lock().unwrap_or_else(PoisonError::into_inner)) {
+            if let Ok(catalog) = Arc::try_unwrap(catalog) {
+                // Where it cannot be deleted now, the next program that opens it finds it bad again.
+                let _tried = catalog.destroy();
+            }
+        }
+    }
+}
+
+impl Repo {
+    /// The catalog in use.
+    pub(crate) fn catalog(&self) -> Arc<Catalog> {
+        Arc::clone(&self.local.current.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Works with the catalog; if that fails because of the catalog itself, once more with a new one.
+    pub(crate) fn with_catalog<T>(&self, work: impl Fn(&Catalog) -> Result<T>) -> Result<T> {
+        let catalog = self.catalog();
+        match work(&catalog) {
+            Err(e) if e.kind() == Kind::Catalog && !catalog.is_in_memory() => {
+                self.replace_catalog(&catalog, &e)?;
+                drop(catalog);
+                work(&self.catalog())
+            }
+            other => other,
+        }
+    }
+
+    fn replace_catalog(&self, bad: &Arc<Catalog>, why: &Error) -> Result<()> {
+        let mut current = self.local.current.write().unwrap_or_else(PoisonError::into_inner);
+        if !Arc::ptr_eq(&current, bad) {
+            return Ok(());
+        }
+        let (fresh, _) = Catalog::open(None, &self.sealer.repo, self.sealer.bundle.mac_key())?;
+        self.load_index_into(&fresh, &Silent)?;
+        let old = std::mem::replace(&mut *current, Arc::new(fresh));
+        self.local.bad.lock().unwrap_or_else(PoisonError::into_inner).push(old);
+        *self.local.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(Warning {
+            kind: WarningKind::CatalogRebuilt,
+            path: None,
+            message: format!("The local catalog is damaged and will be made anew: {}", why.full_text()),
+        });
+        Ok(())
+    }
+
+    /// Tells the observer if the catalog had to be replaced, once.
+    pub(crate) fn tell_of_catalog(&self, observer: &dyn Observer) {
+        if let Some(warning) = self.local.untold.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            observer.warn(&warning);
+        }
+    }
+}
