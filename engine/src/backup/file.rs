@@ -18,6 +18,9 @@ use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+/// What holes are hashed as.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+
 /// An open file on its way from the walk to a reader.
 pub struct FileTask {
     /// Its folder, which waits for it.
@@ -45,7 +48,7 @@ pub fn read_files<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, scope: &Sc
         match read_file(work, &task, scope, &mut buffer) {
             Ok(()) => {}
             Err(Failed::Source(e)) => {
-                work.unreadable(&path(), &e);
+                work.missing(&folder, path(), &e);
                 if let Err(e) = folder.one_done(work) {
                     work.writer.fail(e);
                 }
@@ -118,10 +121,11 @@ fn read_file<'s>(
         changed_while_read: changed,
         ..task.node.clone()
     };
-    node.database = header.map(|header| database(work, task, &header, changed));
+    node.database = header.map(|header| database(task, &header, changed));
+    let path = task.folder.path.join(&node.name);
+    work.warn_of_database(&path, &node);
     if changed && node.database.is_none() {
-        let message = "Changed while it was read: stored as it was read";
-        work.warn(WarningKind::ChangedWhileRead, &task.folder.path.join(&node.name), message);
+        work.warn(WarningKind::ChangedWhileRead, &path, "Changed while it was read: stored as it was read");
     }
     let [wal, journal] = task.sidecars;
     let settled = !changed && is_settled(begun, &[Some(before), wal, journal]);
@@ -147,8 +151,8 @@ fn sqlite_header(file: &SourceFile, size: u64) -> io::Result<Option<SqliteHeader
     }
 }
 
-/// Records how a database got into the snapshot, and warns if an app may have been writing to it.
-fn database(work: &Work<'_>, task: &FileTask, header: &SqliteHeader, changed: bool) -> Database {
+/// Records how a database got into the snapshot.
+fn database(task: &FileTask, header: &SqliteHeader, changed: bool) -> Database {
     let named = |suffix: &str, stat: &Option<Stat>| {
         let pending = stat.is_some_and(|stat| stat.size > 0);
         pending.then(|| [&task.node.name, suffix.as_bytes()].concat())
@@ -157,16 +161,6 @@ fn database(work: &Work<'_>, task: &FileTask, header: &SqliteHeader, changed: bo
     let sidecars: Vec<Vec<u8>> =
         [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
-    if as_it_lay {
-        let message = if changed {
-            "This database changed while it was read: it was stored as it lay, and may be damaged in this snapshot. \
-             Close the app and take another one"
-        } else {
-            "This database has changes that its app has not merged yet: it was stored as it lay, with its sidecar files. \
-             If the app was writing meanwhile, they may not fit together"
-        };
-        work.warn(WarningKind::DatabaseNotCaptured, &task.folder.path.join(&task.node.name), message);
-    }
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
     Database { state, page_size: header.page_size, sidecars }
 }
@@ -196,7 +190,7 @@ impl Cutter<'_, '_> {
         let repo = self.work.repo;
         for segment in segments {
             match segment {
-                Segment::Hole { len, .. } => self.hole(len),
+                Segment::Hole { len, .. } => self.hole(len)?,
                 Segment::Data { offset, len } => {
                     let cutting = if runs {
                         Cutting::PageRuns(PageRuns::new(repo.config.run)?)
@@ -220,19 +214,20 @@ impl Cutter<'_, '_> {
         Ok(())
     }
 
-    fn hole(&mut self, len: u64) {
+    fn hole(&mut self, len: u64) -> Result<()> {
         self.release_held();
         let hash = self.hash.get_or_insert_with(|| self.work.repo.id_key(BlobKind::Data).stream());
-        let zeros = [0; 16384];
         let mut left = len;
         while left > 0 {
-            let part = usize::try_from(left).unwrap_or(usize::MAX).min(zeros.len());
-            hash.update(zeros.get(..part).unwrap_or_default());
+            self.work.writer.cancel.check()?;
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            hash.update(ZEROS.get(..part).unwrap_or_default());
             left -= part as u64;
         }
         self.read += len;
         self.assembly.push(ListItem::Hole { len });
         self.work.observer.add(Counter::Bytes, len);
+        Ok(())
     }
 
     fn piece(&mut self, piece: Vec<u8>) -> Result<()> {

@@ -5,7 +5,7 @@ use super::memory::{Previous, RowEntry, UNTRUSTED, encode_row};
 use super::{Status, Work};
 use crate::base::{BlobId, Result, StoredPath};
 use crate::format::tree::encode_node;
-use crate::model::Node;
+use crate::model::{BlobKind, Node};
 use crate::repo::pages::{EncodedNode, write_tree};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
@@ -91,9 +91,10 @@ impl Folder {
         let mut entries = std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner));
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
         let known = self.previous.as_ref().filter(|previous| previous.has_same_nodes(&entries));
+        let is_present = |tree| work.repo.with_catalog(|catalog| catalog.contains(BlobKind::TreePage, tree));
         let tree = match known {
-            Some(previous) => previous.tree,
-            None => {
+            Some(previous) if is_present(&previous.tree)? => previous.tree,
+            _ => {
                 let nodes: Vec<EncodedNode> = entries
                     .iter()
                     .map(|entry| EncodedNode { name: entry.name.clone(), bytes: entry.node.clone() })

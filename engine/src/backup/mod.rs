@@ -16,7 +16,7 @@ use crate::base::{
     BlobId, Error, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
     WriterId,
 };
-use crate::model::{Manifest, PackRecord, Statistics};
+use crate::model::{DatabaseState, Manifest, Node, PackRecord, Statistics};
 use crate::repo::commit::Run;
 use crate::repo::pages::Boundaries;
 use crate::repo::writer::{Added, RunWriter};
@@ -154,7 +154,7 @@ fn commit(
         tags: options.tags.clone(),
         description: options.description.clone(),
         verdict: None,
-        incomplete: statistics.unreadable > 0 && head.parent.is_some(),
+        incomplete: taken.incomplete,
         summaries: None,
         lineage: None,
     };
@@ -247,6 +247,8 @@ struct Counts {
     symlinks: AtomicU64,
     specials: AtomicU64,
     unreadable: AtomicU64,
+    /// Of the unreadable ones, those that the parent had.
+    lost: AtomicU64,
     total_bytes: AtomicU64,
 }
 
@@ -272,6 +274,7 @@ impl Status {
 struct Taken {
     root: BlobId,
     statistics: Statistics,
+    incomplete: bool,
     warnings: Vec<Warning>,
     rows: Vec<(StoredPath, Vec<u8>)>,
     removed: Vec<StoredPath>,
@@ -305,13 +308,42 @@ impl<'a> Work<'a> {
         self.warnings.lock().unwrap_or_else(PoisonError::into_inner).push(warning);
     }
 
-    fn unreadable(&self, path: &StoredPath, why: &std::io::Error) {
+    /// Counts and names an entry that cannot be read and is therefore not in the snapshot.
+    fn missing(&self, folder: &Folder, path: StoredPath, why: &std::io::Error) {
+        let had_it = folder.previous.as_ref().is_some_and(|previous| previous.find(path.name()).is_some());
+        self.count_unreadable(had_it);
+        let message = format!("Cannot be read and is not in this snapshot: {why}");
+        self.warn(WarningKind::Unreadable, &path, message);
+        self.forget_folder(path);
+    }
+
+    /// Counts and names a folder that cannot be listed: it is stored, but its entries are not.
+    fn unlisted(&self, folder: &Folder, why: &std::io::Error) {
+        self.count_unreadable(folder.previous.as_ref().is_some_and(|previous| previous.entries().len() > 0));
+        let message = format!("This folder cannot be read, and what is in it is not in this snapshot: {why}");
+        self.warn(WarningKind::Unreadable, &folder.path, message);
+    }
+
+    fn count_unreadable(&self, parent_had_it: bool) {
         self.counts.unreadable.fetch_add(1, Ordering::Relaxed);
-        self.warn(
-            WarningKind::Unreadable,
-            path,
-            format!("Cannot be read and is not in this snapshot: {why}"),
-        );
+        if parent_had_it {
+            self.counts.lost.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Warns of a database that is in this snapshot as it lay.
+    fn warn_of_database(&self, path: &StoredPath, node: &Node) {
+        let Some(database) = node.database.as_ref().filter(|d| d.state == DatabaseState::AsItLay) else {
+            return;
+        };
+        let message = if database.sidecars.is_empty() || node.changed_while_read {
+            "This database changed while it was read: it was stored as it lay, and may be damaged in this snapshot. \
+             Close the app and take another one"
+        } else {
+            "This database has changes that its app has not merged yet: it was stored as it lay, with its sidecar files. \
+             If the app was writing meanwhile, they may not fit together"
+        };
+        self.warn(WarningKind::DatabaseNotCaptured, path, message);
     }
 
     fn count_file(&self, status: Status, bytes: u64) {
@@ -362,11 +394,13 @@ impl<'a> Work<'a> {
             total_bytes: load(&counts.total_bytes),
             ..Statistics::default()
         };
+        let incomplete = load(&counts.lost) > 0;
         let mut warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
         warnings.sort_by(|a, b| a.path.cmp(&b.path));
         Taken {
             root,
             statistics,
+            incomplete,
             warnings,
             rows: self.rows.into_inner().unwrap_or_else(PoisonError::into_inner),
             removed: self.removed.into_inner().unwrap_or_else(PoisonError::into_inner),

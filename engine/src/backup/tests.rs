@@ -15,6 +15,7 @@ struct Bench {
     dir: tempfile::TempDir,
     store: Arc<RecordingStore<MemoryStore>>,
     repo: Repo,
+    key: crate::crypto::Credential,
 }
 
 impl Bench {
@@ -22,8 +23,8 @@ impl Bench {
         let dir = tempfile::tempdir().unwrap();
         fs::create_dir(dir.path().join("src")).unwrap();
         let store = Arc::new(RecordingStore::new(MemoryStore::new()));
-        let (repo, _) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
-        Self { dir, store, repo }
+        let (repo, key) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
+        Self { dir, store, repo, key }
     }
 
     fn path(&self, name: &str) -> PathBuf {
@@ -44,7 +45,32 @@ impl Bench {
         snapshot(&self.repo, &self.options(), &Silent).unwrap()
     }
 
-    /// Bytes and names of what a step wrote below `prefix`.
+    /// The same repository as a new computer sees it: without this one's catalog.
+    fn elsewhere(&self) -> Self {
+        let store = Arc::clone(&self.store) as Arc<dyn Store>;
+        let repo = Repo::open(store, &self.key, session(None), &Silent).unwrap();
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            store: Arc::clone(&self.store),
+            repo,
+            key: self.key.clone(),
+        }
+    }
+
+    /// Stores the sources as a run does that is killed before its commit: packs are durable, the lease stays.
+    fn take_and_die(&self) {
+        let run = self.repo.begin(&Silent).unwrap();
+        let memory = Memory::open(&self.repo, &run, "host", &[]).unwrap();
+        let options = self.options();
+        let plan = Plan::new(&options.paths).unwrap();
+        RunWriter::run(&self.repo, |writer| {
+            walk::store(&Work::new(&self.repo, &options, &Silent, writer, &memory), &plan, None)
+        })
+        .unwrap();
+        drop(run);
+    }
+
+    /// How many objects there are below `prefix`.
     fn written(&self, prefix: &str) -> usize {
         self.store.inner().list(prefix).unwrap().len()
     }
@@ -259,19 +285,104 @@ fn a_cancelled_run_stores_no_snapshot() {
 fn a_killed_runs_packs_are_adopted() {
     let bench = Bench::new();
     bench.write("a", &noise("a", 500_000));
-    let run = bench.repo.begin(&Silent).unwrap();
-    let memory = Memory::open(&bench.repo, &run, "host", &[]).unwrap();
-    let options = bench.options();
-    let plan = Plan::new(&options.paths).unwrap();
-    RunWriter::run(&bench.repo, |writer| {
-        walk::store(&Work::new(&bench.repo, &options, &Silent, writer, &memory), &plan, None)
-    })
-    .unwrap();
-    // Killed here: packs are durable, no index, no manifest, the lease stays.
-    drop(run);
+    bench.take_and_die();
     assert_eq!((bench.written("leases"), bench.written("index")), (1, 0));
     let summary = bench.take();
     assert_eq!((summary.statistics.data_blobs, summary.statistics.data_added), (0, 0));
     assert_eq!((bench.written("leases"), bench.written("index"), bench.written("packs")), (0, 1, 2));
     assert_eq!(bench.content(&bench.node(&summary, &bench.path("a")).unwrap()), noise("a", 500_000));
+}
+
+#[test]
+fn what_a_twice_killed_run_left_is_in_an_index_before_it_is_relied_on() {
+    let bench = Bench::new();
+    bench.write("a", &noise("a", 500_000));
+    bench.take_and_die();
+    // The second run adopts what the first one left, and is killed as well.
+    bench.take_and_die();
+    let summary = bench.take();
+    assert_eq!(summary.statistics.data_added, 0);
+    let elsewhere = bench.elsewhere();
+    let node = elsewhere.node(&summary, &bench.path("a")).unwrap();
+    assert_eq!(elsewhere.content(&node), noise("a", 500_000));
+}
+
+#[derive(Default)]
+struct Heard(Mutex<Vec<WarningKind>>);
+
+impl Observer for Heard {
+    fn warn(&self, warning: &Warning) {
+        self.0.lock().unwrap().push(warning.kind);
+    }
+}
+
+/// Removes all objects below `prefix` that `choose` picks, takes a snapshot of the unchanged sources, and shows that it is
+/// told, and that the new snapshot is whole on another computer.
+fn heals_after_loss(prefix: &str, choose: impl Fn(usize) -> bool) {
+    let bench = Bench::new();
+    bench.write("a", &noise("a", 500_000));
+    bench.write("b/c", &noise("c", 300_000));
+    bench.take();
+    bench.take();
+    let all = bench.store.inner().list(prefix).unwrap();
+    let lost: Vec<_> = all.iter().enumerate().filter(|(n, _)| choose(*n)).collect();
+    assert!(!lost.is_empty());
+    lost.iter().for_each(|(_, info)| bench.store.inner().delete(&info.name).unwrap());
+    let heard = Heard::default();
+    let summary = snapshot(&bench.repo, &bench.options(), &heard).unwrap();
+    assert!(heard.0.lock().unwrap().contains(&WarningKind::Damaged));
+    let elsewhere = bench.elsewhere();
+    for (name, content) in [("a", noise("a", 500_000)), ("b/c", noise("c", 300_000))] {
+        let node = elsewhere.node(&summary, &bench.path(name)).unwrap();
+        assert_eq!(elsewhere.content(&node), content);
+    }
+    // Everything is in order again: the next one has nothing to say.
+    let heard = Heard::default();
+    snapshot(&elsewhere.repo, &bench.options(), &heard).unwrap();
+    assert!(prefix == "packs" || heard.0.lock().unwrap().is_empty());
+}
+
+#[test]
+fn lost_packs_are_told_and_what_the_sources_still_have_is_stored_again() {
+    for n in 0..2 {
+        heals_after_loss("packs", |at| at == n);
+    }
+    heals_after_loss("packs", |_| true);
+}
+
+#[test]
+fn lost_index_objects_are_told_and_their_packs_are_found_again() {
+    heals_after_loss("index", |_| true);
+}
+
+#[test]
+fn a_pending_database_is_named_again_when_nothing_changed() {
+    let bench = Bench::new();
+    let db = rusqlite::Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
+    for _ in 0..2 {
+        let kinds: Vec<_> = bench.take().warnings.iter().map(|w| w.kind).collect();
+        assert_eq!(kinds, [WarningKind::DatabaseNotCaptured]);
+    }
+}
+
+#[test]
+fn only_what_the_parent_had_makes_a_snapshot_incomplete() {
+    let bench = Bench::new();
+    bench.write("a", b"x");
+    let incomplete = |options: &BackupOptions| {
+        let id = snapshot(&bench.repo, options, &Silent).unwrap().id;
+        let all = bench.repo.snapshots(&Silent).unwrap();
+        all.iter().find(|snapshot| snapshot.id == id).unwrap().manifest.incomplete
+    };
+    let mut options = bench.options();
+    let second = bench.dir.path().join("second");
+    options.paths.push(second.clone());
+    assert!(!incomplete(&options));
+    assert!(!incomplete(&options));
+    fs::create_dir(&second).unwrap();
+    fs::write(second.join("b"), b"y").unwrap();
+    assert!(!incomplete(&options));
+    fs::remove_dir_all(&second).unwrap();
+    assert!(incomplete(&options));
 }

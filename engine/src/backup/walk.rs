@@ -14,6 +14,9 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+/// Most threads that read files: each has a buffer of its own.
+const MAX_READERS: usize = 4;
+
 /// Stores everything the plan names and says the root page of the tree. `parent` is the root of the parent's tree.
 pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<BlobId> {
     let threads = work.repo.session().threads.max(1);
@@ -25,7 +28,7 @@ pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<Blo
     let walk = Walk { work, files, own: own_folders(work), parent_tree: parent };
     let root = pool.in_place_scope(|scope| {
         std::thread::scope(|readers| {
-            for _ in 0..threads {
+            for _ in 0..threads.min(MAX_READERS) {
                 let queue = queue.clone();
                 readers.spawn(move || read_files(work, &queue, scope));
             }
@@ -89,10 +92,10 @@ impl Walk<'_> {
             let path = folder.path.join(name);
             let stat = SourceDir::open(&folder.path.to_fs()).and_then(|dir| dir.stat_of(name));
             match stat {
-                Err(e) => self.work.unreadable(&path, &e),
+                Err(e) => self.work.missing(folder, path, &e),
                 Ok(stat) if child.whole => self.source(folder, name, &stat)?,
                 Ok(_) => match SourceDir::open(&path.to_fs()).and_then(|dir| dir.stat()) {
-                    Err(e) => self.work.unreadable(&path, &e),
+                    Err(e) => self.work.missing(folder, path, &e),
                     Ok(stat) => {
                         let node = Node { mtime: None, ..self.node(name, &stat) };
                         let previous = self.previous(&path, before_tree(folder, name));
@@ -119,7 +122,7 @@ impl Walk<'_> {
         let dir = match parent {
             Ok(dir) => dir,
             Err(e) => {
-                self.work.unreadable(&path, &e);
+                self.work.missing(folder, path, &e);
                 return Ok(());
             }
         };
@@ -149,7 +152,10 @@ impl Walk<'_> {
                     && let Some(above) = frames.last_mut()
                 {
                     // The folder above was moved away while we were below it: its other entries are out of reach.
-                    self.work.unreadable(&above.folder.path, &e);
+                    let folder = Arc::clone(&above.folder);
+                    for entry in above.entries.iter().skip(above.next) {
+                        self.work.missing(&folder, folder.path.join(&entry.name), &e);
+                    }
                     above.next = above.entries.len();
                 }
                 continue;
@@ -182,7 +188,7 @@ impl Walk<'_> {
 
     /// A folder that cannot be listed is stored empty and counted: its node is known, its entries are not.
     fn unreadable_folder(&self, folder: &Arc<Folder>, error: &io::Error) -> Result<()> {
-        self.work.unreadable(&folder.path, error);
+        self.work.unlisted(folder, error);
         self.forget_removed(folder, |_| false);
         folder.one_done(self.work)
     }
@@ -199,7 +205,7 @@ impl Walk<'_> {
         let stat = match &entry.stat {
             Ok(stat) => stat,
             Err(e) => {
-                self.work.unreadable(&path(), e);
+                self.work.missing(folder, path(), e);
                 return Ok(None);
             }
         };
@@ -209,7 +215,7 @@ impl Walk<'_> {
         let sidecars = [&b"-wal"[..], b"-journal"].map(|suffix| sibling(siblings, &entry.name, suffix));
         match descent.here() {
             Ok(dir) => self.entry(folder, dir, &entry.name, stat, &sidecars)?,
-            Err(e) => self.work.unreadable(&path(), &e),
+            Err(e) => self.work.missing(folder, path(), &e),
         }
         Ok(None)
     }
@@ -244,6 +250,9 @@ impl Walk<'_> {
             && !work.options.force
         {
             self.count_unmodified(stat);
+            if sidecars.iter().flatten().any(|sidecar| sidecar.size > 0) {
+                work.warn_of_database(&folder.path.join(name), &before.decode()?);
+            }
             folder.push(RowEntry { name: name.to_vec(), key, kind: stat.kind, node: before.node.to_vec() });
             return Ok(());
         }
@@ -253,7 +262,7 @@ impl Walk<'_> {
             NodeKind::Symlink => match dir.read_link(name, stat.size) {
                 Ok(target) => node.target = Some(target),
                 Err(e) => {
-                    work.unreadable(&folder.path.join(name), &e);
+                    work.missing(folder, folder.path.join(name), &e);
                     return Ok(());
                 }
             },
@@ -284,7 +293,7 @@ impl Walk<'_> {
                 self.files.send(task).map_err(|_| Error::cancelled())
             }
             Err(e) => {
-                self.work.unreadable(&folder.path.join(&node.name), &e);
+                self.work.missing(folder, folder.path.join(&node.name), &e);
                 Ok(())
             }
         }

@@ -9,7 +9,7 @@ use crate::crypto::{HEADER_LEN, Secret};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Most copies of one blob that are looked at.
 const MAX_COPIES: i64 = 4096;
@@ -103,14 +103,37 @@ impl Catalog {
         Ok(self.packs()?.into_iter().map(|pack| pack.id).collect())
     }
 
-    /// Forgets all blobs, packs and indexes.
+    /// The packs in the catalog and their bytes.
+    pub fn pack_sizes(&self) -> Result<HashMap<PackId, u64>> {
+        Ok(self.packs()?.into_iter().map(|pack| (pack.id, pack.size)).collect())
+    }
+
+    /// Forgets packs and what they hold, and with it all memory of files: it may rest on them.
+    pub fn drop_packs(&self, packs: &[PackId]) -> Result<()> {
+        let failed = || failed("remove packs from");
+        let mut connection = self.connection();
+        let transaction =
+            connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
+        for pack in packs {
+            let blobs = "DELETE FROM blobs WHERE pack IN (SELECT number FROM packs WHERE id = ?)";
+            transaction.execute(blobs, [pack.as_bytes()]).map_err(failed())?;
+            transaction.execute("DELETE FROM packs WHERE id = ?", [pack.as_bytes()]).map_err(failed())?;
+        }
+        for table in ["DELETE FROM memory", "DELETE FROM sources"] {
+            transaction.execute(table, ()).map_err(failed())?;
+        }
+        transaction.commit().map_err(failed())
+    }
+
+    /// Forgets all blobs, packs and indexes, and with them all memory of files: it may rest on them.
     pub fn clear_blobs(&self) -> Result<()> {
         let failed = || failed("clear blobs of");
         let mut connection = self.connection();
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
-        for table in ["DELETE FROM blobs", "DELETE FROM packs", "DELETE FROM indexes"] {
-            transaction.execute(table, ()).map_err(failed())?;
+        let tables = ["blobs", "packs", "indexes", "memory", "sources"];
+        for table in tables.map(|table| format!("DELETE FROM {table}")) {
+            transaction.execute(&table, ()).map_err(failed())?;
         }
         transaction.commit().map_err(failed())
     }

@@ -50,9 +50,11 @@ impl Config {
         let chunks = [self.chunk_min, self.chunk_avg, self.chunk_max];
         let fits = chunks.iter().all(|size| size.is_multiple_of(2) && (64..=16 << 20).contains(size))
             && chunks.is_sorted()
-            && self.run.is_multiple_of(65536)
+            && self.chunk_min < self.chunk_avg
+            && self.chunk_avg < self.chunk_max
+            && self.run.is_power_of_two()
             && (65536..=1 << 20).contains(&self.run)
-            && [self.media_pack, self.other_pack].iter().all(|size| (1 << 16..=32 << 20).contains(size));
+            && [self.media_pack, self.other_pack].iter().all(|size| (1 << 16..=16 << 20).contains(size));
         if fits { Ok(()) } else { Err(Error::damaged("use", "the config", "a size in it is out of range")) }
     }
 

@@ -21,7 +21,8 @@ use crate::repo::Repo;
 use crate::repo::lease::HeldLease;
 use crate::repo::open::list_ids;
 use crate::repo::snapshots::History;
-use crate::store::ObjectName;
+use crate::store::{ObjectInfo, ObjectName};
+use std::collections::HashMap;
 
 /// Temporary files that are older than this belong to no living run, in seconds.
 const STALE_TEMPORARY_SECS: i64 = 3600;
@@ -31,7 +32,6 @@ const STALE_TEMPORARY_SECS: i64 = 3600;
 pub struct Run {
     identity: Identity,
     lease: HeldLease,
-    adopted: Vec<PackRecord>,
     dead: Vec<ObjectName>,
     /// What was known when the run began.
     pub history: History,
@@ -54,7 +54,7 @@ impl Repo {
         let history = self.history(observer)?;
         let identity = self.take_identity(&history)?;
         let lease = self.take_lease(LeaseKind::Snapshot, identity.writer)?;
-        let mut run = Run { identity, lease, adopted: Vec::new(), dead: Vec::new(), history };
+        let mut run = Run { identity, lease, dead: Vec::new(), history };
         let ready =
             self.heal_mirrors(&run.history, observer).and_then(|()| self.find_remains(&mut run, observer));
         match ready {
@@ -66,17 +66,46 @@ impl Repo {
         }
     }
 
+    /// Looks at what earlier runs left: packs that no index names are adopted, packs that are gone are missed.
     fn find_remains(&self, run: &mut Run, observer: &dyn Observer) -> Result<()> {
         let leases = self.other_leases(&run.lease)?;
+        let somebody_writes = leases.iter().any(|found| !found.dead);
         run.dead = leases.into_iter().filter(|found| found.dead).map(|found| found.name).collect();
+        // What was written since the repository was opened is known before anything is called unknown.
+        self.refresh(observer)?;
+        let packs = self.store.list("packs")?;
+        self.miss_packs(&packs, observer)?;
+        // Packs of a run that is alive are its own to index.
+        if !run.dead.is_empty() || !somebody_writes {
+            // Indexed at once: the catalog outlives this run, and must not know packs that no index names.
+            self.write_indexes(self.adopt_packs(&packs, observer)?)?;
+        }
         if !run.dead.is_empty() {
-            // The dead run may have written its index: only what none names is adopted.
-            self.refresh(observer)?;
-            run.adopted = self.adopt_packs(observer)?;
             let now = self.session.now();
             self.store.remove_stale_temporaries(Timestamp::new(now.secs - STALE_TEMPORARY_SECS, 0))?;
         }
         Ok(())
+    }
+
+    /// Compares the packs that the catalog knows with those that are there. What was in a missing or shortened pack is no
+    /// longer present: the catalog forgets it, and this run stores it again if the sources still have it.
+    fn miss_packs(&self, packs: &[ObjectInfo], observer: &dyn Observer) -> Result<()> {
+        let known = self.with_catalog(Catalog::pack_sizes)?;
+        let there: HashMap<PackId, u64> =
+            packs.iter().filter_map(|info| Some((PackId::from_hex(info.name.last())?, info.size))).collect();
+        let missing: Vec<PackId> =
+            known.iter().filter(|(id, size)| there.get(id) != Some(size)).map(|(id, _)| *id).collect();
+        let Some(first) = missing.first() else { return Ok(()) };
+        observer.warn(&Warning {
+            kind: WarningKind::Damaged,
+            path: None,
+            message: format!(
+                "{} packs of the repository are missing or have another size (one is {first}): snapshots that need \
+                 them cannot be restored whole. What the sources still have is stored again now",
+                missing.len()
+            ),
+        });
+        self.miss(missing)
     }
 
     /// The catalog's writer goes on with its chain, if no other run has it and the repository does not hold its next
@@ -96,11 +125,10 @@ impl Repo {
     pub fn commit(
         &self,
         run: Run,
-        mut packs: Vec<PackRecord>,
+        packs: Vec<PackRecord>,
         mut manifest: Manifest,
         observer: &dyn Observer,
     ) -> Result<SnapshotId> {
-        packs.extend(run.adopted.iter().cloned());
         let Identity { writer, sequence, previous, .. } = run.identity;
         let written = self.write_indexes(packs).and_then(|()| {
             self.session.cancel.check()?;

@@ -18,6 +18,12 @@ impl Repo {
         let bundle = KeyBundle::random()?;
         let sealer = Sealer::new(RepoId::new(random_bytes()?), bundle);
         let kdf = KdfParams::standard(random_bytes()?);
+        // Slots of an `init` that was killed before its config open nothing.
+        for prefix in ["keys", "mirror/keys"] {
+            for info in store.list(prefix)? {
+                store.delete(&info.name)?;
+            }
+        }
         for credential in credentials {
             put_slot(store.as_ref(), &wrap(&sealer.repo, credential, kdf, &sealer.bundle)?)?;
         }

@@ -2,7 +2,7 @@
 //! place, filled from the index, and the bad one is deleted at the end. Nothing is lost by that but time.
 
 use crate::base::event::Silent;
-use crate::base::{Error, Kind, Observer, Result, Warning, WarningKind};
+use crate::base::{Error, Kind, Observer, PackId, Result, Warning, WarningKind};
 use crate::catalog::Catalog;
 use crate::repo::Repo;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -13,11 +13,18 @@ pub(crate) struct CatalogCell {
     current: RwLock<Arc<Catalog>>,
     bad: Mutex<Vec<Arc<Catalog>>>,
     untold: Mutex<Option<Warning>>,
+    /// Packs that an index names and that are not there.
+    missing: Mutex<Vec<PackId>>,
 }
 
 impl CatalogCell {
     pub(crate) fn new(catalog: Catalog) -> Self {
-        Self { current: RwLock::new(Arc::new(catalog)), bad: Mutex::default(), untold: Mutex::default() }
+        Self {
+            current: RwLock::new(Arc::new(catalog)),
+            bad: Mutex::default(),
+            untold: Mutex::default(),
+            missing: Mutex::default(),
+        }
     }
 }
 
@@ -66,6 +73,17 @@ impl Repo {
             message: format!("The local catalog is damaged and will be made anew: {}", why.full_text()),
         });
         Ok(())
+    }
+
+    /// Has packs forgotten that are not there, also by every later loading of the index in this run.
+    pub(crate) fn miss(&self, packs: Vec<PackId>) -> Result<()> {
+        *self.local.missing.lock().unwrap_or_else(PoisonError::into_inner) = packs;
+        self.with_catalog(|catalog| self.drop_missing(catalog))
+    }
+
+    pub(crate) fn drop_missing(&self, catalog: &Catalog) -> Result<()> {
+        let missing = self.local.missing.lock().unwrap_or_else(PoisonError::into_inner);
+        if missing.is_empty() { Ok(()) } else { catalog.drop_packs(&missing) }
     }
 
     /// Tells the observer if the catalog had to be replaced, once.

@@ -16,7 +16,9 @@ impl Repo {
     /// somebody removed it. A forgotten manifest is not brought back.
     pub(crate) fn heal_mirrors(&self, history: &History, observer: &dyn Observer) -> Result<()> {
         for folder in ["config", "keys", "snapshots", "events"] {
-            let (first, second) = (self.names(folder)?, self.names(&format!("mirror/{folder}"))?);
+            // Second copies first: one that is written meanwhile has its first copy already.
+            let second = self.names(&format!("mirror/{folder}"))?;
+            let first = self.names(folder)?;
             for name in first.difference(&second) {
                 self.copy_object(name, name, &name.mirror())?;
             }

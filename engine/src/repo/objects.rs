@@ -18,9 +18,9 @@ pub fn read_mirrored<T>(
     let read = |name: &ObjectName| store.get(name, max_len).and_then(|bytes| check(&bytes));
     let first = match read(name) {
         Ok(value) => return Ok(value),
-        // A newer object is no damaged one, and a cancelled or full machine no reason to look elsewhere. No key fits a
-        // config whose repository id is altered.
-        Err(e) if !matches!(e.kind(), Kind::Damaged | Kind::NotFound | Kind::Io | Kind::WrongKey) => {
+        // A cancelled run or a full machine is no reason to look elsewhere. An altered byte in the clear part of a first
+        // copy can look like a newer format, or like another repository, whose key does not fit.
+        Err(e) if matches!(e.kind(), Kind::Cancelled | Kind::NoSpace | Kind::Catalog | Kind::Internal) => {
             return Err(e);
         }
         Err(e) => e,

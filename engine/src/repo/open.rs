@@ -18,6 +18,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::sync::{Arc, Mutex};
 
+/// Most key slots of a repository.
+const MAX_SLOTS: usize = 64;
+
 /// What a credential opened.
 pub(crate) struct Opened {
     pub(crate) sealer: Sealer,
@@ -48,7 +51,16 @@ impl Repo {
     pub(crate) fn load_index_into(&self, catalog: &Catalog, observer: &dyn Observer) -> Result<()> {
         let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
         let mut known = catalog.known_indexes()?;
-        if known.iter().any(|id| !present.contains(id)) {
+        let gone = known.iter().filter(|id| !present.contains(id)).count();
+        if gone > 0 {
+            observer.warn(&Warning {
+                kind: WarningKind::Damaged,
+                path: None,
+                message: format!(
+                    "{gone} index objects of the repository are gone; the next snapshot looks for the packs that they \
+                     named"
+                ),
+            });
             catalog.clear_blobs()?;
             known.clear();
         }
@@ -69,7 +81,7 @@ impl Repo {
                 Err(e) => return Err(e),
             }
         }
-        Ok(())
+        self.drop_missing(catalog)
     }
 
     fn read_index(&self, id: &IndexId) -> Result<Index> {
@@ -185,11 +197,16 @@ fn credential_name(credential: &Credential) -> &'static str {
 /// All key slots whose bytes are what their names stand for, from both copies, in a stable order.
 pub(crate) fn read_slots(store: &dyn Store) -> Result<Vec<(KeyId, Vec<u8>)>> {
     let mut slots = BTreeMap::new();
+    let too_many = || Error::damaged("read", "the key slots", format!("there are more than {MAX_SLOTS}"));
     for prefix in ["keys", "mirror/keys"] {
         for info in store.list(prefix)? {
             let Some(id) = info.name.as_str().rsplit('/').next().and_then(KeyId::from_hex) else { continue };
             if slots.contains_key(&id) {
                 continue;
+            }
+            // Whoever can write to the store could make each attempt as long as he likes.
+            if slots.len() >= MAX_SLOTS {
+                return Err(too_many());
             }
             if let Ok(bytes) = store.get(&info.name, MAX_SLOT_LEN)
                 && check_name(&bytes, id.as_bytes(), "read key slot", &id.short()).is_ok()

@@ -24,6 +24,11 @@ impl Repo {
         match self.read_below(kind, id, MAX_DEPTH) {
             // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported.
             Err(e) if e.kind() == Kind::Damaged && !was_fresh => {
+                // First what was written since; then, if that is not it, everything.
+                self.refresh(&Silent)?;
+                if let Ok(plain) = self.read_below(kind, id, MAX_DEPTH) {
+                    return Ok(plain);
+                }
                 let mut fresh = self.fresh();
                 if !*fresh {
                     self.with_catalog(Catalog::clear_blobs)?;

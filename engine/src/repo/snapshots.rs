@@ -28,7 +28,7 @@ pub struct Snapshot {
 /// All that is known of the past.
 #[derive(Clone, Debug, Default)]
 pub struct History {
-    /// The snapshots that are not forgotten, ascending by time, then id.
+    /// The snapshots that are not forgotten, ascending by time, then Lamport number, then id.
     pub snapshots: Vec<Snapshot>,
     /// The last object of each writer.
     pub heads: BTreeMap<WriterId, Head>,
@@ -57,10 +57,12 @@ impl Repo {
             }
         }
         self.with_catalog(|catalog| catalog.forget_manifests_except(&ids))?;
+        // After the manifests: whatever a listed snapshot needs was indexed before its manifest was written.
+        self.refresh(observer)?;
         let events = self.events(&mut history, observer)?;
         history.forgotten = fold(&mut history.snapshots, &events);
         self.tell_of_catalog(observer);
-        history.snapshots.sort_by_key(|snapshot| (snapshot.manifest.time, snapshot.id));
+        history.snapshots.sort_by_key(|s| (s.manifest.time, s.manifest.lamport, s.id));
         Ok(history)
     }
 

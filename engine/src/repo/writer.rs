@@ -18,6 +18,10 @@ use std::sync::{Mutex, PoisonError};
 
 /// Threads that seal, check and write packs: one computes while the other waits for the disk.
 const PACK_WRITERS: usize = 2;
+/// A pack is closed at so many blobs, however small they are.
+const MAX_PACK_BLOBS: usize = 16384;
+/// What a blob takes in memory beside its bytes, roughly.
+const BLOB_OVERHEAD: usize = 512;
 /// Bytes of everything between reading and a durable pack.
 pub const BUDGET: usize = 64 << 20;
 
@@ -98,6 +102,8 @@ impl<'r> RunWriter<'r> {
                 let receiver = receiver.clone();
                 scope.spawn(move || shared.write_packs(&receiver));
             }
+            // With no pack writer left, nobody waits for one.
+            drop(receiver);
             let done = work(shared).and_then(|value| shared.flush().map(|()| value));
             if let Err(e) = &done {
                 shared.fail(Error::new(e.kind(), e.act(), e.subject()));
@@ -114,6 +120,8 @@ impl<'r> RunWriter<'r> {
 
     fn end<T>(self, done: Result<T>) -> Result<(T, Vec<PackRecord>, Added)> {
         let failure = self.failure.into_inner().unwrap_or_else(PoisonError::into_inner);
+        // Jobs that were dropped after a cancel must never look like packs that were written.
+        let done = done.and_then(|value| self.cancel.check().map(|()| value));
         match (done, failure) {
             (Ok(value), None) => {
                 let packs = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
@@ -138,7 +146,7 @@ impl<'r> RunWriter<'r> {
 
     /// Takes bytes of the budget before something is read.
     pub fn reserve(&self, bytes: usize) -> Result<Permit> {
-        self.budget.take(bytes, &self.cancel)
+        self.budget.take(bytes + BLOB_OVERHEAD, &self.cancel)
     }
 
     /// Adds a blob unless the repository or this run has it, and says its name.
@@ -161,7 +169,7 @@ impl<'r> RunWriter<'r> {
             Some(frame) => (CodecTag::Zstd, frame),
             None => (CodecTag::Raw, plain),
         };
-        permit.shrink_to(bytes.len());
+        permit.shrink_to(bytes.len() + BLOB_OVERHEAD);
         let entry =
             BlobEntry { kind, id, codec, plain_len, sealed_len: 0, base: None, depth: 0, generation: 0 };
         self.count(kind, plain_len, bytes.len());
@@ -214,7 +222,8 @@ impl<'r> RunWriter<'r> {
             buffer.bytes += blob.bytes.len();
             buffer.blobs.push(blob);
             buffer.permits.push(permit);
-            if buffer.bytes < target as usize { None } else { Some(std::mem::take(&mut *buffer)) }
+            let full = buffer.bytes >= target as usize || buffer.blobs.len() >= MAX_PACK_BLOBS;
+            full.then(|| std::mem::take(&mut *buffer))
         };
         full.map_or(Ok(()), |buffer| self.send(Job { class, buffer, last: false }))
     }
@@ -293,7 +302,7 @@ impl<'r> RunWriter<'r> {
 impl PageSink for RunWriter<'_> {
     fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId> {
         // Not waited for: the workers that would free the budget may be the ones that store pages.
-        let permit = self.budget.take_now(page.len());
+        let permit = self.budget.take_now(page.len() + BLOB_OVERHEAD);
         self.put(kind, PackClass::Metadata, page, permit)
     }
 }

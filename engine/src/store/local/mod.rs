@@ -38,7 +38,8 @@ pub struct LocalStore {
 }
 
 impl LocalStore {
-    /// Makes the folder, or takes an empty one (a drive's `lost+found` does not count).
+    /// Makes the folder, or takes an empty one. A drive's `lost+found` does not count, nor do the key slots of an `init`
+    /// that was killed before it wrote a config.
     pub fn create(path: &Path) -> Result<Self> {
         let store = match Self::open_root(path) {
             Ok(store) => store,
@@ -57,7 +58,10 @@ impl LocalStore {
             let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
             return Err(error.because("a repository is there: it has a `config`"));
         }
-        if there.iter().any(|name| name != b"lost+found") {
+        let second = store.stat(&ObjectName::config().mirror())?.is_some();
+        let leftover =
+            |name: &[u8]| matches!(name, b"lost+found" | b"keys") || (name == b"mirror" && !second);
+        if !there.iter().all(|name| leftover(name)) {
             let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
             return Err(error.because(format!("the folder is not empty: it has {}", some_of(&there))));
         }
