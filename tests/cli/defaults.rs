@@ -1,6 +1,7 @@
 //! The default repository: made by the first snapshot, found again, never made anew by itself.
 
 use crate::kit::World;
+use chatvault_engine::crypto::HEADER_LEN;
 use std::fs;
 
 const REPOSITORY: &str = "home/.local/share/chatvault/repository";
@@ -70,6 +71,37 @@ fn a_kept_key_opens_its_repository_wherever_that_is() {
     let world = first_snapshot();
     fs::rename(world.path(REPOSITORY), world.path("moved")).unwrap();
     world.run(["-r", "moved", "list"]).succeeded();
+}
+
+/// Alters the repository's id in the first copy of the config.
+fn alter_id(world: &World) {
+    let path = world.path(&format!("{REPOSITORY}/config"));
+    let mut bytes = fs::read(&path).unwrap();
+    // Behind the header of the object.
+    bytes[HEADER_LEN + 3] ^= 1;
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_kept_key_is_found_by_the_second_config_when_the_first_one_has_another_id() {
+    let world = first_snapshot();
+    alter_id(&world);
+    let ran = world.run(["list"]).succeeded();
+    assert_eq!(ran.stdout.lines().count(), 2, "{}", ran.stdout);
+    assert!(ran.stderr.contains("warning: ") && ran.stderr.contains("second copy"), "{}", ran.stderr);
+    fs::remove_file(world.path(&format!("{REPOSITORY}/mirror/config"))).unwrap();
+    world.run(["list"]).ended_with(2);
+}
+
+#[test]
+fn a_key_that_a_killed_run_left_behind_is_found_by_the_second_config_too() {
+    let world = first_snapshot();
+    let keys = world.path("home/.config/chatvault/recovery-keys");
+    let key = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    fs::rename(&key, keys.join("new-0011223344556677")).unwrap();
+    alter_id(&world);
+    world.run(["list"]).succeeded();
+    assert!(key.exists());
 }
 
 #[test]

@@ -14,6 +14,7 @@ mod demo;
 mod diff;
 mod help;
 mod init;
+mod interrupted;
 mod kit;
 mod list;
 mod ls;

@@ -1,4 +1,4 @@
-//! Streams that are closed or full, JSON on them, and interruption.
+//! Streams that are closed or full, JSON on them, and a program that is told twice to stop.
 
 use crate::kit::{Ran, World};
 use std::fs::File;
@@ -67,29 +67,6 @@ fn a_pipe_gets_no_progress_and_no_colour() {
     let ran = world.repo(&["snapshot", "live"]).succeeded();
     assert!(!ran.stderr.contains('\x1b') && !ran.stderr.contains('\r'), "{}", ran.stderr);
     assert!(!ran.stdout.contains('\x1b'));
-}
-
-#[test]
-fn an_interrupted_snapshot_is_130_and_stores_nothing() {
-    let world = World::with_repository();
-    let pipe = world.path("pipe");
-    // The password command tells when the program listens, and waits for the signal to have been sent.
-    let made = std::process::Command::new("mkfifo").arg(&pipe).status().unwrap();
-    assert!(made.success());
-    world.write("pw", "secret\n");
-    world.run(["-r", "second", "-p", "pw", "init", "-q"]).succeeded();
-    let script = "cat pipe >/dev/null; cat pw";
-    let mut command = world.command(["-r", "second", "--password-command", script, "snapshot", "live"]);
-    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    // Opening the pipe waits until the command runs.
-    let writer = File::options().write(true).open(&pipe).unwrap();
-    let killed = std::process::Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
-    drop(writer);
-    let output = child.wait_with_output().unwrap();
-    assert_eq!(output.status.code(), Some(130), "{}", String::from_utf8_lossy(&output.stderr));
-    let list = world.run(["-r", "second", "-p", "pw", "list", "--json"]).succeeded();
-    assert_eq!(list.stdout, "[]\n");
 }
 
 #[test]

@@ -10,8 +10,9 @@ use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
-use chatvault_engine::base::Warning;
+use chatvault_engine::base::{Phase, Warning};
 use chatvault_engine::repo::Repo;
+use chatvault_engine::source;
 use clap::Args;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -70,7 +71,7 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         description: args.description.clone(),
         force: args.force,
     };
-    let taken = backup::snapshot(&repo, &options, &progress);
+    let taken = take(context, &repo, &options, &progress);
     // What the opening told; what the snapshot told stands in its summary.
     let mut told: Vec<Warning> =
         progress.finish().into_iter().filter(|warning| warning.path.is_none()).collect();
@@ -95,6 +96,47 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         ui.status("Next: `chatvault list` shows the snapshots, `chatvault restore latest --target DIR` gives one back.");
     }
     Ok(outcome)
+}
+
+/// Takes the snapshot. Where progress is shown, its totals are counted beside it.
+fn take(
+    context: &Context,
+    repo: &Repo,
+    options: &BackupOptions,
+    progress: &Progress<'_>,
+) -> chatvault_engine::base::Result<BackupSummary> {
+    if !context.ui.style().progress {
+        return backup::snapshot(repo, options, progress);
+    }
+    let counting = context.cancel.child();
+    std::thread::scope(|scope| {
+        let counter = std::thread::Builder::new().name("counter".to_owned());
+        // Without it only the totals are missing.
+        let _not_started_is_safe = counter.spawn_scoped(scope, || {
+            let (files, bytes) = source::estimate(&outermost(&options.paths), &counting);
+            // Stopped early, it has only a part.
+            if !counting.is_cancelled() {
+                progress.foretell(Phase::Storing, files, bytes);
+            }
+        });
+        let taken = backup::snapshot(repo, options, progress);
+        counting.cancel();
+        taken
+    })
+}
+
+/// Without the paths that lie in others: their files count once.
+fn outermost(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut sorted = paths.to_vec();
+    // A folder stands right before all that is in it.
+    sorted.sort();
+    let mut kept: Vec<PathBuf> = Vec::new();
+    for path in sorted {
+        if !kept.last().is_some_and(|last| path.starts_with(last)) {
+            kept.push(path);
+        }
+    }
+    kept
 }
 
 /// The repository; the default one is made if none was ever made there.
@@ -151,5 +193,16 @@ fn wire(
         conditions: outcome.names(),
         exit_code: outcome.code(),
         warnings: told.iter().map(WireWarning::from).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn paths_within_others_are_not_counted_twice() {
+        let paths = ["/b", "/a/x", "/a-b", "/a", "/a/x/y"].map(PathBuf::from);
+        assert_eq!(outermost(&paths), ["/a", "/a-b", "/b"].map(PathBuf::from));
     }
 }

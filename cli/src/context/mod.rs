@@ -151,14 +151,11 @@ impl Context {
         if let Some(secret) = &self.settings.secret {
             return Ok((secret.read()?, Origin::Named));
         }
-        let id = repository_id(store)?;
-        if let Ok(config) = self.folders.config() {
-            if let Some(key) = kept::find(&config, id)? {
-                return Ok((Credential::Recovery(key), Origin::Kept(kept::path_of(&config, id))));
-            }
-            if let Some(adopted) = adopt_pending(&config, store, id)? {
-                return Ok((adopted, Origin::Kept(kept::path_of(&config, id))));
-            }
+        let ids = repository_ids(store)?;
+        if let Ok(config) = self.folders.config()
+            && let Some((credential, id)) = find_kept(&config, store, &ids)?
+        {
+            return Ok((credential, Origin::Kept(kept::path_of(&config, id))));
         }
         if !prompt::is_possible() {
             return Err(no_credential("open", &store.location()));
@@ -219,22 +216,48 @@ fn clock() -> Timestamp {
     time::stored(jiff::Timestamp::now())
 }
 
-/// The repository's id as its config says it without a key; the mirror's if the first copy cannot be read.
-fn repository_id(store: &LocalStore) -> Result<RepoId> {
+/// The ids that the two copies of the config say without a key, the first copy's first, each once. No key vouches for
+/// them yet: a copy may be damaged.
+fn repository_ids(store: &LocalStore) -> Result<Vec<RepoId>> {
     let read = |name: &ObjectName| {
         store.get(name, config::MAX_LEN).and_then(|object| config::repository_id(&object))
     };
     let name = ObjectName::config();
-    read(&name).or_else(|first| read(&name.mirror()).map_err(|_| first)).map_err(Failure::from)
+    match (read(&name), read(&name.mirror())) {
+        (Ok(first), Ok(second)) if first != second => Ok(vec![first, second]),
+        (Ok(id), _) | (Err(_), Ok(id)) => Ok(vec![id]),
+        (Err(first), Err(_)) => Err(first.into()),
+    }
+}
+
+/// The kept key of one of these ids, else the key of a run that died while it made the repository.
+///
+/// # Errors
+/// Fails if a kept key cannot be read and there is no other.
+fn find_kept(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Credential, RepoId)>> {
+    let mut failed = None;
+    for id in ids {
+        match kept::find(folder, *id) {
+            Ok(Some(key)) => return Ok(Some((Credential::Recovery(key), *id))),
+            Ok(None) => {}
+            Err(failure) => failed = failed.or(Some(failure)),
+        }
+    }
+    match failed {
+        Some(failure) => Err(failure),
+        None => adopt_pending(folder, store, ids),
+    }
 }
 
 /// Tries the keys of runs that died while they made a repository.
-fn adopt_pending(folder: &Path, store: &LocalStore, id: RepoId) -> Result<Option<Credential>> {
+fn adopt_pending(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Credential, RepoId)>> {
     for pending in kept::pending(folder) {
         let credential = Credential::Recovery(pending.key.clone());
-        if repo::verify_credential(store, &credential).is_ok_and(|opened| opened == id) {
+        if let Ok(id) = repo::verify_credential(store, &credential)
+            && ids.contains(&id)
+        {
             pending.belongs_to(folder, id)?;
-            return Ok(Some(credential));
+            return Ok(Some((credential, id)));
         }
     }
     Ok(None)

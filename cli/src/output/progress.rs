@@ -25,6 +25,8 @@ struct Shown {
     since: Instant,
     last: Option<Instant>,
     current: Option<StoredPath>,
+    /// A phase, and how many files and bytes it will take: it may be known before the phase begins.
+    foretold: Option<(Phase, u64, u64)>,
 }
 
 /// An observer that shows progress on standard error, if that is a terminal and it is wanted.
@@ -59,9 +61,20 @@ impl<'u> Progress<'u> {
                 since: Instant::now(),
                 last: None,
                 current: None,
+                foretold: None,
             }),
             warnings: Mutex::new(Vec::new()),
             warnings_dropped: AtomicU64::new(0),
+        }
+    }
+
+    /// Totals that one phase will reach, also if it has not begun; told too late, they count for nothing.
+    pub(crate) fn foretell(&self, phase: Phase, files: u64, bytes: u64) {
+        let mut shown = lock(&self.shown);
+        shown.foretold = Some((phase, files, bytes));
+        if shown.phase == phase {
+            self.expect(Counter::Files, files);
+            self.expect(Counter::Bytes, bytes);
         }
     }
 
@@ -123,8 +136,12 @@ impl<'u> Progress<'u> {
 
     fn status(&self, shown: &Shown, now: Instant) -> Status {
         let count = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let total = |counter: &AtomicU64| Some(count(counter)).filter(|total| *total > 0);
-        let (bytes, total_bytes) = (count(&self.bytes), total(&self.total_bytes));
+        // A source may have grown since its total was taken.
+        let total = |counter: &AtomicU64, done: u64| {
+            Some(count(counter)).filter(|total| *total > 0).map(|total| total.max(done))
+        };
+        let (files, bytes) = (count(&self.files), count(&self.bytes));
+        let total_bytes = total(&self.total_bytes, bytes);
         let spent = now.duration_since(shown.since).as_secs_f64();
         let rate = if spent > 0.0 { to_float(bytes) / spent } else { 0.0 };
         let left = total_bytes.map(|total| to_float(total.saturating_sub(bytes)));
@@ -134,8 +151,8 @@ impl<'u> Progress<'u> {
             seconds_elapsed: self.elapsed().as_secs(),
             seconds_remaining: left.filter(|_| rate > 0.0).map(|left| whole_seconds(left / rate)),
             percent_done: total_bytes.map(|total| (to_float(bytes) / to_float(total)).min(1.0)),
-            total_files: total(&self.total_files),
-            files_done: count(&self.files),
+            total_files: total(&self.total_files, files),
+            files_done: files,
             total_bytes,
             bytes_done: bytes,
             bytes_per_second: rate,
@@ -154,14 +171,17 @@ impl Observer for Progress<'_> {
     fn phase(&self, phase: Phase) {
         let begun = Instant::now();
         self.begun.get_or_init(|| begun);
-        for counter in [&self.files, &self.bytes, &self.total_files, &self.total_bytes] {
-            counter.store(0, Ordering::Relaxed);
-        }
         {
             let mut shown = lock(&self.shown);
             shown.phase = phase;
             shown.since = begun;
             shown.current = None;
+            let foretold = shown.foretold.filter(|(of, _, _)| *of == phase);
+            let (_, files, bytes) = foretold.unwrap_or((phase, 0, 0));
+            self.files.store(0, Ordering::Relaxed);
+            self.bytes.store(0, Ordering::Relaxed);
+            self.expect(Counter::Files, files);
+            self.expect(Counter::Bytes, bytes);
         }
         if let Some(bar) = self.bar() {
             bar.set_message(phase_words(phase));
@@ -308,6 +328,29 @@ mod tests {
         assert_eq!(status.percent_done, Some(0.25));
         assert_eq!(status.seconds_remaining, Some(6));
         assert_eq!(sentence(&status), "Storing: 1 of 4 files, 1.0 KiB of 4.0 KiB, 512 B/s, 6.0 s left");
+    }
+
+    #[test]
+    fn totals_that_are_foretold_belong_to_their_phase_alone() {
+        let (ui, _, _) = kept(Style::default());
+        let progress = Progress::new(&ui);
+        let totals = || {
+            let shown = lock(&progress.shown);
+            let status = progress.status(&shown, shown.since);
+            (status.total_files, status.total_bytes)
+        };
+        progress.phase(Phase::Opening);
+        progress.foretell(Phase::Storing, 4, 4096);
+        assert_eq!(totals(), (None, None), "before");
+        progress.phase(Phase::Storing);
+        assert_eq!(totals(), (Some(4), Some(4096)), "within");
+        progress.foretell(Phase::Storing, 5, 5000);
+        assert_eq!(totals(), (Some(5), Some(5000)), "known late");
+        progress.add(Counter::Bytes, 6000);
+        assert_eq!(totals(), (Some(5), Some(6000)), "more than was foretold");
+        progress.phase(Phase::Committing);
+        progress.foretell(Phase::Storing, 9, 9000);
+        assert_eq!(totals(), (None, None), "after");
     }
 
     #[test]
