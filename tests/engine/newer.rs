@@ -52,13 +52,16 @@ fn a_repository_that_needs_an_unknown_feature_is_refused() {
 }
 
 #[test]
-fn one_copy_of_another_format_beside_a_good_one_is_not_silently_passed_over() {
-    let (lab, store, _) = repository();
+fn one_copy_of_another_format_beside_a_good_one_is_told_and_the_good_one_used() {
+    let (lab, store, good) = repository();
     let mut object = store.get(&ObjectName::config(), 1 << 20).unwrap();
     object[9] = 2;
     store.overwrite(&ObjectName::config(), &object);
-    let error = Repo::open(store, &lab.credential(), lab.session(), &Silent).unwrap_err();
-    assert_eq!(error.kind(), Kind::NewerFormat, "{error:?}");
+    let heard = Heard::default();
+    let repo = Repo::open(store, &lab.credential(), lab.session(), &heard).unwrap();
+    assert_eq!(heard.kinds(), [WarningKind::MirrorUsed]);
+    assert_eq!(repo.snapshots(&Silent).unwrap().len(), 1);
+    assert_eq!(repo.snapshots(&Silent).unwrap()[0].id, good);
 }
 
 /// A manifest's body that needs the feature of this bit: one more field, number 22, at the end of the map.
