@@ -59,7 +59,8 @@ fn one_copy_of_another_format_beside_a_good_one_is_told_and_the_good_one_used() 
     store.overwrite(&ObjectName::config(), &object);
     let heard = Heard::default();
     let repo = Repo::open(store, &lab.credential(), lab.session(), &heard).unwrap();
-    assert_eq!(heard.kinds(), [WarningKind::MirrorUsed]);
+    let kinds: Vec<_> = heard.warnings().iter().map(|warning| warning.kind).collect();
+    assert_eq!(kinds, [WarningKind::MirrorUsed]);
     assert_eq!(repo.snapshots(&Silent).unwrap().len(), 1);
     assert_eq!(repo.snapshots(&Silent).unwrap()[0].id, good);
 }
