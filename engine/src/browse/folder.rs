@@ -1,7 +1,7 @@
 //! The nodes of one folder, page by page, with a place that can be left and found again.
 
 use crate::base::{BlobId, Error, Result};
-use crate::format::tree::{MAX_LEVELS, TreePage};
+use crate::format::tree::{Above, TreePage};
 use crate::model::Node;
 use crate::repo::Repo;
 
@@ -11,8 +11,8 @@ pub struct FolderNodes<'r> {
     repo: &'r Repo,
     /// None where the nodes were given.
     root: Option<BlobId>,
-    /// Pages that are still to be read, the next one last, each with the level that it must be below.
-    pages: Vec<(BlobId, u64)>,
+    /// Pages that are still to be read, the next one last, each with what the page above says of it (none: the root).
+    pages: Vec<(BlobId, Option<Above>)>,
     leaf: std::vec::IntoIter<Node>,
     /// The last name of the leaves before this one.
     last: Option<Vec<u8>>,
@@ -24,7 +24,7 @@ impl<'r> FolderNodes<'r> {
     /// The nodes of the folder with this root page.
     #[must_use]
     pub fn new(repo: &'r Repo, root: BlobId) -> Self {
-        let pages = vec![(root, MAX_LEVELS)];
+        let pages = vec![(root, None)];
         Self { repo, root: Some(root), pages, leaf: Vec::new().into_iter(), last: None, seen: None }
     }
 
@@ -38,7 +38,7 @@ impl<'r> FolderNodes<'r> {
     /// nodes that were given.
     pub fn park(&mut self, name: &[u8]) -> bool {
         let Some(root) = self.root else { return false };
-        self.pages = vec![(root, MAX_LEVELS)];
+        self.pages = vec![(root, None)];
         self.leaf = Vec::new().into_iter();
         self.last = None;
         self.seen = Some(name.to_vec());
@@ -54,16 +54,18 @@ impl<'r> FolderNodes<'r> {
             if let Some(node) = self.leaf.next() {
                 return Ok(Some(node));
             }
-            let Some((id, below)) = self.pages.pop() else { return Ok(None) };
-            match self.repo.tree_page(&id)? {
+            let Some((id, above)) = self.pages.pop() else { return Ok(None) };
+            self.repo.session().cancel.check()?;
+            let page = self.repo.tree_page(&id)?;
+            page.check_place(above.as_ref()).map_err(|why| self.broken(why))?;
+            match page {
                 TreePage::Leaf(nodes) => self.take_leaf(nodes)?,
-                TreePage::Inner { level, children } if level < below => {
+                TreePage::Inner { level, children } => {
                     let before = |name: &Vec<u8>| self.seen.as_ref().is_some_and(|seen| name <= seen);
                     let start = children.partition_point(|(first, _)| before(first)).saturating_sub(1);
-                    let ahead = children.get(start..).unwrap_or_default();
-                    self.pages.extend(ahead.iter().rev().map(|(_, id)| (*id, level)));
+                    let ahead = children.into_iter().skip(start).rev();
+                    self.pages.extend(ahead.map(|(first, id)| (id, Some((level, first)))));
                 }
-                TreePage::Inner { .. } => return Err(self.broken("its levels do not descend")),
             }
         }
     }

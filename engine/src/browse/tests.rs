@@ -3,8 +3,10 @@
 use super::testing::{Maker, Part, commit, commit_root, damage, repository};
 use super::*;
 use crate::base::{BlobId, Cancel, Error, Kind, Result, StoredPath};
-use crate::format::tree::{encode_inner, encode_leaf, encode_node};
+use crate::format::list;
+use crate::format::tree::{MAX_LEVELS, encode_inner, encode_leaf, encode_node};
 use crate::model::{BlobKind, Content, ListItem, Node, NodeKind};
+use crate::repo::pages::PageSink;
 use crate::repo::{Repo, Snapshot};
 
 fn path(text: &str) -> StoredPath {
@@ -154,9 +156,109 @@ fn pages_that_contradict_each_other_are_damage() {
         let inner = maker.page(encode_inner(1, &[(b"a".to_vec(), leaf(maker, "a"))]));
         maker.page(encode_inner(1, &[(b"a".to_vec(), inner)]))
     });
-    for snapshot in [disordered, same_level] {
-        assert_eq!(listed(&repo, &snapshot, "/", true).unwrap_err().kind(), Kind::Damaged);
+    let level_left_out =
+        commit_root(&repo, |maker| maker.page(encode_inner(2, &[(b"a".to_vec(), leaf(maker, "a"))])));
+    let other_first_name =
+        commit_root(&repo, |maker| maker.page(encode_inner(1, &[(b"a".to_vec(), leaf(maker, "b"))])));
+    for snapshot in [&disordered, &same_level, &level_left_out, &other_first_name] {
+        assert_eq!(listed(&repo, snapshot, "/", true).unwrap_err().kind(), Kind::Damaged);
+        let read = repo.read_tree(&snapshot.manifest.root, &Cancel::new());
+        assert_eq!(read.unwrap_err().kind(), Kind::Damaged);
     }
+    for snapshot in [&same_level, &level_left_out, &other_first_name] {
+        assert_eq!(repo.find_node(&snapshot.manifest.root, b"a").unwrap_err().kind(), Kind::Damaged);
+    }
+}
+
+/// A page that names the same pages over and over, up to the highest level: more places than anyone can read.
+fn tower(page: impl Fn(u64, &BlobId) -> BlobId, ground: BlobId) -> BlobId {
+    (1..MAX_LEVELS).fold(ground, |below, level| page(level, &below))
+}
+
+#[test]
+fn few_pages_do_not_stand_for_endless_folders() {
+    let (_, repo) = repository();
+    let name = |n: u32| n.to_be_bytes().map(|byte| byte + 1).to_vec();
+    let grounds: [fn(&Maker<'_>) -> BlobId; 3] = [
+        |maker| maker.page(encode_leaf(&[])),
+        |maker| maker.page(encode_leaf(&[encode_node(&maker.file([1; 4], b""))])),
+        // Not there at all: the pages behind it can still be asked for.
+        |_| BlobId::new([9; 32]),
+    ];
+    for ground in grounds {
+        let snapshot = commit_root(&repo, |maker| {
+            let page = |level, below: &BlobId| {
+                let children: Vec<_> = (0..200).map(|n| (name(n), *below)).collect();
+                maker.page(encode_inner(level, &children))
+            };
+            tower(page, ground(maker))
+        });
+        let root = snapshot.manifest.root;
+        assert_eq!(repo.read_tree(&root, &Cancel::new()).unwrap_err().kind(), Kind::Damaged);
+        let cancel = Cancel::new();
+        let mut walk = Walk::new(&repo, StoredPath::root(), FolderNodes::new(&repo, root), &cancel);
+        let (mut steps, mut broken) = (0, 0);
+        while let Some(step) = walk.step().unwrap() {
+            broken += u32::from(matches!(step, Step::Broken(_)));
+            steps += 1;
+            assert!(steps < 1000);
+        }
+        assert!(broken > 0);
+    }
+}
+
+#[test]
+fn few_pages_do_not_stand_for_endless_content() {
+    let (_, repo) = repository();
+    let mut roots = Vec::new();
+    let mut fitting = None;
+    commit(&repo, |maker| {
+        let store = |page| maker.writer.put_page(BlobKind::ListPage, page).unwrap();
+        let hole = store(list::encode_leaf(0, &[ListItem::Hole { len: 5 }]));
+        let inner = store(list::encode_inner(1, &[(hole, 5), (hole, 5)]));
+        fitting = Some(inner);
+        let empty = store(list::encode_leaf(0, &[]));
+        roots = vec![
+            empty,
+            store(list::encode_inner(1, &[])),
+            store(list::encode_inner(1, &[(hole, 6)])),
+            store(list::encode_inner(1, &[(hole, 5), (hole, 0)])),
+            store(list::encode_inner(2, &[(hole, 5)])),
+            store(list::encode_inner(1, &[(inner, 10)])),
+            store(list::encode_inner(2, &[(inner, 5)])),
+            tower(|level, below| store(list::encode_inner(level, &[(*below, 0); 200])), empty),
+        ];
+        Vec::new()
+    });
+    for (n, root) in roots.iter().enumerate() {
+        assert_eq!(repo.each_list_item(root, &mut |_| Ok(())).unwrap_err().kind(), Kind::Damaged, "{n}");
+    }
+    let mut bytes = 0;
+    let mut add = |item: ListItem| {
+        bytes += item.len();
+        Ok(())
+    };
+    repo.each_list_item(&fitting.unwrap(), &mut add).unwrap();
+    assert_eq!(bytes, 10);
+}
+
+#[test]
+fn the_wish_to_stop_is_looked_at_page_by_page() {
+    let (_, repo) = repository();
+    let mut list = None;
+    let snapshot = commit(&repo, |maker| {
+        list = Some(maker.parts("list", &[Part::Bytes(b"one"), Part::Hole(3)]));
+        vec![maker.file("a", b"")]
+    });
+    let Content::List(list) = list.unwrap().content else { panic!("it has a list") };
+    let root = snapshot.manifest.root;
+    repo.session().cancel.cancel();
+    let kinds = [
+        repo.each_list_item(&list, &mut |_| Ok(())).unwrap_err().kind(),
+        repo.find_node(&root, b"a").unwrap_err().kind(),
+        FolderNodes::new(&repo, root).next_node().unwrap_err().kind(),
+    ];
+    assert_eq!(kinds, [Kind::Cancelled; 3]);
 }
 
 #[test]

@@ -37,6 +37,27 @@ impl ListPage {
             }
         }
     }
+
+    /// 0 for a leaf.
+    #[must_use]
+    pub fn level(&self) -> u64 {
+        match self {
+            Self::Leaf(_) => 0,
+            Self::Inner { level, .. } => *level,
+        }
+    }
+
+    /// Says why the page cannot stand where it was found: below a page of level `above` that gives it so many bytes, or,
+    /// with none, at the root.
+    pub fn check_place(&self, above: Option<(u64, u64)>) -> std::result::Result<(), &'static str> {
+        match above {
+            Some((above, _)) if self.level().checked_add(1) != Some(above) => {
+                Err("its levels do not descend one by one")
+            }
+            Some((_, bytes)) if self.total() != Some(bytes) => Err("a page has another length than was said"),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// The bytes of a leaf. Chunks of `unit` bytes are written without their length.
@@ -85,6 +106,13 @@ pub fn decode(page: &[u8]) -> Result<ListPage> {
         return Err(r.bad("it has too many levels"));
     };
     r.end()?;
+    let nothing = match &page {
+        ListPage::Leaf(items) => items.is_empty(),
+        ListPage::Inner { children, .. } => children.is_empty() || children.iter().any(|(_, len)| *len == 0),
+    };
+    if nothing {
+        return Err(r.bad("it stands for no bytes"));
+    }
     if page.total().is_none() {
         return Err(r.bad("its lengths have no sum"));
     }
@@ -119,7 +147,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_leaf_reads_as_written(items in proptest::collection::vec(item(), 0..50), unit in prop_oneof![Just(0u32), Just(65536)]) {
+        fn a_leaf_reads_as_written(items in proptest::collection::vec(item(), 1..50), unit in prop_oneof![Just(0u32), Just(65536)]) {
             prop_assert_eq!(decode(&encode_leaf(unit, &items)).unwrap(), ListPage::Leaf(items));
         }
     }
@@ -133,5 +161,22 @@ mod tests {
         assert!(decode(&encode_leaf(0, &[ListItem::Hole { len: 0 }])).is_err());
         assert!(decode(&encode_inner(MAX_LEVELS, &[(id, 1)])).is_err());
         assert!(decode(&encode_inner(1, &[(id, u64::MAX), (id, 1)])).is_err());
+        assert!(decode(&encode_inner(1, &[(id, 1)])).is_ok());
+        assert!(decode(&encode_inner(1, &[(id, 1), (id, 0)])).is_err());
+        assert!(decode(&encode_inner(1, &[])).is_err());
+        assert!(decode(&encode_leaf(0, &[])).is_err());
+    }
+
+    #[test]
+    fn a_page_stands_one_level_below_and_for_the_bytes_that_were_said() {
+        let leaf = ListPage::Leaf(vec![ListItem::Hole { len: 7 }]);
+        let inner = ListPage::Inner { level: 2, children: vec![(BlobId::new([1; 32]), 7)] };
+        for (page, above) in [(&leaf, 1), (&inner, 3)] {
+            assert!(page.check_place(None).is_ok());
+            assert!(page.check_place(Some((above, 7))).is_ok());
+            for wrong in [(above, 6), (above, 8), (above - 1, 7), (above + 1, 7), (u64::MAX, 7)] {
+                assert!(page.check_place(Some(wrong)).is_err(), "{wrong:?}");
+            }
+        }
     }
 }

@@ -3,7 +3,7 @@
 use crate::base::hash::{IdKey, derive_key};
 use crate::base::{BlobId, Cancel, Error, Result};
 use crate::format::list::{self, ListPage};
-use crate::format::tree::{self, TreePage};
+use crate::format::tree::{self, Above, TreePage};
 use crate::model::{BlobKind, Layout, ListItem, Node};
 use crate::repo::Repo;
 
@@ -138,6 +138,10 @@ fn chunk_name(item: &ListItem) -> Option<&[u8]> {
     }
 }
 
+fn bad_folder(root: &BlobId, why: &str) -> Error {
+    Error::damaged("read a folder at page", root.short(), why)
+}
+
 impl Repo {
     /// Reads a tree page.
     pub fn tree_page(&self, id: &BlobId) -> Result<TreePage> {
@@ -150,7 +154,7 @@ impl Repo {
         self.each_tree_leaf(root, cancel, &mut |leaf| {
             let ascends = nodes.last().zip(leaf.first()).is_none_or(|(a, b)| a.name < b.name);
             if !ascends {
-                return Err(Error::damaged("read a folder at page", root.short(), "its names do not ascend"));
+                return Err(bad_folder(root, "its names do not ascend"));
             }
             nodes.extend(leaf);
             Ok(())
@@ -164,20 +168,15 @@ impl Repo {
         cancel: &Cancel,
         leaf: &mut dyn FnMut(Vec<Node>) -> Result<()>,
     ) -> Result<()> {
-        let mut pages = vec![(*root, tree::MAX_LEVELS)];
-        while let Some((id, below)) = pages.pop() {
+        let mut pages: Vec<(BlobId, Option<Above>)> = vec![(*root, None)];
+        while let Some((id, above)) = pages.pop() {
             cancel.check()?;
-            match self.tree_page(&id)? {
+            let page = self.tree_page(&id)?;
+            page.check_place(above.as_ref()).map_err(|why| bad_folder(root, why))?;
+            match page {
                 TreePage::Leaf(nodes) => leaf(nodes)?,
-                TreePage::Inner { level, children } if level < below => {
-                    pages.extend(children.iter().rev().map(|(_, id)| (*id, level)));
-                }
-                TreePage::Inner { .. } => {
-                    return Err(Error::damaged(
-                        "read a folder at page",
-                        root.short(),
-                        "its levels do not descend",
-                    ));
+                TreePage::Inner { level, children } => {
+                    pages.extend(children.into_iter().rev().map(|(first, id)| (id, Some((level, first)))));
                 }
             }
         }
@@ -186,23 +185,17 @@ impl Repo {
 
     /// The node of one name in a folder, reading only the pages on the way to it.
     pub fn find_node(&self, root: &BlobId, name: &[u8]) -> Result<Option<Node>> {
-        let (mut id, mut below) = (*root, tree::MAX_LEVELS);
+        let (mut id, mut above) = (*root, None::<Above>);
         loop {
-            match self.tree_page(&id)? {
+            self.session().cancel.check()?;
+            let page = self.tree_page(&id)?;
+            page.check_place(above.as_ref()).map_err(|why| bad_folder(root, why))?;
+            match page {
                 TreePage::Leaf(nodes) => return Ok(nodes.into_iter().find(|node| node.name == name)),
-                TreePage::Inner { level, children } if level < below => {
-                    let next = children.partition_point(|(first, _)| first.as_slice() <= name);
-                    let Some((_, child)) = next.checked_sub(1).and_then(|at| children.get(at)) else {
-                        return Ok(None);
-                    };
-                    (id, below) = (*child, level);
-                }
-                TreePage::Inner { .. } => {
-                    return Err(Error::damaged(
-                        "read a folder at page",
-                        root.short(),
-                        "its levels do not descend",
-                    ));
+                TreePage::Inner { level, mut children } => {
+                    children.truncate(children.partition_point(|(first, _)| first.as_slice() <= name));
+                    let Some((first, child)) = children.pop() else { return Ok(None) };
+                    (id, above) = (child, Some((level, first)));
                 }
             }
         }
@@ -210,19 +203,16 @@ impl Repo {
 
     /// Calls `item` for every piece of a content list, in the order of the file, until it fails.
     pub fn each_list_item(&self, root: &BlobId, item: &mut dyn FnMut(ListItem) -> Result<()>) -> Result<()> {
-        let mut pages = vec![(*root, list::MAX_LEVELS)];
-        while let Some((id, below)) = pages.pop() {
-            match list::decode(&self.read_blob(BlobKind::ListPage, &id)?)? {
+        let mut pages = vec![(*root, None)];
+        while let Some((id, above)) = pages.pop() {
+            self.session().cancel.check()?;
+            let page = list::decode(&self.read_blob(BlobKind::ListPage, &id)?)?;
+            page.check_place(above)
+                .map_err(|why| Error::damaged("read a list at page", root.short(), why))?;
+            match page {
                 ListPage::Leaf(items) => items.into_iter().try_for_each(&mut *item)?,
-                ListPage::Inner { level, children } if level < below => {
-                    pages.extend(children.iter().rev().map(|(id, _)| (*id, level)));
-                }
-                ListPage::Inner { .. } => {
-                    return Err(Error::damaged(
-                        "read a list at page",
-                        root.short(),
-                        "its levels do not descend",
-                    ));
+                ListPage::Inner { level, children } => {
+                    pages.extend(children.into_iter().rev().map(|(id, len)| (id, Some((level, len)))));
                 }
             }
         }

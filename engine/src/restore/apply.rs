@@ -8,18 +8,21 @@ use crate::browse::{ContentReader, Step};
 use crate::model::{Node, NodeKind};
 use crate::repo::Repo;
 use crate::source::{Descent, SourceDir};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use rustix::fs::{AtFlags, Mode, mkdirat, symlinkat, syncfs, utimensat};
 use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 /// Files that wait for a thread, for each thread. Each may hold a folder open.
 const WAITING: usize = 8;
 /// Most warnings that are kept.
 const MOST_WARNINGS: usize = 10_000;
+/// How often the wish to stop is looked at while the system writes to disk.
+const LOOK_AT_CANCEL: Duration = Duration::from_millis(50);
 /// Permission bits of a folder that are set: none that lend an owner's rights.
 const DIR_MODE: u32 = 0o1777;
 
@@ -28,7 +31,7 @@ const DIR_MODE: u32 = 0o1777;
 ///
 /// # Errors
 /// [`Kind::NoSpace`] and [`Kind::Cancelled`] end the restore: what has its name by then is whole, nothing else of it
-/// stays but folders. So does a failure of the repository's store while folders are read.
+/// stays but folders, and none of it need be durable. So does a failure of the repository's store while folders are read.
 pub fn apply(repo: &Repo, plan: RestorePlan, observer: &dyn Observer) -> Result<RestoreSummary> {
     observer.phase(Phase::Restoring);
     observer.expect(Counter::Files, plan.files);
@@ -38,10 +41,38 @@ pub fn apply(repo: &Repo, plan: RestorePlan, observer: &dyn Observer) -> Result<
     if !firsts.is_empty() {
         links::make_all(&work, &firsts)?;
     }
-    work.finish_folders()?;
+    // Opened before the folders get their permissions, which may shut us out.
     let root = work.root()?;
-    syncfs(&root).map_err(|e| Error::io("make durable", &work.shown, e.into()))?;
+    work.finish_folders(&root)?;
+    let failed = |e| Error::io("make durable", &work.shown, e);
+    let root = root.as_fd().try_clone_to_owned().map_err(failed)?;
+    let made = wait_for(&repo.session().cancel, move || Ok(syncfs(root)?))?;
+    made.map_err(failed)?;
     Ok(work.summary())
+}
+
+/// Runs what cannot be interrupted on a thread of its own. Fails with [`Kind::Cancelled`] once the flag is raised, and
+/// the thread goes on alone.
+fn wait_for(
+    cancel: &Cancel,
+    call: impl FnOnce() -> io::Result<()> + Send + 'static,
+) -> Result<io::Result<()>> {
+    let failed = |e| Error::io("start", "a thread for writing to disk", e);
+    let (done, waiting) = bounded(1);
+    let run = move || {
+        // Nobody waits for it any more when the restore was cancelled.
+        let _ = done.send(call());
+    };
+    std::thread::Builder::new().name("write to disk".to_owned()).spawn(run).map_err(failed)?;
+    loop {
+        match waiting.recv_timeout(LOOK_AT_CANCEL) {
+            Ok(result) => return Ok(result),
+            Err(RecvTimeoutError::Timeout) => cancel.check()?,
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(Error::new(Kind::Internal, "write", "to disk").because("its thread ended early"));
+            }
+        }
+    }
 }
 
 /// What all threads of a restore share.
@@ -209,7 +240,7 @@ impl<'a> Work<'a> {
 
     /// The last way: times and permissions of folders. Each is left before its own are set, because we may not be able
     /// to enter it afterwards.
-    fn finish_folders(&self) -> Result<()> {
+    fn finish_folders(&self, root: &SourceDir) -> Result<()> {
         let mut descent = self.descent()?;
         let mut walk = self.plan.start.walk(self.repo, &self.stop);
         let mut entered: Vec<Option<Metadata>> = Vec::new();
@@ -233,7 +264,7 @@ impl<'a> Work<'a> {
             }
         }
         if let Some(metadata) = self.plan.start.own.filter(|_| self.plan.existing.is_none())
-            && let Err(e) = set_metadata(self.root()?, metadata, DIR_MODE)
+            && let Err(e) = set_metadata(root, metadata, DIR_MODE)
         {
             self.not_set(&self.plan.start.folder, e);
         }
@@ -358,5 +389,33 @@ impl Creation<'_, '_> {
         };
         let job = Job { folder, node, path: path.clone(), done };
         self.jobs.send(job).map_err(|_| Error::cancelled())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_call_that_does_not_return_does_not_delay_the_wish_to_stop() {
+        let cancel = Cancel::new();
+        let (release, held) = bounded::<()>(0);
+        let raise = cancel.clone();
+        let call = move || {
+            raise.cancel();
+            // Returns only when the test is over.
+            let _ = held.recv();
+            Ok(())
+        };
+        assert_eq!(wait_for(&cancel, call).unwrap_err().kind(), Kind::Cancelled);
+        drop(release);
+    }
+
+    #[test]
+    fn what_a_call_returns_is_handed_on() {
+        let cancel = Cancel::new();
+        assert!(wait_for(&cancel, || Ok(())).unwrap().is_ok());
+        let failure = wait_for(&cancel, || Err(io::ErrorKind::StorageFull.into())).unwrap().unwrap_err();
+        assert_eq!(failure.kind(), io::ErrorKind::StorageFull);
     }
 }

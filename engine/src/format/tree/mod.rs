@@ -30,6 +30,46 @@ pub enum TreePage {
     },
 }
 
+/// What a page of pages says of one below it: its own level, and the first name there.
+pub type Above = (u64, Vec<u8>);
+
+impl TreePage {
+    /// 0 for a leaf.
+    #[must_use]
+    pub fn level(&self) -> u64 {
+        match self {
+            Self::Leaf(_) => 0,
+            Self::Inner { level, .. } => *level,
+        }
+    }
+
+    /// The first name in the page; none in an empty leaf.
+    #[must_use]
+    pub fn first_name(&self) -> Option<&[u8]> {
+        match self {
+            Self::Leaf(nodes) => nodes.first().map(|node| node.name.as_slice()),
+            Self::Inner { children, .. } => children.first().map(|(name, _)| name.as_slice()),
+        }
+    }
+
+    /// Says why the page cannot stand where it was found: below a page of level `above` that gives it this first name,
+    /// or, with none, at the root. That first names hold keeps a page from standing at two places of a folder, and so a
+    /// few pages from standing for more of them than anyone can read.
+    pub fn check_place(&self, above: Option<&Above>) -> std::result::Result<(), &'static str> {
+        match (above, self.first_name()) {
+            (None, _) => Ok(()),
+            (Some((above, _)), _) if self.level().checked_add(1) != Some(*above) => {
+                Err("its levels do not descend one by one")
+            }
+            (Some(_), None) => Err("a page below its root is empty"),
+            (Some((_, said)), Some(first)) if said.as_slice() != first => {
+                Err("a page begins with another name than was said")
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
 /// The bytes of a leaf whose nodes are encoded already.
 #[must_use]
 pub fn encode_leaf(nodes: &[Vec<u8>]) -> Vec<u8> {

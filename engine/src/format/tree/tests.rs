@@ -105,3 +105,21 @@ fn inner_pages_read_as_written_and_depth_is_bounded() {
     assert!(decode(&encode_inner(MAX_LEVELS, &children)).is_err());
     assert!(decode(&encode_inner(1, &[])).is_err());
 }
+
+#[test]
+fn a_page_stands_one_level_below_begins_as_was_said_and_is_empty_only_at_the_root() {
+    let empty = TreePage::Leaf(Vec::new());
+    let leaf = TreePage::Leaf(vec![Node::new(b"a".to_vec(), NodeKind::File)]);
+    let inner = TreePage::Inner { level: 2, children: vec![(b"a".to_vec(), BlobId::new([1; 32]))] };
+    assert!(empty.check_place(None).is_ok());
+    let placed =
+        |page: &TreePage, level, first: &[u8]| page.check_place(Some(&(level, first.to_vec()))).is_ok();
+    assert!(!placed(&empty, 1, b"") && !placed(&empty, 1, b"a"));
+    for (page, above) in [(&leaf, 1), (&inner, 3)] {
+        assert!(page.check_place(None).is_ok());
+        assert!(placed(page, above, b"a"));
+        assert!(!placed(page, above, b"b"));
+        assert!(!placed(page, above - 1, b"a"));
+        assert!(!placed(page, above + 1, b"a"));
+    }
+}

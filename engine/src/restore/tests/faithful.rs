@@ -164,6 +164,30 @@ fn permissions_come_back_without_those_that_lend_rights() {
 }
 
 #[test]
+fn a_folder_that_shuts_its_owner_out_comes_straight_into_the_target() {
+    use std::os::unix::fs::PermissionsExt;
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        let mut inner = maker.dir("inner", vec![maker.file("g", b"below")]);
+        inner.mode = 0;
+        let mut shut = maker.dir("shut", vec![inner, maker.file("f", b"there")]);
+        shut.mode = 0;
+        vec![shut]
+    });
+    let temp = tempdir().unwrap();
+    let target = temp.path().join("target");
+    let summary = restore(&repo, &snapshot, &target, Some("/shut")).unwrap();
+    assert_eq!((summary.files, summary.failed, summary.warnings.len()), (2, 0, 0));
+    assert_eq!((mode(&target), modified(&target)), (0, MTIME));
+    // Opened again to look into it, and so that it can be removed.
+    let open = |path: &Path| fs::set_permissions(path, fs::Permissions::from_mode(0o700)).unwrap();
+    open(&target);
+    assert_eq!(mode(&target.join("inner")), 0);
+    open(&target.join("inner"));
+    assert_eq!(names_in(&target), ["f", "inner", "inner/g"]);
+}
+
+#[test]
 fn times_of_any_age_come_back_to_the_nanosecond() {
     let times = [(0, 0), (-2, 750_000_000), (2_147_483_648, 1), (4_000_000_000, 999_999_999)];
     let (_, repo) = repository();
