@@ -16,7 +16,7 @@ use crate::base::{
     BlobId, Error, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
     WriterId,
 };
-use crate::model::{DatabaseState, Manifest, Node, PackRecord, Statistics};
+use crate::model::{DatabaseState, Manifest, Node, Statistics};
 use crate::repo::commit::Run;
 use crate::repo::pages::Boundaries;
 use crate::repo::writer::{Added, RunWriter};
@@ -101,76 +101,55 @@ pub fn snapshot(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -
         }
     };
     observer.phase(Phase::Committing);
-    let head = Head { host, paths, parent: parent.map(|(id, _)| id), begun };
-    commit(repo, options, run, &memory, head, taken, packs, &added, observer)
-}
-
-struct Head {
-    host: String,
-    paths: Vec<StoredPath>,
-    parent: Option<SnapshotId>,
-    begun: Timestamp,
-}
-
-#[expect(clippy::too_many_arguments, reason = "each is one result of the run, and this is the only call")]
-fn commit(
-    repo: &Repo,
-    options: &BackupOptions,
-    run: Run,
-    memory: &Memory,
-    head: Head,
-    taken: Taken,
-    packs: Vec<PackRecord>,
-    added: &Added,
-    observer: &dyn Observer,
-) -> Result<BackupSummary> {
-    let session = repo.session();
-    let now = session.now();
-    let mut statistics = taken.statistics;
-    statistics.data_blobs = added.data_blobs.load(Ordering::Relaxed);
-    statistics.tree_blobs = added.page_blobs.load(Ordering::Relaxed);
-    statistics.data_added = added.plain_bytes.load(Ordering::Relaxed);
-    statistics.data_added_packed = added.packed_bytes.load(Ordering::Relaxed);
-    let elapsed = now.as_nanos().saturating_sub(head.begun.as_nanos()) / 1_000_000;
-    statistics.duration_ms = u64::try_from(elapsed).unwrap_or(0);
+    let statistics = taken.all_counted(&added, elapsed_ms(begun, repo.session().now()));
+    let parent = parent.map(|(id, _)| id);
     let manifest = Manifest {
-        time: options.time.unwrap_or(head.begun),
-        created: now,
+        host,
+        paths: paths.clone(),
+        parent,
+        root: taken.root,
+        statistics,
+        incomplete: taken.incomplete,
+        ..manifest_of(repo, options, begun)
+    };
+    let time = manifest.time;
+    let id = repo.commit(run, packs, manifest, observer)?;
+    memory.commit(repo, id, taken.rows, taken.removed);
+    repo.tell_of_catalog(observer);
+    Ok(BackupSummary { id, parent, tree: taken.root, time, paths, statistics, warnings: taken.warnings })
+}
+
+fn elapsed_ms(begun: Timestamp, now: Timestamp) -> u64 {
+    u64::try_from(now.as_nanos().saturating_sub(begun.as_nanos()) / 1_000_000).unwrap_or(0)
+}
+
+/// A manifest with what the session and the options say; the chain is filled in by the commit.
+fn manifest_of(repo: &Repo, options: &BackupOptions, begun: Timestamp) -> Manifest {
+    let session = repo.session();
+    Manifest {
+        time: options.time.unwrap_or(begun),
+        created: session.now(),
         utc_offset_minutes: session.utc_offset_minutes,
-        // The chain is filled in by the commit.
         writer: WriterId::new([0; 16]),
         sequence: 0,
         previous: None,
         lamport: 0,
         heads: Vec::new(),
         imported: false,
-        host: head.host,
+        host: String::new(),
         user: session.client.user.clone(),
-        paths: head.paths.clone(),
-        parent: head.parent,
-        root: taken.root,
-        statistics,
+        paths: Vec::new(),
+        parent: None,
+        root: BlobId::new([0; 32]),
+        statistics: Statistics::default(),
         program: session.client.program.clone(),
         tags: options.tags.clone(),
         description: options.description.clone(),
         verdict: None,
-        incomplete: taken.incomplete,
+        incomplete: false,
         summaries: None,
         lineage: None,
-    };
-    let time = manifest.time;
-    let id = repo.commit(run, packs, manifest, observer)?;
-    memory.commit(repo, id, taken.rows, taken.removed);
-    repo.tell_of_catalog(observer);
-    Ok(BackupSummary {
-        id,
-        parent: head.parent,
-        tree: taken.root,
-        time,
-        paths: head.paths,
-        statistics,
-        warnings: taken.warnings,
-    })
+    }
 }
 
 /// The last snapshot of the same paths on the same machine.
@@ -278,6 +257,20 @@ struct Taken {
     warnings: Vec<Warning>,
     rows: Vec<(StoredPath, Vec<u8>)>,
     removed: Vec<StoredPath>,
+}
+
+impl Taken {
+    /// The statistics with what the writer added.
+    fn all_counted(&self, added: &Added, duration_ms: u64) -> Statistics {
+        Statistics {
+            data_blobs: added.data_blobs.load(Ordering::Relaxed),
+            tree_blobs: added.page_blobs.load(Ordering::Relaxed),
+            data_added: added.plain_bytes.load(Ordering::Relaxed),
+            data_added_packed: added.packed_bytes.load(Ordering::Relaxed),
+            duration_ms,
+            ..self.statistics
+        }
+    }
 }
 
 impl<'a> Work<'a> {
