@@ -10,8 +10,10 @@ use crate::model::{Content, ListItem, Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
 use crate::source::{Descent, SourceDir};
 use std::collections::{BTreeSet, HashSet};
+use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
 
 /// What an entry costs in the file system besides its content, in bytes.
 const ENTRY_COST: u64 = 4096;
@@ -58,6 +60,8 @@ pub fn plan(
         }
         None => None,
     };
+    let conflicts =
+        Conflicts { from: plan.start.folder.clone(), to: plan.target.clone(), count: 0, first: Vec::new() };
     let mut planner = Planner {
         snapshot: snapshot.id,
         observer,
@@ -65,7 +69,7 @@ pub fn plan(
         target,
         absent: 0,
         groups: HashSet::new(),
-        conflicts: Conflicts::default(),
+        conflicts,
     };
     planner.look(repo)?;
     let Planner { mut plan, conflicts, .. } = planner;
@@ -92,8 +96,11 @@ fn looking(path: &StoredPath) -> impl FnOnce(io::Error) -> Error {
 }
 
 /// What stands where something else is to be.
-#[derive(Default)]
 struct Conflicts {
+    /// The stored folder whose content comes into the target.
+    from: StoredPath,
+    /// The target.
+    to: PathBuf,
     count: u64,
     first: Vec<String>,
 }
@@ -102,7 +109,10 @@ impl Conflicts {
     fn add(&mut self, path: &StoredPath, what: &str) {
         self.count += 1;
         if self.count <= MOST_NAMED {
-            self.first.push(format!("{path} ({what})"));
+            // What is in the way is in the target: naming the stored path would read as if the original were meant.
+            let below = path.as_bytes().strip_prefix(self.from.as_bytes()).unwrap_or(path.as_bytes());
+            let below = below.strip_prefix(b"/").unwrap_or(below);
+            self.first.push(format!("{} ({what})", shown(&self.to.join(OsStr::from_bytes(below)))));
         }
     }
 
