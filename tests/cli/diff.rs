@@ -61,3 +61,10 @@ fn json_has_changes_and_ends_with_statistics() {
 fn a_path_behind_the_snapshot_is_refused() {
     World::with_snapshot().repo(&["diff", "latest:/x"]).failed_with(2, &["whole snapshot"]);
 }
+
+#[test]
+fn no_differences_are_said_in_one_line() {
+    let world = World::with_snapshot();
+    let ran = world.repo(&["diff", "latest"]).succeeded();
+    assert_eq!(ran.stdout, "No differences.\n");
+}
