@@ -39,7 +39,7 @@ fn run_verb(cli: &Cli, ui: &Arc<Ui>, environment: &Environment) -> Result<Outcom
     let settings = config::settings(&cli.global, environment, &folders)?;
     let cancel = Cancel::new();
     signals::listen(&cancel, ui);
-    cli.run(&Context::new(Arc::clone(ui), settings, folders, environment, cancel))
+    cli.run(&Context::new(Arc::clone(ui), settings, folders, environment, cancel, cli.global.repeated()))
 }
 
 fn told(ui: &Ui, ended: Result<Outcome>) -> Outcome {
@@ -60,8 +60,10 @@ fn not_parsed(error: &clap::Error, style: Style) -> Outcome {
     }
     if style.json {
         let text = rendered.to_string();
-        let first = text.lines().next().unwrap_or_default();
-        let message = first.strip_prefix("error: ").unwrap_or(first);
+        // What is missing stands in lines of its own below the first.
+        let lines: Vec<&str> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+        let message = lines.join(" ");
+        let message = message.strip_prefix("error: ").unwrap_or(&message);
         ui.fail(&Failure::usage(message).with_hint("`chatvault --help` shows the verbs and options"));
     } else if style.colours {
         ui.remark(rendered.ansi().to_string().trim_end());

@@ -75,3 +75,15 @@ fn a_snapshot_lost_to_damage_is_told_and_the_others_are_listed() {
     assert_eq!(ran.stdout.lines().count(), 2);
     assert!(ran.stderr.contains(&first[..8]), "{}", ran.stderr);
 }
+
+#[test]
+fn a_repository_whose_snapshots_are_all_damaged_is_22_and_not_empty() {
+    let world = World::with_snapshot();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    damage(&world, "repo/snapshots");
+    damage(&world, "repo/mirror/snapshots");
+    let words = "No snapshot can be read; 2 are damaged";
+    world.repo(&["list", "--no-cache"]).failed_with(22, &[words]);
+    world.repo(&["restore", "latest", "--target", "out", "--no-cache"]).failed_with(22, &[words]);
+    assert_eq!(world.repo(&["list", "--no-cache", "--json"]).ended_with(22).stdout, "[]\n");
+}

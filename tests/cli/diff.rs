@@ -39,7 +39,7 @@ fn one_snapshot_is_compared_with_the_folders_as_they_are() {
     }
     world.repo(&["snapshot", "-q", "live"]).succeeded();
     let ran = world.repo(&["diff", "latest"]).succeeded();
-    assert!(ran.stdout.contains("0 added, 0 removed, 0 changed"), "{}", ran.stdout);
+    assert_eq!(ran.stdout, "No differences.\n");
 }
 
 #[test]
@@ -60,4 +60,11 @@ fn json_has_changes_and_ends_with_statistics() {
 #[test]
 fn a_path_behind_the_snapshot_is_refused() {
     World::with_snapshot().repo(&["diff", "latest:/x"]).failed_with(2, &["whole snapshot"]);
+}
+
+#[test]
+fn no_differences_are_said_in_one_line() {
+    let world = World::with_snapshot();
+    let ran = world.repo(&["diff", "latest"]).succeeded();
+    assert_eq!(ran.stdout, "No differences.\n");
 }

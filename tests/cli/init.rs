@@ -8,7 +8,8 @@ use std::os::unix::fs::PermissionsExt;
 fn a_missing_key_file_is_made_for_its_owner_only_and_opens_the_repository() {
     let world = World::new();
     let ran = world.run(["-r", "repo", "--recovery-key-file", "key", "init"]).succeeded();
-    assert!(ran.stdout.contains("recovery-kit"), "{}", ran.stdout);
+    let next = "chatvault -r repo --recovery-key-file key recovery-kit";
+    assert!(ran.stdout.contains(next), "{}", ran.stdout);
     assert!(world.read("key").starts_with("cv1-"));
     assert_eq!(fs::metadata(world.path("key")).unwrap().permissions().mode() & 0o777, 0o600);
     world.repo(&["list"]).succeeded();
@@ -82,4 +83,15 @@ fn the_default_repository_keeps_its_key_and_a_second_one_is_refused() {
     world.run(["list"]).succeeded();
     world.run(["init"]).failed_with(1, &["a repository is there"]);
     assert_eq!(fs::read_dir(key.parent().unwrap()).unwrap().count(), 1);
+}
+
+#[test]
+fn a_new_repository_is_only_suggested_where_one_can_be_made() {
+    let world = World::with_repository();
+    let list = |path: &str| world.run(["-r", path, "--recovery-key-file", "key", "list"]);
+    list("gone")
+        .failed_with(10, &["is its disk connected", "`chatvault -r gone --recovery-key-file key init`"]);
+    for path in ["live", "live/a.txt"] {
+        assert!(!list(path).failed_with(10, &["check the path"]).stderr.contains("init"), "{path}");
+    }
 }

@@ -24,6 +24,9 @@ fn an_empty_repository_is_no_failure_and_an_empty_array() {
     let ran = world.repo(&["list"]).succeeded();
     assert_eq!(ran.stdout, "");
     assert!(ran.stderr.contains("no snapshot yet"), "{}", ran.stderr);
+    let next = "`chatvault -r repo --recovery-key-file key snapshot FOLDER`";
+    assert!(ran.stderr.contains(next), "{}", ran.stderr);
+    world.repo(&["restore", "latest", "--target", "out"]).failed_with(1, &[next]);
     assert_eq!(world.repo(&["snapshots", "--json"]).succeeded().stdout, "[]\n");
 }
 
@@ -35,4 +38,14 @@ fn times_are_local() {
         world.run_with(&key, &["-r", "repo", "--recovery-key-file", "key", "list"]).succeeded().stdout;
     let utc = world.repo(&["list"]).succeeded().stdout;
     assert_ne!(shown, utc);
+}
+
+#[test]
+fn an_incomplete_snapshot_is_marked_and_the_mark_explained() {
+    let world = World::with_snapshot();
+    world.repo(&["snapshot", "-q", "--tag", "evening", "live", "nowhere"]).ended_with(3);
+    let ran = world.repo(&["list"]).succeeded();
+    let lines: Vec<&str> = ran.stdout.lines().collect();
+    assert!(!lines[1].contains("incomplete") && lines[2].ends_with("incomplete, evening"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("incomplete: "), "{}", ran.stderr);
 }

@@ -76,3 +76,12 @@ fn a_path_that_is_not_there_is_1_and_makes_nothing() {
     assert!(!world.path("out").exists());
     world.repo(&["restore", "latest"]).ended_with(2);
 }
+
+#[test]
+fn further_names_of_files_are_told_apart_from_files() {
+    let world = World::with_repository();
+    fs::hard_link(world.path("live/a.txt"), world.path("live/again.txt")).unwrap();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let ran = world.repo(&["restore", "latest", "--target", "out"]).succeeded();
+    assert!(ran.stdout.contains("3 of 3, and 1 further name of one of them, "), "{}", ran.stdout);
+}

@@ -35,7 +35,7 @@ fn a_wrong_or_mistyped_recovery_key_is_12() {
     world.run(["-r", "other", "--recovery-key-file", "other.key", "init", "-q"]).succeeded();
     world.run(["-r", "repo", "--recovery-key-file", "other.key", "list"]).failed_with(12, &["recovery key"]);
     world.write("typo", world.read("key").replacen('-', "-f", 2));
-    world.run(["-r", "repo", "--recovery-key-file", "typo", "list"]).failed_with(12, &["mistyped"]);
+    world.run(["-r", "repo", "--recovery-key-file", "typo", "list"]).failed_with(12, &["70 digits"]);
     world.write("whatsapp", "0123456789abcdef".repeat(4));
     world.run(["-r", "repo", "--recovery-key-file", "whatsapp", "list"]).failed_with(12, &["WhatsApp"]);
 }

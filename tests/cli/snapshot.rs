@@ -30,6 +30,8 @@ fn a_person_reads_four_lines_and_quiet_is_silent() {
     for words in ["Snapshot ", "3 new, 0 changed, 0 unchanged", "Added:", "Time:"] {
         assert!(ran.stdout.contains(words), "{}", ran.stdout);
     }
+    let next = "`chatvault -r repo --recovery-key-file key restore latest --target DIR`";
+    assert!(ran.stderr.contains(next), "{}", ran.stderr);
     let ran = world.repo(&["snapshot", "-q", "live"]).succeeded();
     assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
 }

@@ -1,5 +1,8 @@
 //! The options that every verb has.
 
+use crate::config::private_file::shown;
+use crate::output::error::one_line;
+use crate::output::human::shell_word;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -46,4 +49,38 @@ pub(crate) struct GlobalArgs {
     /// Show no progress [env: CHATVAULT_NO_PROGRESS]
     #[arg(long, global = true)]
     pub(crate) no_progress: bool,
+}
+
+impl GlobalArgs {
+    /// The options that say which repository is meant and what opens it, as they were given, for a command that is
+    /// suggested: each with a space in front, quoted for a shell.
+    pub(crate) fn repeated(&self) -> String {
+        let path = |path: &Option<PathBuf>| path.as_deref().map(shown);
+        [
+            ("-r", path(&self.repo)),
+            ("--password-file", path(&self.password_file)),
+            ("--password-command", self.password_command.clone()),
+            ("--recovery-key-file", path(&self.recovery_key_file)),
+        ]
+        .into_iter()
+        .filter_map(|(option, value)| Some(format!(" {option} {}", shell_word(&one_line(&value?)))))
+        .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_names_the_repository_and_its_key_is_repeated_and_nothing_else() {
+        assert_eq!(GlobalArgs::default().repeated(), "");
+        let args = GlobalArgs {
+            repo: Some("/my chats".into()),
+            password_command: Some("pass it's".into()),
+            json: true,
+            ..GlobalArgs::default()
+        };
+        assert_eq!(args.repeated(), " -r '/my chats' --password-command 'pass it'\\''s'");
+    }
 }

@@ -68,47 +68,80 @@ impl SecretSource {
 pub(crate) fn read_recovery_key(path: &Path) -> Result<RecoveryKey> {
     let bytes = read_file(path)?;
     let text = Zeroizing::new(String::from_utf8_lossy(&bytes).into_owned());
-    find_recovery_key(&text).map_err(|error| {
-        Failure::from(error)
-            .with_hint(format!("compare {} with the printed recovery kit, digit by digit", shown(path)))
-    })
+    match find_recovery_key(&text) {
+        Ok(Some(key)) => Ok(key),
+        Ok(None) => Err(Failure::new(
+            Condition::WrongKey,
+            format!("Failed to read the recovery key: no recovery key was found in {}", shown(path)),
+        )
+        .with_hint("a recovery key begins with `cv1-`, and 17 groups of 4 digits follow")),
+        Err(error) => Err(Failure::from(error)
+            .with_hint(format!("compare {} with the printed recovery kit, digit by digit", shown(path)))),
+    }
 }
 
-/// Finds the recovery key in a text: the first place that begins with `cv1-` and is one. Line breaks and spaces
-/// within the key do not matter.
+/// Finds the recovery key in a text: the first place that begins with `cv1` and is one. What is no letter or digit does
+/// not matter within the key.
 ///
 /// # Errors
-/// If there is none, says what is wrong with the most complete attempt.
-fn find_recovery_key(text: &str) -> chatvault_engine::base::Result<RecoveryKey> {
+/// If there are only attempts, says what is wrong with the most complete one.
+fn find_recovery_key(text: &str) -> chatvault_engine::base::Result<Option<RecoveryKey>> {
     let lower = Zeroizing::new(text.to_ascii_lowercase());
     let mut best: Option<(usize, chatvault_engine::base::Error)> = None;
-    for (at, prefix) in lower.match_indices("cv1-") {
-        let rest = lower.get(at + prefix.len()..).unwrap_or_default();
-        let candidate = Zeroizing::new(format!("{prefix}{}", key_digits(rest)));
-        match RecoveryKey::parse(&candidate) {
-            Ok(key) => return Ok(key),
-            Err(error) if best.as_ref().is_none_or(|(len, _)| *len < candidate.len()) => {
-                best = Some((candidate.len(), error));
-            }
-            Err(_) => {}
+    for (at, prefix) in lower.match_indices("cv") {
+        let Some(rest) = lower.get(at + prefix.len()..).and_then(|rest| rest.strip_prefix(['1', 'l', 'i']))
+        else {
+            continue;
+        };
+        let whole = Zeroizing::new(format!("cv1-{}", first_digits(rest)));
+        if let Ok(key) = RecoveryKey::parse(&whole) {
+            return Ok(Some(key));
+        }
+        let (groups, digits) = likely_groups(rest);
+        if digits > 0
+            && best.as_ref().is_none_or(|(most, _)| *most < digits)
+            && let Err(error) = RecoveryKey::parse(&Zeroizing::new(format!("cv1-{}", *groups)))
+        {
+            best = Some((digits, error));
         }
     }
+    let bare = lower.chars().filter(|c| c.is_alphanumeric()).count();
     match best {
         Some((_, error)) => Err(error),
-        None => RecoveryKey::parse(text),
+        // It may be a key of another kind, which is worth being named.
+        None if bare == 64 && !lower.contains(|c: char| c.is_alphanumeric() && !c.is_ascii_hexdigit()) => {
+            RecoveryKey::parse(text).map(Some)
+        }
+        None => Ok(None),
     }
 }
 
-/// The digits and separators at the beginning of a text, up to 68 digits.
-fn key_digits(text: &str) -> String {
+/// The first 68 letters and digits of a text: as many as a key has.
+fn first_digits(text: &str) -> String {
+    text.chars().filter(|c| c.is_alphanumeric()).take(68).collect()
+}
+
+/// What somebody who typed a key with errors most likely meant to be it: the words from the beginning on that are as
+/// short as a group, or mostly digits of a key; and how many characters these are.
+fn likely_groups(text: &str) -> (Zeroizing<String>, usize) {
+    let mut groups = Zeroizing::new(String::with_capacity(128));
     let mut digits = 0;
-    text.chars()
-        .take_while(|c| c.is_ascii_hexdigit() || c.is_whitespace() || *c == '-')
-        .take_while(|c| {
-            digits += usize::from(c.is_ascii_hexdigit());
-            digits <= 68
-        })
-        .collect()
+    for word in text.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()) {
+        // The next attempt begins.
+        if word.starts_with("cv") {
+            break;
+        }
+        let len = word.chars().count();
+        // With the letters that stand for 0 and 1.
+        let fitting = word.chars().filter(|c| c.is_ascii_hexdigit() || "oli".contains(*c)).count();
+        if digits >= 68 || (len > 4 && fitting * 4 < len * 3) || fitting == 0 {
+            break;
+        }
+        groups.push_str(word);
+        groups.push('-');
+        digits += len;
+    }
+    (groups, digits)
 }
 
 /// A password from bytes: the first line, without its end.
@@ -193,13 +226,13 @@ mod tests {
         let (first, second) = key.split_at(40);
         let page =
             format!("A key begins with cv1- and digits.\n\n   {first}\n   {second}\n\nDate: 2026-11-20\n");
-        assert_eq!(find_recovery_key(&page).unwrap().print(), key);
-        assert_eq!(find_recovery_key(&page.to_uppercase()).unwrap().print(), key);
+        assert_eq!(find_recovery_key(&page).unwrap().unwrap().print(), key);
+        assert_eq!(find_recovery_key(&page.to_uppercase()).unwrap().unwrap().print(), key);
         assert_eq!(
-            find_recovery_key(&key.replace('-', " ").replacen("cv1 ", "cv1-", 1)).unwrap().print(),
+            find_recovery_key(&key.replace('-', " \u{2014}\n").replace('0', "O")).unwrap().unwrap().print(),
             key
         );
-        assert_eq!(find_recovery_key(&format!("{key}1234")).unwrap().print(), key);
+        assert_eq!(find_recovery_key(&format!("{key}1234")).unwrap().unwrap().print(), key);
     }
 
     #[test]
@@ -208,7 +241,12 @@ mod tests {
         let last = if key.ends_with('0') { '1' } else { '0' };
         let wrong = format!("cv1- key\n{}{last}\n", &key[..key.len() - 1]);
         assert!(find_recovery_key(&wrong).unwrap_err().full_text().contains("check group"));
-        assert!(find_recovery_key("nothing here").unwrap_err().full_text().contains("cv1-"));
+        let wrong = format!("{}\n\nThe last group is a check.", key.replacen(&key[14..16], "zz", 1));
+        let told = find_recovery_key(&wrong).unwrap_err().full_text();
+        assert!(told.contains("holds `z`"), "{told}");
+        assert!(find_recovery_key("nothing here, though a key begins with cv1-").unwrap().is_none());
+        let of_another_kind = find_recovery_key(&"0123456789abcdef".repeat(4)).unwrap_err().full_text();
+        assert!(of_another_kind.contains("WhatsApp"), "{of_another_kind}");
     }
 
     #[test]

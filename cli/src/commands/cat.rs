@@ -34,7 +34,7 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let snapshot = browse::select(&snapshots, &selector, context.time())?;
+    let snapshot = context.select(&snapshots, &selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
     let node = browse::lookup(&repo, snapshot, &path)?;
     if node.kind != NodeKind::File {

@@ -9,7 +9,6 @@ use crate::output::wire::diff::{WireChange, WireDiffStatistics};
 use crate::output::{Ui, human, warnings};
 use crate::process;
 use chatvault_engine::base::{Error, StoredPath, WarningKind};
-use chatvault_engine::browse;
 use chatvault_engine::diff::{self, DiffStatistics, LiveOptions};
 use chatvault_engine::model::{Change, NodeKind};
 use clap::Args;
@@ -50,11 +49,15 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let first = browse::select(&snapshots, &first, context.time())?;
-    let mut show = |change: &Change| show(ui, change);
+    let first = context.select(&snapshots, &first, &progress)?;
+    let mut shown = 0_u64;
+    let mut show = |change: &Change| {
+        shown += 1;
+        show(ui, change)
+    };
     let (target, counts) = match second {
         Some(second) => {
-            let second = browse::select(&snapshots, &second, context.time())?;
+            let second = context.select(&snapshots, &second, &progress)?;
             let counts = diff::snapshots(&repo, first, second, &StoredPath::root(), &progress, &mut show);
             (second.id.to_string(), counts)
         }
@@ -72,6 +75,11 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
         Err(error) => {
             warnings::show(ui, &told, progress.warnings_dropped());
             Err(error.into())
+        }
+        Ok(_) if shown == 0 && !ui.style().json => {
+            ui.report("No differences.");
+            warnings::show(ui, &told, progress.warnings_dropped());
+            Ok(warnings::outcome(&told).with(Condition::Incomplete, unreadable))
         }
         Ok(counts) => {
             statistics(ui, first.id.to_string(), target, &counts);

@@ -32,7 +32,7 @@ pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Outcome> {
     if context.ui.style().json {
         context.ui.json(&created.wire());
     }
-    for sentence in created.words() {
+    for sentence in created.words(context) {
         context.ui.report(sentence);
     }
     Ok(Outcome::done())

@@ -1,6 +1,6 @@
 //! `list`
 
-use crate::context::Context;
+use crate::context::{Context, unreadable};
 use crate::exit::Outcome;
 use crate::output::error::{Result, one_line};
 use crate::output::progress::Progress;
@@ -13,7 +13,8 @@ use jiff::tz::TimeZone;
 
 const EXAMPLES: &str = "\
 The columns: the first digits of the id; when it was taken, in local time; on which machine; how many files it has and \
-how large they are; how much it added to the repository; its folders; its tags and description.
+how large they are; how much it added to the repository; its folders; its tags and description, \
+after the word `incomplete` if some files could not be read.
 
 Examples:
   chatvault list
@@ -41,28 +42,44 @@ pub(crate) fn run(_: &ListArgs, context: &Context) -> Result<Outcome> {
     let ui = &context.ui;
     let progress = Progress::new(ui);
     let snapshots = context.open(&progress)?.snapshots(&progress)?;
-    let outcome = warnings::tell(ui, &progress);
+    let told = progress.finish();
+    warnings::show(ui, &told, progress.warnings_dropped());
+    let outcome = warnings::outcome(&told);
     if ui.style().json {
         ui.json(&snapshots.iter().map(WireSnapshot::from).collect::<Vec<_>>());
         return Ok(outcome);
     }
     if snapshots.is_empty() {
-        ui.status("There is no snapshot yet. `chatvault snapshot FOLDER` takes one.");
+        if let Some(failure) = unreadable(&told) {
+            return Err(failure);
+        }
+        ui.status(format_args!(
+            "There is no snapshot yet. `{}` takes one.",
+            context.command("snapshot FOLDER")
+        ));
         return Ok(outcome);
     }
     let zone = context.zone();
     for line in table::lines(&COLUMNS, snapshots.iter().map(|snapshot| row(snapshot, &zone)).collect()) {
         ui.line(line);
     }
+    if snapshots.iter().any(is_incomplete) {
+        ui.status("incomplete: some files could not be read when it was taken; the others are in it.");
+    }
     ui.status(human::count(u64::try_from(snapshots.len()).unwrap_or(u64::MAX), "snapshot"));
     Ok(outcome)
+}
+
+fn is_incomplete(snapshot: &Snapshot) -> bool {
+    snapshot.manifest.statistics.unreadable > 0
 }
 
 fn row(snapshot: &Snapshot, zone: &TimeZone) -> Vec<String> {
     let manifest = &snapshot.manifest;
     let paths: Vec<String> = manifest.paths.iter().map(ToString::to_string).collect();
-    let words: Vec<String> =
-        snapshot.tags.iter().chain(&snapshot.description).map(|text| one_line(text)).collect();
+    let mark = is_incomplete(snapshot).then(|| "incomplete".to_owned());
+    let said = snapshot.tags.iter().chain(&snapshot.description).map(|text| one_line(text));
+    let words: Vec<String> = mark.into_iter().chain(said).collect();
     vec![
         snapshot.id.short(),
         human::local_time(manifest.time, zone),

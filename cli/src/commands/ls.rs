@@ -10,7 +10,7 @@ use crate::output::{Ui, human, warnings};
 use chatvault_engine::base::path::clean;
 use chatvault_engine::base::{Error, StoredPath};
 use chatvault_engine::browse;
-use chatvault_engine::model::{Node, NodeKind};
+use chatvault_engine::model::{DatabaseState, Node, NodeKind};
 use chatvault_engine::repo::{Repo, Snapshot};
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -50,7 +50,7 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let snapshot = browse::select(&snapshots, &place.selector, context.time())?;
+    let snapshot = context.select(&snapshots, &place.selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
     let printer = Printer { ui, long: args.long, zone: context.zone() };
     let listed = match &place.path {
@@ -61,6 +61,17 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
         // Nobody reads on: nothing more to do, and nothing failed.
         Err(_) if ui.is_unread() => Ok(outcome),
         listed => Ok(listed.map(|()| outcome)?),
+    }
+}
+
+/// What must be known of the content of an entry.
+fn note(node: &Node) -> &'static str {
+    let lay = node.database.as_ref().is_some_and(|database| database.state == DatabaseState::AsItLay);
+    match (lay, node.changed_while_read) {
+        (true, true) => "  (a database, stored as it lay; changed while it was read)",
+        (true, false) => "  (a database, stored as it lay)",
+        (false, true) => "  (changed while it was read)",
+        (false, false) => "",
     }
 }
 
@@ -131,11 +142,12 @@ impl Printer<'_> {
         let target =
             node.target.as_deref().map(|target| format!(" -> {}", clean(target))).unwrap_or_default();
         format!(
-            "{} {:<8} {:<8} {:>12} {time:<19} {path}{target}",
+            "{} {:<8} {:<8} {:>12} {time:<19} {path}{target}{}",
             human::mode(letter, node.mode),
             name(&node.user, node.uid),
             name(&node.group, node.gid),
-            node.size
+            node.size,
+            note(node)
         )
     }
 }

@@ -10,7 +10,6 @@ use crate::output::wire::WireWarning;
 use crate::output::wire::restore::WireRestore;
 use crate::output::{human, warnings};
 use chatvault_engine::base::{Kind, StoredPath, Warning};
-use chatvault_engine::browse;
 use chatvault_engine::repo::Snapshot;
 use chatvault_engine::restore::{self, RestoreOptions, RestoreSummary};
 use clap::Args;
@@ -50,13 +49,14 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let snapshot = browse::select(&snapshots, &place.selector, context.time())?;
+    let snapshot = context.select(&snapshots, &place.selector, &progress)?;
     let options = RestoreOptions {
         target: args.target.clone(),
         path: place.path.clone(),
         repository: repo.local_path().map(Path::to_owned),
     };
     let planned = restore::plan(&repo, snapshot, &options, &progress);
+    let has_begun = planned.is_ok();
     let restored = planned.and_then(|plan| {
         let (files, bytes) = (plan.files, plan.bytes);
         restore::apply(&repo, plan, &progress).map(|summary| Restored { summary, files, bytes })
@@ -66,7 +66,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         Ok(restored) => restored,
         Err(error) => {
             warnings::show(ui, &told, progress.warnings_dropped());
-            return Err(explained(error));
+            return Err(explained(error, &args.target, has_begun));
         }
     };
     let outcome = restored.outcome(&told);
@@ -82,14 +82,43 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn explained(error: chatvault_engine::base::Error) -> Failure {
+fn explained(error: chatvault_engine::base::Error, target: &Path, has_begun: bool) -> Failure {
     match error.kind() {
+        Kind::Cancelled if has_begun => Failure::new(
+            Condition::Cancelled,
+            format!(
+                "Cancelled: the files restored so far are complete and stay in {}; the rest is missing",
+                shown(target)
+            ),
+        )
+        .with_hint(format!(
+            "to run it again, delete what is in {}, or name another folder: --target DIR",
+            shown(target)
+        )),
+        Kind::Cancelled => Failure::new(Condition::Cancelled, "Cancelled: nothing was restored")
+            .with_hint("run the same command again"),
         Kind::AlreadyThere => {
             Failure::from(error).with_hint("nothing was restored; name a new or empty folder: --target DIR")
         }
         Kind::Usage => Failure::from(error).with_hint("name another folder: --target DIR"),
-        Kind::NoSpace => Failure::from(error).with_hint("make room there, or name a folder on another disk"),
+        Kind::NoSpace => {
+            let failure = Failure::from(error).with_hint("make room there, or name a folder on another disk");
+            let why = failure.why().map(human::sizes);
+            match why {
+                Some(why) => failure.because(why),
+                None => failure,
+            }
+        }
         _ => error.into(),
+    }
+}
+
+/// Names that hard links give to files that are counted already.
+fn further_names(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", and 1 further name of one of them".to_owned(),
+        _ => format!(", and {} of them", human::count(count, "further name")),
     }
 }
 
@@ -117,9 +146,10 @@ impl Restored {
                 shown(target)
             ),
             format!(
-                "Files:  {} of {}, {}; {}",
+                "Files:  {} of {}{}, {}; {}",
                 human::thousands(summary.files),
                 human::thousands(self.files),
+                further_names(summary.hard_links),
                 human::bytes(summary.bytes),
                 human::count(summary.dirs, "folder")
             ),

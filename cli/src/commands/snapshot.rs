@@ -3,14 +3,14 @@
 use crate::args::tag;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
-use crate::output::error::Result;
+use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
 use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
-use chatvault_engine::base::{Phase, Warning};
+use chatvault_engine::base::{Kind, Phase, Warning};
 use chatvault_engine::repo::Repo;
 use chatvault_engine::source;
 use clap::Args;
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         Ok(summary) => summary,
         Err(error) => {
             warnings::show(ui, &told, progress.warnings_dropped());
-            return Err(error.into());
+            return Err(explained(error));
         }
     };
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
@@ -93,9 +93,24 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     }
     warnings::show(ui, &told, 0);
     if summary.parent.is_none() {
-        ui.status("Next: `chatvault list` shows the snapshots, `chatvault restore latest --target DIR` gives one back.");
+        ui.status(format_args!(
+            "Next: `{}` shows the snapshots, `{}` gives one back.",
+            context.command("list"),
+            context.command("restore latest --target DIR")
+        ));
     }
     Ok(outcome)
+}
+
+fn explained(error: chatvault_engine::base::Error) -> Failure {
+    if error.kind() == Kind::Cancelled {
+        return Failure::new(
+            Condition::Cancelled,
+            "Cancelled: no snapshot was made; earlier ones are untouched",
+        )
+        .with_hint("run the same command again: what is stored already is not stored again");
+    }
+    error.into()
 }
 
 /// Takes the snapshot. Where progress is shown, its totals are counted beside it.
@@ -148,7 +163,7 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
     if context.ui.style().json {
         context.ui.json(&created.wire());
     }
-    for sentence in created.words() {
+    for sentence in created.words(context) {
         context.ui.status(sentence);
     }
     Ok(created.repo)

@@ -80,7 +80,9 @@ impl Context {
             }
             None if prompt::is_possible() => {
                 let question = format!("New password for the repository {}", private_file::shown(repository));
-                let typed = prompt::new_password(&question)?;
+                let typed = prompt::new_password(&question);
+                self.not_cancelled()?;
+                let typed = typed?;
                 Ok(Prepared::Ready(new_password(typed.as_bytes(), "the password")?, OpenedBy::Password))
             }
             None => Err(no_credential("make", &private_file::shown(repository))),
@@ -141,7 +143,7 @@ impl Created {
     }
 
     /// What a person must know about it, sentence by sentence.
-    pub(crate) fn words(&self) -> Vec<String> {
+    pub(crate) fn words(&self, context: &Context) -> Vec<String> {
         let mut words = vec![format!(
             "A new repository was made: {} (id {})",
             self.repo.location(),
@@ -159,7 +161,10 @@ impl Created {
                     .to_owned(),
             ]),
         }
-        words.push("Print the recovery key and keep it on paper: chatvault recovery-kit".to_owned());
+        words.push(format!(
+            "Print the recovery key and keep it on paper: {}",
+            context.command("recovery-kit")
+        ));
         words
     }
 }

@@ -6,12 +6,14 @@ use crate::args::{secret, time};
 use crate::config::{Environment, Folders, Settings, kept, known, private_file};
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
-use crate::output::{Ui, human, prompt};
+use crate::output::progress::Progress;
+use crate::output::{Ui, prompt, warnings};
 use crate::process;
-use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp};
+use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp, Warning, WarningKind};
+use chatvault_engine::browse::{self, Selector};
 use chatvault_engine::crypto::Credential;
 use chatvault_engine::format::config;
-use chatvault_engine::repo::{self, Repo, Session};
+use chatvault_engine::repo::{self, Repo, Session, Snapshot};
 use chatvault_engine::store::{LocalStore, ObjectName, Store};
 use jiff::Zoned;
 use jiff::tz::TimeZone;
@@ -30,6 +32,8 @@ pub(crate) struct Context {
     /// The wish to stop.
     pub(crate) cancel: Cancel,
     user: Option<String>,
+    /// The options for the repository and its key, to be repeated in suggested commands.
+    repeated: String,
 }
 
 impl Context {
@@ -40,10 +44,39 @@ impl Context {
         folders: Folders,
         environment: &Environment,
         cancel: Cancel,
+        repeated: String,
     ) -> Self {
         let user =
             ["USER", "LOGNAME"].iter().find_map(|name| environment.text(name).ok()?.map(str::to_owned));
-        Self { ui, settings, folders, cancel, user }
+        Self { ui, settings, folders, cancel, user, repeated }
+    }
+
+    /// A command for the same repository, opened by the same key, to be suggested: `verb` with its arguments, ready for
+    /// a shell.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        format!("chatvault{} {verb}", self.repeated)
+    }
+
+    /// The snapshot that is meant.
+    ///
+    /// # Errors
+    /// Fails if there is none; where some cannot be read, they are told of.
+    pub(crate) fn select<'s>(
+        &self,
+        snapshots: &'s [Snapshot],
+        selector: &Selector,
+        progress: &Progress<'_>,
+    ) -> Result<&'s Snapshot> {
+        browse::select(snapshots, selector, self.time()).map_err(|error| {
+            let told = progress.finish();
+            warnings::show(&self.ui, &told, progress.warnings_dropped());
+            if !snapshots.is_empty() {
+                return error.into();
+            }
+            unreadable(&told).unwrap_or_else(|| {
+                Failure::from(error).with_hint(format!("`{}` takes one", self.command("snapshot FOLDER")))
+            })
+        })
     }
 
     /// The time now, in the local zone.
@@ -136,8 +169,9 @@ impl Context {
         origin: &Origin,
         observer: &dyn Observer,
     ) -> Result<Repo> {
+        let location = store.location();
         let repo = Repo::open(Arc::new(store), credential, self.session(), observer)
-            .map_err(|error| origin.explain(error))?;
+            .map_err(|error| origin.explain(error, &location))?;
         if self.is_default_repository()
             && let Ok(config) = self.folders.config()
         {
@@ -160,8 +194,19 @@ impl Context {
         if !prompt::is_possible() {
             return Err(no_credential("open", &store.location()));
         }
-        let typed = prompt::password(&format!("Password of the repository {}", store.location()))?;
+        let typed = prompt::password(&format!("Password of the repository {}", store.location()));
+        self.not_cancelled()?;
+        let typed = typed?;
         Ok((secret::new_password(typed.as_bytes(), "the password")?, Origin::Named))
+    }
+
+    /// Fails if the user wished to stop, perhaps instead of an answer to a question.
+    pub(crate) fn not_cancelled(&self) -> Result<()> {
+        if self.cancel.is_cancelled() {
+            return Err(Failure::new(Condition::Cancelled, "Cancelled: nothing was done")
+                .with_hint("run the same command again"));
+        }
+        Ok(())
     }
 
     /// Why nothing is there, and what to do.
@@ -169,11 +214,7 @@ impl Context {
         let failure = Failure::from(error);
         let made_here =
             self.folders.config().ok().and_then(|config| known::find(&config, path).ok().flatten());
-        let command = if self.is_default_repository() {
-            "chatvault init".to_owned()
-        } else {
-            format!("chatvault init -r {}", human::shell_word(&private_file::shown(path)))
-        };
+        let command = self.command("init");
         match made_here {
             Some(id) => failure.with_hint(format!(
                 "repository {} was made there: connect its disk, or put it back; only if it is gone for good, \
@@ -183,9 +224,32 @@ impl Context {
             None if self.is_default_repository() => {
                 failure.with_hint("`chatvault snapshot FOLDER` makes it, or name another one with `-r PATH`")
             }
-            None => failure.with_hint(format!("check the path, or make a repository there: `{command}`")),
+            // Nothing can be made there.
+            None if !is_free(path) => failure.with_hint("check the path: name the folder of a repository with `-r PATH`"),
+            None => failure.with_hint(format!(
+                "is its disk connected, and the path right? If there was never a repository, `{command}` makes one"
+            )),
         }
     }
+}
+
+/// True if nothing is at the path, or an empty folder.
+fn is_free(path: &Path) -> bool {
+    match std::fs::read_dir(path) {
+        Ok(mut entries) => entries.next().is_none(),
+        Err(error) => error.kind() == std::io::ErrorKind::NotFound,
+    }
+}
+
+/// The failure of a repository whose snapshots cannot be read, if these warnings tell of any.
+pub(crate) fn unreadable(told: &[Warning]) -> Option<Failure> {
+    let damaged = told.iter().filter(|warning| warning.kind == WarningKind::Damaged).count();
+    (damaged > 0).then(|| {
+        let are = if damaged == 1 { "is" } else { "are" };
+        Failure::new(Condition::Damaged, format!("No snapshot can be read; {damaged} {are} damaged")).with_hint(
+            "change nothing in the repository; check the disk's health, and use a copy of the repository if there is one",
+        )
+    })
 }
 
 /// Where a credential comes from.
@@ -199,8 +263,16 @@ pub(crate) enum Origin {
 
 impl Origin {
     /// The failure to open something with it.
-    pub(crate) fn explain(&self, error: chatvault_engine::base::Error) -> Failure {
+    pub(crate) fn explain(&self, error: chatvault_engine::base::Error, location: &str) -> Failure {
         match self {
+            Self::Named if error.kind() == Kind::WrongKey => {
+                let failure = Failure::from(error);
+                let named =
+                    failure.what().replacen("the repository", &format!("the repository {location}"), 1);
+                Failure::new(Condition::WrongKey, named)
+                    .because(failure.why().unwrap_or_default())
+                    .with_hint(failure.hint().unwrap_or_default())
+            }
             Self::Kept(path) if error.kind() == Kind::WrongKey => Failure::from(error).with_hint(format!(
                 "the key kept in {} does not belong to this repository: name another one with \
                  `--recovery-key-file` or `--password-file`",
@@ -218,7 +290,7 @@ fn clock() -> Timestamp {
 
 /// The ids that the two copies of the config say without a key, the first copy's first, each once. No key vouches for
 /// them yet: a copy may be damaged.
-fn repository_ids(store: &LocalStore) -> Result<Vec<RepoId>> {
+pub(crate) fn repository_ids(store: &LocalStore) -> Result<Vec<RepoId>> {
     let read = |name: &ObjectName| {
         store.get(name, config::MAX_LEN).and_then(|object| config::repository_id(&object))
     };

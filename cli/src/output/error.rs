@@ -127,7 +127,7 @@ fn advice(kind: Kind) -> Option<&'static str> {
             "run this again with `--no-cache`; the cache holds nothing that cannot be made again"
         }
         Kind::Internal => "this is a bug in chatvault: please report it with this message",
-        Kind::Cancelled => "what is in the repository already is not stored again",
+        Kind::Cancelled => "run the same command again",
         _ => return None,
     })
 }

@@ -22,6 +22,20 @@ pub(crate) fn bytes(count: u64) -> String {
     format!("{scaled:.1} {unit}")
 }
 
+/// A sentence about room, whose large numbers of bytes get a unit: `5242880 bytes` becomes `5.0 MiB`.
+pub(crate) fn sizes(sentence: &str) -> String {
+    let mut words: Vec<String> = Vec::new();
+    let mut was_size = false;
+    for word in sentence.split(' ') {
+        let size = word.parse().ok().filter(|size: &u64| *size >= 1024);
+        if !(was_size && word == "bytes") {
+            words.push(size.map_or_else(|| word.to_owned(), bytes));
+        }
+        was_size = size.is_some();
+    }
+    words.join(" ")
+}
+
 /// A path, cleaned for a terminal, as a word for a shell: quoted where it needs to be.
 pub(crate) fn shell_word(path: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%~".contains(c);
@@ -121,6 +135,11 @@ mod tests {
         let shown: Vec<String> =
             [0, 1023, 1024, 1536, 1_048_575, 1_048_576, u64::MAX].into_iter().map(bytes).collect();
         assert_eq!(shown, ["0 B", "1023 B", "1.0 KiB", "1.5 KiB", "1.0 MiB", "1.0 MiB", "16.0 EiB"]);
+    }
+
+    #[test]
+    fn large_sizes_in_a_sentence_get_a_unit() {
+        assert_eq!(sizes("5242880 bytes are needed, and 12 are free"), "5.0 MiB are needed, and 12 are free");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use crate::base::hash;
 use crate::base::id::{from_hex, to_hex};
 use crate::base::{Error, Kind, Result};
 use crate::crypto::secret::Secret;
+use zeroize::Zeroizing;
 
 const PREFIX: &str = "cv1-";
 const CHECK_CONTEXT: &str = "chatvault 1 recovery key check";
@@ -21,7 +22,8 @@ impl RecoveryKey {
         Ok(Self(Secret::random()?))
     }
 
-    /// Reads the printed form. Spaces, line breaks and the case of letters do not matter.
+    /// Reads the printed form as people type it: only letters and digits count, not their case, nor spaces, dashes of any
+    /// kind or line breaks; `O` is read as 0, `l` and `I` as 1.
     ///
     /// # Errors
     /// [`Kind::WrongKey`] for everything that is no recovery key, with what is wrong about it; a key of WhatsApp's
@@ -29,23 +31,26 @@ impl RecoveryKey {
     pub fn parse(text: &str) -> Result<Self> {
         let refused =
             |why: &str| Error::new(Kind::WrongKey, "read", "the recovery key").because(why.to_owned());
-        let compact: String =
-            text.chars().filter(|c| !c.is_whitespace()).collect::<String>().to_ascii_lowercase();
-        let Some(digits) = compact.strip_prefix(PREFIX) else {
-            let bare: String = compact.chars().filter(|c| *c != '-').collect();
-            return Err(refused(if bare.len() == 64 && from_hex(&bare).is_some() {
+        let compact: Zeroizing<String> =
+            Zeroizing::new(text.chars().filter(|c| c.is_alphanumeric()).map(read_as).collect());
+        let Some(digits) = compact.strip_prefix("cv1") else {
+            return Err(refused(if compact.len() == 64 && from_hex(&compact).is_some() {
                 "64 digits without `cv1-` are the form of WhatsApp's own backup key; the recovery key of this \
                  repository begins with `cv1-`"
             } else {
                 "it does not begin with `cv1-`"
             }));
         };
-        let digits: String = digits.chars().filter(|c| *c != '-').collect();
+        if let Some((at, wrong)) = digits.chars().enumerate().find(|(_, c)| !c.is_ascii_hexdigit()) {
+            return Err(refused(&format!(
+                "group {} holds `{wrong}`, which is no digit of a key (0-9, a-f)",
+                at / 4 + 1
+            )));
+        }
         if digits.len() != 68 {
             return Err(refused(&format!("it has {} digits after `cv1-` instead of 68", digits.len())));
         }
-        let bytes = from_hex(&digits)
-            .ok_or_else(|| refused("it holds a character that is no digit and not a to f"))?;
+        let bytes = from_hex(digits).ok_or_else(|| refused("it holds what is no digit of a key"))?;
         let (key, check) = bytes.split_at_checked(32).ok_or_else(|| refused("it is too short"))?;
         let key: [u8; 32] = key.try_into().map_err(|_| refused("it is too short"))?;
         if check != check_group(&key) {
@@ -67,6 +72,15 @@ impl RecoveryKey {
     #[must_use]
     pub fn secret(&self) -> &Secret {
         &self.0
+    }
+}
+
+/// What a typed letter or digit stands for.
+fn read_as(typed: char) -> char {
+    match typed.to_ascii_lowercase() {
+        'o' => '0',
+        'l' | 'i' => '1',
+        other => other,
     }
 }
 
@@ -100,6 +114,28 @@ mod tests {
             })
             .count();
         assert_eq!(refused, 68);
+    }
+
+    #[test]
+    fn look_alikes_and_dashes_of_any_kind_are_read_as_they_were_meant() {
+        let key = RecoveryKey(Secret::new([0x01; 32]));
+        let text = key.print();
+        let typed = format!(" {}", text.replace('0', "O").replace('-', " \u{2013}\n"));
+        for typed in [typed.replace('1', "l"), typed.replace('1', "I"), text.replace('-', "")] {
+            assert_eq!(
+                RecoveryKey::parse(&typed).unwrap().secret().expose(),
+                key.secret().expose(),
+                "{typed}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_letter_that_is_no_digit_is_named_with_its_group() {
+        let mut text = RecoveryKey(Secret::new([0x5a; 32])).print();
+        text.replace_range(4 + 2 * 5..4 + 2 * 5 + 1, "G");
+        let error = RecoveryKey::parse(&text).unwrap_err().full_text();
+        assert!(error.contains("group 3 holds `g`, which is no digit of a key (0-9, a-f)"), "{error}");
     }
 
     #[test]

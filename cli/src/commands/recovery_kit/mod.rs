@@ -5,13 +5,13 @@ mod page;
 use crate::args::secret::read_recovery_key;
 use crate::commands::recovery_kit::page::Page;
 use crate::config::private_file::{self, shown};
-use crate::context::Context;
-use crate::exit::Outcome;
-use crate::output::error::Result;
+use crate::context::{Context, repository_ids};
+use crate::exit::{Condition, Outcome};
+use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
 use crate::output::wire::init::RecoveryKit;
 use crate::output::{human, warnings};
-use chatvault_engine::base::RepoId;
+use chatvault_engine::base::{Kind, RepoId};
 use chatvault_engine::crypto::{Credential, RecoveryKey};
 use chatvault_engine::repo::{Repo, verify_credential};
 use chatvault_engine::store::{LocalStore, Store};
@@ -55,7 +55,9 @@ pub(crate) fn run(args: &RecoveryKitArgs, context: &Context) -> Result<Outcome> 
 fn verify(file: &Path, context: &Context) -> Result<Outcome> {
     let key = read_recovery_key(file)?;
     let store = context.open_store()?;
-    let id = verify_credential(&store, &Credential::Recovery(key))?;
+    let id = verify_credential(&store, &Credential::Recovery(key)).map_err(|error| {
+        if error.kind() == Kind::WrongKey { of_another(file, &store) } else { error.into() }
+    })?;
     if context.ui.style().json {
         context.ui.json(&RecoveryKit {
             message_type: "recovery_kit",
@@ -74,6 +76,23 @@ fn verify(file: &Path, context: &Context) -> Result<Outcome> {
         id.short()
     ));
     Ok(Outcome::done())
+}
+
+/// The key in a file is one, but not one of this repository.
+fn of_another(file: &Path, store: &LocalStore) -> Failure {
+    let id = match repository_ids(store).as_deref() {
+        Ok([id, ..]) => format!(", {id}"),
+        _ => String::new(),
+    };
+    Failure::new(
+        Condition::WrongKey,
+        format!(
+            "The key in {} is typed correctly, but it does not open the repository at {}",
+            shown(file),
+            store.location()
+        ),
+    )
+    .with_hint(format!("compare the repository id on the page with the one of this repository{id}"))
 }
 
 /// The key for the page, and the repository if the key is still to be added to it.
@@ -115,8 +134,8 @@ fn make(output: Option<&Path>, context: &Context) -> Result<Outcome> {
 fn prepare(store: LocalStore, context: &Context) -> Result<Kit> {
     let (credential, origin) = context.credential(&store)?;
     if let Credential::Recovery(key) = credential {
-        let id =
-            verify_credential(&store, &Credential::Recovery(key.clone())).map_err(|e| origin.explain(e))?;
+        let id = verify_credential(&store, &Credential::Recovery(key.clone()))
+            .map_err(|e| origin.explain(e, &store.location()))?;
         return Ok(Kit { key, id, add_to: None });
     }
     let progress = Progress::new(&context.ui);
