@@ -165,13 +165,17 @@ struct Memory {
     /// What the catalog said, to notice when another run committed in between.
     expected: Option<SnapshotId>,
     /// Key of the stat keys.
-    secret: [u8; 32],
+    stats: [u8; 32],
+    /// Key of the hard-link groups.
+    links: [u8; 32],
 }
 
 impl Memory {
     /// Memory counts only while the snapshot that vouches for it is there: then nothing it names can be gone.
     fn open(repo: &Repo, run: &Run, host: &str, paths: &[StoredPath]) -> Result<Self> {
         let secret = repo.sealer.bundle.mac_key();
+        let stats = derive_key("chatvault 1 stat keys of a memory", &[&secret]);
+        let links = derive_key("chatvault 1 hard-link groups", &[&secret]);
         let mut material: Vec<&[u8]> = vec![&secret, host.as_bytes()];
         for path in paths {
             material.push(&[0]);
@@ -184,7 +188,7 @@ impl Memory {
         if expected.is_some() && base.is_none() {
             repo.catalog().memory_clear(&source)?;
         }
-        Ok(Self { source, base, expected: base, secret })
+        Ok(Self { source, base, expected: base, stats, links })
     }
 
     /// Remembers the new state. The snapshot is acknowledged whatever happens here: the memory only saves time.

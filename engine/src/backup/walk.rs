@@ -242,7 +242,7 @@ impl Walk<'_> {
         sidecars: &[Option<Stat>; 2],
     ) -> Result<()> {
         let work = self.work;
-        let key = stat_key(&work.memory.secret, stat, sidecars);
+        let key = stat_key(&work.memory.stats, stat, sidecars);
         let before = folder.previous.as_ref().and_then(|previous| previous.find(name));
         if let Some(before) = before
             && before.key == key
@@ -350,7 +350,7 @@ impl Walk<'_> {
             user: owners.user(stat.uid).map(str::to_owned),
             group: owners.group(stat.gid).map(str::to_owned),
             mtime: Some(stat.mtime),
-            hard_link: linked.then(|| link_group(&self.work.memory.secret, stat)),
+            hard_link: linked.then(|| link_group(&self.work.memory.links, stat)),
             device: matches!(stat.kind, NodeKind::CharDevice | NodeKind::BlockDevice).then_some(stat.device),
             ..Node::new(name.to_vec(), stat.kind)
         }
