@@ -1,8 +1,8 @@
 //! From paths as a person gives them to absolute ones as they are stored.
 
-use crate::config::private_file::shown;
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;

@@ -1,8 +1,8 @@
 //! The options that every verb has.
 
-use crate::config::private_file::shown;
 use crate::output::error::one_line;
 use crate::output::human::shell_word;
+use crate::output::human::shown;
 use clap::Args;
 use std::path::PathBuf;
 

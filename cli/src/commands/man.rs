@@ -1,10 +1,10 @@
 //! `man`
 
 use crate::commands::Cli;
-use crate::config::private_file::shown;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use clap::{Args, CommandFactory};
 use clap_mangen::Man;
 use std::io;

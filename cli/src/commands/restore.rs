@@ -1,10 +1,10 @@
 //! `restore`
 
 use crate::args::select::Place;
-use crate::config::private_file::shown;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
 use crate::output::wire::restore::WireRestore;

@@ -6,6 +6,7 @@
 
 use crate::config::private_file;
 use crate::output::error::{Failure, Result};
+use crate::output::human;
 use chatvault_engine::base::RepoId;
 use chatvault_engine::base::id::to_hex;
 use chatvault_engine::crypto::{RecoveryKey, random_bytes};
@@ -53,7 +54,7 @@ impl PendingKey {
         std::fs::hard_link(&self.path, &path)
             .and_then(|()| private_file::sync_parent(&path))
             .and_then(|()| std::fs::remove_file(&self.path))
-            .map_err(|cause| Failure::io("keep the recovery key as", private_file::shown(&path), cause))?;
+            .map_err(|cause| Failure::io("keep the recovery key as", human::shown(&path), cause))?;
         Ok(path)
     }
 
@@ -83,11 +84,11 @@ fn read(path: &Path) -> Result<Option<RecoveryKey>> {
         Ok(_) => RecoveryKey::parse(&text).map(Some).map_err(|error| {
             Failure::from(error).with_hint(format!(
                 "the kept key {} is altered: open the repository with the printed recovery kit",
-                private_file::shown(path)
+                human::shown(path)
             ))
         }),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(None),
-        Err(cause) => Err(Failure::io("read the kept recovery key", private_file::shown(path), cause)),
+        Err(cause) => Err(Failure::io("read the kept recovery key", human::shown(path), cause)),
     }
 }
 

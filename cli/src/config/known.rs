@@ -6,6 +6,7 @@
 
 use crate::config::private_file;
 use crate::output::error::{Failure, Result};
+use crate::output::human;
 use chatvault_engine::base::RepoId;
 use chatvault_engine::base::id::from_hex;
 use std::ffi::OsString;
@@ -44,7 +45,7 @@ pub(crate) fn remember(config: &Path, repository: &Path, id: RepoId) -> Result<(
             file.sync_all()
         })
         .and_then(|()| private_file::sync_parent(&path))
-        .map_err(|cause| Failure::io("write", private_file::shown(&path), cause))
+        .map_err(|cause| Failure::io("write", human::shown(&path), cause))
 }
 
 /// All lines that can be understood.
@@ -54,7 +55,7 @@ fn read(path: &Path) -> Result<Vec<(RepoId, PathBuf)>> {
     match read {
         Ok(_) => Ok(text.lines().filter_map(parse).collect()),
         Err(cause) if cause.kind() == ErrorKind::NotFound => Ok(Vec::new()),
-        Err(cause) => Err(Failure::io("read", private_file::shown(path), cause)),
+        Err(cause) => Err(Failure::io("read", human::shown(path), cause)),
     }
 }
 

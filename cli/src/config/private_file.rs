@@ -1,10 +1,9 @@
 //! Files with secrets: made new, for their owner only, and durable before they are relied on.
 
 use crate::output::error::{Failure, Result};
-use chatvault_engine::base::path::clean;
+use crate::output::human::shown;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::Path;
 
@@ -46,11 +45,6 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     File::open(parent)?.sync_all()
-}
-
-/// A path for people.
-pub(crate) fn shown(path: &Path) -> String {
-    clean(path.as_os_str().as_bytes()).into_owned()
 }
 
 #[cfg(test)]

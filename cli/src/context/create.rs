@@ -6,6 +6,7 @@ use crate::config::kept::PendingKey;
 use crate::config::{known, private_file};
 use crate::context::{Context, no_credential};
 use crate::output::error::{Failure, Result};
+use crate::output::human;
 use crate::output::prompt;
 use crate::output::wire::init::Initialized;
 use chatvault_engine::crypto::{Credential, RecoveryKey};
@@ -79,13 +80,13 @@ impl Context {
                 Ok(Prepared::Kept(PendingKey::draw(&config)?, config))
             }
             None if prompt::is_possible() => {
-                let question = format!("New password for the repository {}", private_file::shown(repository));
+                let question = format!("New password for the repository {}", human::shown(repository));
                 let typed = prompt::new_password(&question);
                 self.not_cancelled()?;
                 let typed = typed?;
                 Ok(Prepared::Ready(new_password(typed.as_bytes(), "the password")?, OpenedBy::Password))
             }
-            None => Err(no_credential("make", &private_file::shown(repository))),
+            None => Err(no_credential("make", &human::shown(repository))),
         }
     }
 
@@ -153,10 +154,10 @@ impl Created {
             OpenedBy::Password => words.push("Your password opens it; nobody can open it without.".to_owned()),
             OpenedBy::RecoveryKeyFile(file) => words.push(format!(
                 "The recovery key in {} opens it. Keep a copy of that file in another place.",
-                private_file::shown(file)
+                human::shown(file)
             )),
             OpenedBy::KeptKey(file) => words.extend([
-                format!("Its recovery key is kept in {} and is used by itself.", private_file::shown(file)),
+                format!("Its recovery key is kept in {} and is used by itself.", human::shown(file)),
                 "A copy on the same disk does not survive that disk: keep the repository, or a copy of it, on another one."
                     .to_owned(),
             ]),

@@ -3,9 +3,10 @@
 pub(crate) mod create;
 
 use crate::args::{secret, time};
-use crate::config::{Environment, Folders, Settings, kept, known, private_file};
+use crate::config::{Environment, Folders, Settings, kept, known};
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
+use crate::output::human;
 use crate::output::progress::Progress;
 use crate::output::{Ui, prompt, warnings};
 use crate::process;
@@ -112,7 +113,7 @@ impl Context {
     pub(crate) fn repository_path(&self) -> Result<PathBuf> {
         match &self.settings.repository {
             Some(path) => std::path::absolute(path)
-                .map_err(|cause| Failure::io("find the folder", private_file::shown(path), cause)),
+                .map_err(|cause| Failure::io("find the folder", human::shown(path), cause)),
             None => self.folders.default_repository(),
         }
     }
@@ -276,7 +277,7 @@ impl Origin {
             Self::Kept(path) if error.kind() == Kind::WrongKey => Failure::from(error).with_hint(format!(
                 "the key kept in {} does not belong to this repository: name another one with \
                  `--recovery-key-file` or `--password-file`",
-                private_file::shown(path)
+                human::shown(path)
             )),
             _ => error.into(),
         }

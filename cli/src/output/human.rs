@@ -1,8 +1,16 @@
 //! Numbers and times in words for people. Pure functions.
 
 use chatvault_engine::base::Timestamp;
+use chatvault_engine::base::path::clean;
 use jiff::tz::TimeZone;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::time::Duration;
+
+/// A path for people: safe on a terminal.
+pub(crate) fn shown(path: &Path) -> String {
+    clean(path.as_os_str().as_bytes()).into_owned()
+}
 
 /// Bytes with a unit of 1,024: `0 B`, `999 B`, `1.5 KiB`, `12.0 MiB`.
 pub(crate) fn bytes(count: u64) -> String {

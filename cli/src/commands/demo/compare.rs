@@ -1,7 +1,7 @@
 //! Comparing two folders entry by entry, by code that shares nothing with the engine.
 
-use crate::config::private_file::shown;
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io;

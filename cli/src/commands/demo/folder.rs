@@ -1,8 +1,8 @@
 //! A small chat folder, and what three days do to it. The same bytes in every run.
 
-use crate::config::private_file::shown;
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use rusqlite::{Connection, params};
 use std::fs::{self, File, Permissions};
 use std::os::unix::fs::PermissionsExt;

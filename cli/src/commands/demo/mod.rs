@@ -6,11 +6,11 @@ mod play;
 #[cfg(test)]
 mod tests;
 
-use crate::config::private_file::shown;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::human;
+use crate::output::human::shown;
 use crate::output::wire::demo::{DemoDay, DemoSummary};
 use clap::Args;
 use play::{Day, Play};

@@ -3,8 +3,9 @@
 use super::compare::Picture;
 use super::folder::ChatFolder;
 use crate::args::time;
-use crate::config::private_file::{self, shown};
+use crate::config::private_file;
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use crate::process;
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
 use chatvault_engine::base::event::Silent;

@@ -4,10 +4,11 @@ mod page;
 
 use crate::args::secret::read_recovery_key;
 use crate::commands::recovery_kit::page::Page;
-use crate::config::private_file::{self, shown};
+use crate::config::private_file;
 use crate::context::{Context, repository_ids};
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
+use crate::output::human::shown;
 use crate::output::progress::Progress;
 use crate::output::wire::init::RecoveryKit;
 use crate::output::{human, warnings};
