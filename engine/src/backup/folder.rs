@@ -1,7 +1,7 @@
 //! Folders under way: each collects its entries and, when the last one is done, becomes a tree page and an entry of the
 //! folder above.
 
-use super::memory::{Previous, RowEntry, UNTRUSTED, encode_row};
+use super::memory::{Previous, RowBuilder, RowEntry, UNTRUSTED};
 use super::{Status, Work};
 use crate::base::{BlobId, Result, StoredPath};
 use crate::format::tree::encode_node;
@@ -18,7 +18,7 @@ pub struct Folder {
     pub previous: Option<Previous>,
     parent: Option<Arc<Folder>>,
     node: Node,
-    entries: Mutex<Vec<RowEntry>>,
+    row: Mutex<RowBuilder>,
     /// Entries under way, and one for the walk while it is in this folder.
     outstanding: AtomicUsize,
     /// The tree page, once it is known.
@@ -41,7 +41,7 @@ impl Folder {
             previous,
             parent: parent.cloned(),
             node,
-            entries: Mutex::default(),
+            row: Mutex::default(),
             outstanding: AtomicUsize::new(1),
             tree: OnceLock::new(),
         })
@@ -53,8 +53,8 @@ impl Folder {
     }
 
     /// Takes an entry.
-    pub fn push(&self, entry: RowEntry) {
-        self.entries.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
+    pub fn push(&self, entry: RowEntry<'_>) {
+        self.row.lock().unwrap_or_else(PoisonError::into_inner).push(entry);
     }
 
     /// The tree page of a folder that is closed.
@@ -69,43 +69,35 @@ impl Folder {
         while folder.outstanding.fetch_sub(1, Ordering::SeqCst) == 1 {
             let node = folder.close(work)?;
             let Some(parent) = folder.parent.clone() else { return Ok(()) };
-            let entry = RowEntry {
-                name: node.name.clone(),
-                key: UNTRUSTED,
-                kind: node.kind,
-                node: encode_node(&node),
-            };
+            let bytes = encode_node(&node);
             // Folders above the sources have no time and are nobody's to count.
             if node.mtime.is_some() {
-                let before =
-                    parent.previous.as_ref().and_then(|p| p.find(&entry.name)).map(|before| before.node);
-                work.count_dir(Status::of(before, &entry.node));
+                let before = parent.previous.as_ref().and_then(|p| p.find(&node.name));
+                work.count_dir(Status::of(before.map(|before| before.node), &bytes));
             }
-            parent.push(entry);
+            parent.push(RowEntry { name: &node.name, key: UNTRUSTED, kind: node.kind, node: &bytes });
             folder = parent;
         }
         Ok(())
     }
 
     fn close(&self, work: &Work<'_>) -> Result<Node> {
-        let mut entries = std::mem::take(&mut *self.entries.lock().unwrap_or_else(PoisonError::into_inner));
-        entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        let known = self.previous.as_ref().filter(|previous| previous.has_same_nodes(&entries));
+        let mut row = std::mem::take(&mut *self.row.lock().unwrap_or_else(PoisonError::into_inner)).finish();
+        let known = self.previous.as_ref().filter(|previous| previous.has_same_nodes(&row));
         let is_present = |tree| work.repo.with_catalog(|catalog| catalog.contains(BlobKind::TreePage, tree));
         let tree = match known {
             Some(previous) if is_present(&previous.tree)? => previous.tree,
             _ => {
-                let nodes: Vec<EncodedNode> = entries
-                    .iter()
-                    .map(|entry| EncodedNode { name: entry.name.clone(), bytes: entry.node.clone() })
-                    .collect();
+                let nodes: Vec<EncodedNode<'_>> =
+                    row.entries().map(|entry| EncodedNode { name: entry.name, bytes: entry.node }).collect();
                 write_tree(work.writer, &work.boundaries, &nodes)?
             }
         };
-        let row = encode_row(&tree, &entries);
-        if !self.previous.as_ref().is_some_and(|previous| work.memory.base.is_some() && previous.is_row(&row))
-        {
-            work.remember(self, row);
+        row.set_tree(tree);
+        let is_remembered = work.memory.base.is_some()
+            && self.previous.as_ref().is_some_and(|previous| previous.as_bytes() == row.as_bytes());
+        if !is_remembered {
+            work.remember(self, row.into_bytes());
         }
         let _first_to_close = self.tree.set(tree);
         Ok(Node { subtree: Some(tree), ..self.node.clone() })

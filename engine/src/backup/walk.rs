@@ -2,17 +2,15 @@
 
 use super::file::{FileTask, read_files};
 use super::folder::Folder;
-use super::memory::{Previous, RowEntry, StatKey, UNTRUSTED, is_settled, stat_key};
+use super::memory::Previous;
 use super::plan::Plan;
-use super::{OPEN_FILES, Status, Work};
-use crate::base::{BlobId, Counter, Error, Kind, Result, StoredPath, WarningKind};
-use crate::format::tree::encode_node;
+use super::{OPEN_FILES, Work};
+use crate::base::{BlobId, Error, Kind, Result, StoredPath, WarningKind};
 use crate::model::{Node, NodeKind};
-use crate::source::{Descent, Entry, SourceDir, Stat};
+use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
 use crossbeam_channel::{Sender, bounded};
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 /// Most threads that read files: each has a buffer of its own.
 const MAX_READERS: usize = 4;
@@ -20,10 +18,7 @@ const MAX_READERS: usize = 4;
 /// Stores everything the plan names and says the root page of the tree. `parent` is the root of the parent's tree.
 pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<BlobId> {
     let threads = work.repo.session().threads.max(1);
-    let pool = rayon::ThreadPoolBuilder::new()
-        .num_threads(threads)
-        .build()
-        .map_err(|e| Error::new(Kind::Io, "start", "the worker threads").because(e))?;
+    let pool = worker_pool(work)?;
     let (files, queue) = bounded(OPEN_FILES);
     let walk = Walk { work, files, own: own_folders(work), parent_tree: parent };
     let root = pool.in_place_scope(|scope| {
@@ -46,6 +41,14 @@ pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<Blo
     root.tree().ok_or_else(|| Error::new(Kind::Internal, "close", "the root folder"))
 }
 
+/// The threads that name, compress and pack.
+pub(super) fn worker_pool(work: &Work<'_>) -> Result<rayon::ThreadPool> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(work.repo.session().threads.max(1))
+        .build()
+        .map_err(|e| Error::new(Kind::Io, "start", "the worker threads").because(e))
+}
+
 /// File system and number of this program's folders.
 fn own_folders(work: &Work<'_>) -> Vec<(u64, u64)> {
     work.options
@@ -56,9 +59,9 @@ fn own_folders(work: &Work<'_>) -> Vec<(u64, u64)> {
         .collect()
 }
 
-struct Walk<'w> {
-    work: &'w Work<'w>,
-    files: Sender<FileTask>,
+pub(super) struct Walk<'w> {
+    pub(super) work: &'w Work<'w>,
+    pub(super) files: Sender<FileTask>,
     own: Vec<(u64, u64)>,
     parent_tree: Option<BlobId>,
 }
@@ -68,6 +71,17 @@ struct Frame {
     folder: Arc<Folder>,
     entries: Vec<Entry>,
     next: usize,
+    /// The one entry to take, because it says that the others are not wanted.
+    only: Option<Vec<u8>>,
+}
+
+/// A folder that the walk is about to go into.
+struct Below {
+    path: StoredPath,
+    node: Node,
+    /// The file system that it lies on.
+    dev: u64,
+    previous: Option<Previous>,
 }
 
 impl Walk<'_> {
@@ -76,12 +90,22 @@ impl Walk<'_> {
         node.mode = 0o755;
         let path = StoredPath::root();
         let previous = self.previous(&path, self.parent_tree);
-        let root = Folder::open(path, node, None, previous);
-        if plan.whole {
-            self.source_folder(SourceDir::open(std::path::Path::new("/")), &root)?;
-        } else {
+        if !plan.whole {
+            let root = Folder::open(path, node, None, previous);
             self.above(plan, &root)?;
+            return Ok(root);
         }
+        let looked = SourceDir::open(&path.to_fs()).and_then(|dir| {
+            let dev = dir.stat()?.dev;
+            let descent = Descent::new(dir)?;
+            let entries = descent.here()?.entries()?;
+            Ok((descent, dev, entries))
+        });
+        let (mut descent, dev, entries) =
+            looked.map_err(|e| Error::new(Kind::NotFound, "take a snapshot of", &path).because(e))?;
+        let frame = self.frame(&descent, None, Below { path, node, dev, previous }, entries);
+        let root = Arc::clone(&frame.folder);
+        self.descend(&mut descent, frame, dev)?;
         Ok(root)
     }
 
@@ -112,9 +136,8 @@ impl Walk<'_> {
     fn source(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat) -> Result<()> {
         let path = folder.path.join(name);
         if stat.kind == NodeKind::Dir {
-            let opened = self.enter(folder, name, stat, path);
-            return match opened {
-                Some(child) => self.source_folder(SourceDir::open(&child.path.to_fs()), &child),
+            return match self.below(folder, name, stat, path) {
+                Some(below) => self.source_folder(SourceDir::open(&below.path.to_fs()), folder, below),
                 None => Ok(()),
             };
         }
@@ -133,43 +156,47 @@ impl Walk<'_> {
     }
 
     /// Stores a source folder and everything below it.
-    fn source_folder(&self, dir: io::Result<SourceDir>, folder: &Arc<Folder>) -> Result<()> {
-        let opened = dir.and_then(Descent::new).and_then(|descent| {
-            let entries = descent.here()?.entries()?;
-            Ok((descent, entries))
-        });
-        let (mut descent, entries) = match opened {
-            Ok(opened) => opened,
-            Err(e) => return self.unreadable_folder(folder, &e),
-        };
-        let mut frames = vec![self.frame(folder, entries)];
+    fn source_folder(&self, dir: io::Result<SourceDir>, above: &Arc<Folder>, below: Below) -> Result<()> {
+        let device = below.dev;
+        match dir.and_then(Descent::new) {
+            Err(e) => self.unreadable_folder(above, below, &e),
+            Ok(mut descent) => match descent.here().and_then(SourceDir::entries) {
+                Err(e) => self.unreadable_folder(above, below, &e),
+                Ok(entries) => {
+                    let first = self.frame(&descent, Some(above), below, entries);
+                    self.descend(&mut descent, first, device)
+                }
+            },
+        }
+    }
+
+    fn descend(&self, descent: &mut Descent, first: Frame, device: u64) -> Result<()> {
+        let mut frames = vec![first];
         while let Some(frame) = frames.last_mut() {
             self.work.writer.cancel.check()?;
             let Some(entry) = frame.entries.get(frame.next) else {
                 frame.folder.one_done(self.work)?;
                 frames.pop();
-                if let Err(e) = descent.leave()
-                    && let Some(above) = frames.last_mut()
-                {
-                    // The folder above was moved away while we were below it: its other entries are out of reach.
-                    let folder = Arc::clone(&above.folder);
-                    for entry in above.entries.iter().skip(above.next) {
-                        self.work.missing(&folder, folder.path.join(&entry.name), &e);
-                    }
-                    above.next = above.entries.len();
-                }
+                self.leave(descent, frames.last_mut());
                 continue;
             };
             frame.next += 1;
-            if let Some(child) = self.step(&descent, &frame.folder, &frame.entries, entry)? {
-                let below = descent.enter(child.path.name()).and_then(|()| descent.here()?.entries());
-                match below {
-                    Ok(entries) => frames.push(self.frame(&child, entries)),
-                    Err(e) => {
-                        self.unreadable_folder(&child, &e)?;
-                        if descent.depth() >= frames.len() {
-                            let _back_where_we_were = descent.leave();
-                        }
+            if frame.only.as_ref().is_some_and(|only| *only != entry.name) {
+                self.work.exclude(&frame.folder, &entry.name);
+                continue;
+            }
+            let Some(below) = self.step(descent, frame, entry)? else { continue };
+            let folder = Arc::clone(&frame.folder);
+            if self.work.options.select.one_file_system && below.dev != device {
+                self.other_file_system(&folder, below)?;
+                continue;
+            }
+            match descent.enter(below.path.name()).and_then(|()| descent.here()?.entries()) {
+                Ok(entries) => frames.push(self.frame(descent, Some(&folder), below, entries)),
+                Err(e) => {
+                    self.unreadable_folder(&folder, below, &e)?;
+                    if descent.depth() >= frames.len() {
+                        let _back_where_we_were = descent.leave();
                     }
                 }
             }
@@ -177,30 +204,63 @@ impl Walk<'_> {
         Ok(())
     }
 
-    fn frame(&self, folder: &Arc<Folder>, entries: Vec<Entry>) -> Frame {
-        self.forget_removed(folder, |name| {
+    /// Goes up into the folder of this frame.
+    fn leave(&self, descent: &mut Descent, above: Option<&mut Frame>) {
+        if let Err(e) = descent.leave()
+            && let Some(above) = above
+        {
+            // The folder above was moved away while we were below it: its other entries are out of reach.
+            let folder = Arc::clone(&above.folder);
+            for entry in above.entries.iter().skip(above.next) {
+                self.work.missing(&folder, folder.path.join(&entry.name), &e);
+            }
+            above.next = above.entries.len();
+        }
+    }
+
+    /// Begins a folder in which the descent stands, and whose entries are known.
+    fn frame(
+        &self,
+        descent: &Descent,
+        above: Option<&Arc<Folder>>,
+        below: Below,
+        entries: Vec<Entry>,
+    ) -> Frame {
+        let Below { path, mut node, previous, .. } = below;
+        let mut only = None;
+        if let Ok(here) = descent.here() {
+            if above.is_some() {
+                node.xattrs = self.work.xattrs(&path, xattrs_of(here));
+            }
+            only = self.work.options.select.marker_in(here, &entries).map(<[u8]>::to_vec);
+        }
+        let folder = Folder::open(path, node, above, previous);
+        self.forget_removed(&folder, |name| {
             let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name));
             let entry = at.ok().and_then(|at| entries.get(at));
             entry.is_some_and(|entry| entry.stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Dir))
         });
-        Frame { folder: Arc::clone(folder), entries, next: 0 }
+        Frame { folder, entries, next: 0, only }
+    }
+
+    /// A folder at which another file system begins is stored empty.
+    fn other_file_system(&self, above: &Arc<Folder>, below: Below) -> Result<()> {
+        self.work.exclude(above, below.path.name());
+        let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        folder.one_done(self.work)
     }
 
     /// A folder that cannot be listed is stored empty and counted: its node is known, its entries are not.
-    fn unreadable_folder(&self, folder: &Arc<Folder>, error: &io::Error) -> Result<()> {
-        self.work.unlisted(folder, error);
-        self.forget_removed(folder, |_| false);
+    fn unreadable_folder(&self, above: &Arc<Folder>, below: Below, error: &io::Error) -> Result<()> {
+        let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        self.work.unlisted(&folder, error);
+        self.forget_removed(&folder, |_| false);
         folder.one_done(self.work)
     }
 
     /// Stores one entry of a folder; a folder to go into is returned.
-    fn step(
-        &self,
-        descent: &Descent,
-        folder: &Arc<Folder>,
-        siblings: &[Entry],
-        entry: &Entry,
-    ) -> Result<Option<Arc<Folder>>> {
+    fn step(&self, descent: &Descent, frame: &Frame, entry: &Entry) -> Result<Option<Below>> {
+        let folder = &frame.folder;
         let path = || folder.path.join(&entry.name);
         let stat = match &entry.stat {
             Ok(stat) => stat,
@@ -209,10 +269,14 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
-        if stat.kind == NodeKind::Dir {
-            return Ok(self.enter(folder, &entry.name, stat, path()));
+        if self.work.options.select.leaves_out(path, stat.kind, stat.size) {
+            self.work.exclude(folder, &entry.name);
+            return Ok(None);
         }
-        let sidecars = [&b"-wal"[..], b"-journal"].map(|suffix| sibling(siblings, &entry.name, suffix));
+        if stat.kind == NodeKind::Dir {
+            return Ok(self.below(folder, &entry.name, stat, path()));
+        }
+        let sidecars = [&b"-wal"[..], b"-journal"].map(|suffix| sibling(&frame.entries, &entry.name, suffix));
         match descent.here() {
             Ok(dir) => self.entry(folder, dir, &entry.name, stat, &sidecars)?,
             Err(e) => self.work.missing(folder, path(), &e),
@@ -220,8 +284,8 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// Opens a folder unless it is one of this program's own.
-    fn enter(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat, path: StoredPath) -> Option<Arc<Folder>> {
+    /// A folder to go into, unless it is one of this program's own.
+    fn below(&self, folder: &Folder, name: &[u8], stat: &Stat, path: StoredPath) -> Option<Below> {
         if self.own.contains(&(stat.dev, stat.ino)) {
             let message = "This folder belongs to chatvault itself and was left out";
             self.work.warn(WarningKind::OwnFolderLeftOut, &path, message);
@@ -229,90 +293,7 @@ impl Walk<'_> {
             return None;
         }
         let previous = self.previous(&path, before_tree(folder, name));
-        Some(Folder::open(path, self.node(name, stat), Some(folder), previous))
-    }
-
-    /// Stores an entry that is no folder: from memory, or by reading it.
-    fn entry(
-        &self,
-        folder: &Arc<Folder>,
-        dir: &SourceDir,
-        name: &[u8],
-        stat: &Stat,
-        sidecars: &[Option<Stat>; 2],
-    ) -> Result<()> {
-        let work = self.work;
-        let key = stat_key(&work.memory.stats, stat, sidecars);
-        let before = folder.previous.as_ref().and_then(|previous| previous.find(name));
-        if let Some(before) = before
-            && before.key == key
-            && before.kind == stat.kind
-            && !work.options.force
-        {
-            self.count_unmodified(stat);
-            if sidecars.iter().flatten().any(|sidecar| sidecar.size > 0) {
-                work.warn_of_database(&folder.path.join(name), &before.decode()?);
-            }
-            folder.push(RowEntry { name: name.to_vec(), key, kind: stat.kind, node: before.node.to_vec() });
-            return Ok(());
-        }
-        let mut node = self.node(name, stat);
-        match stat.kind {
-            NodeKind::File => return self.open_file(folder, dir, node, key, sidecars),
-            NodeKind::Symlink => match dir.read_link(name, stat.size) {
-                Ok(target) => node.target = Some(target),
-                Err(e) => {
-                    work.missing(folder, folder.path.join(name), &e);
-                    return Ok(());
-                }
-            },
-            _ => {
-                let message = "Recorded only: pipes, sockets and devices are not read";
-                work.warn(WarningKind::SpecialFile, &folder.path.join(name), message);
-            }
-        }
-        self.count_unmodified(stat);
-        let settled = is_settled(work.repo.session().now(), &[Some(*stat)]);
-        let key = if settled { key } else { UNTRUSTED };
-        folder.push(RowEntry { name: name.to_vec(), key, kind: stat.kind, node: encode_node(&node) });
-        Ok(())
-    }
-
-    fn open_file(
-        &self,
-        folder: &Arc<Folder>,
-        dir: &SourceDir,
-        node: Node,
-        key: StatKey,
-        sidecars: &[Option<Stat>; 2],
-    ) -> Result<()> {
-        match dir.open_file(&node.name) {
-            Ok(file) => {
-                folder.expect_one();
-                let task = FileTask { folder: Arc::clone(folder), file, node, key, sidecars: *sidecars };
-                self.files.send(task).map_err(|_| Error::cancelled())
-            }
-            Err(e) => {
-                self.work.missing(folder, folder.path.join(&node.name), &e);
-                Ok(())
-            }
-        }
-    }
-
-    fn count_unmodified(&self, stat: &Stat) {
-        match stat.kind {
-            NodeKind::File => {
-                self.work.count_file(Status::Unmodified, stat.size);
-                self.work.observer.add(Counter::Files, 1);
-                self.work.observer.add(Counter::Bytes, stat.size);
-            }
-            NodeKind::Symlink => {
-                self.work.counts.symlinks.fetch_add(1, Ordering::Relaxed);
-            }
-            _ => {
-                self.work.counts.specials.fetch_add(1, Ordering::Relaxed);
-            }
-        }
+        Some(Below { node: self.node(name, stat), dev: stat.dev, previous, path })
     }
 
     /// What a folder was: by the catalog's memory where there is one, else by the parent's tree.
@@ -329,7 +310,7 @@ impl Walk<'_> {
         let tree = tree?;
         // A parent that cannot be read only means that everything counts as new.
         let nodes = repo.read_tree(&tree, &self.work.writer.cancel).ok()?;
-        Previous::from_tree(tree, &nodes)
+        Some(Previous::from_tree(tree, &nodes))
     }
 
     /// Notes folders that were remembered and are gone or no folders any more.
@@ -338,30 +319,6 @@ impl Walk<'_> {
         let gone = gone.filter(|before| before.kind == NodeKind::Dir && !is_there(before.name));
         gone.for_each(|before| self.work.forget_folder(folder.path.join(before.name)));
     }
-
-    /// The node of an entry as far as its metadata tell.
-    fn node(&self, name: &[u8], stat: &Stat) -> Node {
-        let owners = &self.work.options.owners;
-        let linked = stat.kind == NodeKind::File && stat.nlink > 1;
-        Node {
-            mode: stat.mode,
-            uid: stat.uid,
-            gid: stat.gid,
-            user: owners.user(stat.uid).map(str::to_owned),
-            group: owners.group(stat.gid).map(str::to_owned),
-            mtime: Some(stat.mtime),
-            hard_link: linked.then(|| link_group(&self.work.memory.links, stat)),
-            device: matches!(stat.kind, NodeKind::CharDevice | NodeKind::BlockDevice).then_some(stat.device),
-            ..Node::new(name.to_vec(), stat.kind)
-        }
-    }
-}
-
-/// A number that all names of one file have in common, and that does not change from snapshot to snapshot.
-fn link_group(secret: &[u8; 32], stat: &Stat) -> u64 {
-    let material = [&stat.dev.to_le_bytes()[..], &stat.ino.to_le_bytes()].concat();
-    let hash = crate::base::hash::IdKey::new(*secret).name(&material);
-    u64::from_le_bytes(hash.as_bytes().first_chunk::<8>().copied().unwrap_or_default())
 }
 
 /// The regular file beside `name` with this suffix.

@@ -28,6 +28,29 @@ pub enum Counter {
     Bytes,
 }
 
+/// How an entry of a source compares with the snapshot before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// It was not there.
+    New,
+    /// Its content or metadata were others.
+    Changed,
+    /// It is left out because the options say so.
+    Excluded,
+}
+
+impl Found {
+    /// The name in JSON output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Changed => "changed",
+            Self::Excluded => "excluded",
+        }
+    }
+}
+
 /// Why a warning is given. Names are part of the JSON contract.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum WarningKind {
@@ -35,6 +58,8 @@ pub enum WarningKind {
     Unreadable,
     /// A file changed while it was read: stored as it was read.
     ChangedWhileRead,
+    /// A file was there when its folder was listed, and gone when it was to be read: it is not in this snapshot.
+    Vanished,
     /// A database that an app may be writing to was stored as it lay, with its sidecars.
     DatabaseNotCaptured,
     /// FIFOs, sockets or devices are recorded, not read.
@@ -62,6 +87,7 @@ impl WarningKind {
         match self {
             Self::Unreadable => "unreadable",
             Self::ChangedWhileRead => "changed_while_read",
+            Self::Vanished => "vanished",
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
@@ -96,6 +122,8 @@ pub trait Observer: Send + Sync {
     fn add(&self, _counter: Counter, _amount: u64) {}
     /// This path is being worked on.
     fn working_on(&self, _path: &StoredPath) {}
+    /// A file is new or changed, or an entry was left out.
+    fn found(&self, _path: &StoredPath, _found: Found) {}
     /// Something a person should know.
     fn warn(&self, _warning: &Warning) {}
 }

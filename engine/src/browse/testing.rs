@@ -6,7 +6,7 @@ use crate::format::tree::encode_node;
 use crate::model::{BlobKind, Content, Layout, ListItem, Manifest, Node, NodeKind, PackClass};
 use crate::repo::pages::{Boundaries, EncodedNode, PageSink, write_list, write_tree};
 use crate::repo::testing::{create, sample_manifest, session};
-use crate::repo::writer::RunWriter;
+use crate::repo::writer::{Fate, Packing, RunWriter};
 use crate::repo::{Repo, Snapshot};
 use crate::store::{MemoryStore, ObjectName, Store};
 use std::sync::Arc;
@@ -37,7 +37,7 @@ pub(crate) enum Part<'a> {
 impl Maker<'_> {
     pub(crate) fn blob(&self, bytes: &[u8]) -> BlobId {
         let permit = self.writer.reserve(bytes.len()).unwrap();
-        self.writer.put(BlobKind::Data, PackClass::Media, bytes.to_vec(), permit).unwrap()
+        self.writer.put(BlobKind::Data, PackClass::Media, Packing::Tried, bytes.to_vec(), permit).unwrap()
     }
 
     pub(crate) fn page(&self, page: Vec<u8>) -> BlobId {
@@ -100,10 +100,9 @@ impl Maker<'_> {
 
     pub(crate) fn tree(&self, mut nodes: Vec<Node>) -> BlobId {
         nodes.sort_by(|a, b| a.name.cmp(&b.name));
-        let encoded: Vec<_> = nodes
-            .iter()
-            .map(|node| EncodedNode { name: node.name.clone(), bytes: encode_node(node) })
-            .collect();
+        let bytes: Vec<_> = nodes.iter().map(encode_node).collect();
+        let encoded: Vec<_> =
+            nodes.iter().zip(&bytes).map(|(node, bytes)| EncodedNode { name: &node.name, bytes }).collect();
         write_tree(self.writer, &self.boundaries, &encoded).unwrap()
     }
 
@@ -127,7 +126,7 @@ pub(crate) fn commit(repo: &Repo, make: impl FnOnce(&Maker<'_>) -> Vec<Node>) ->
 pub(crate) fn commit_root(repo: &Repo, make: impl FnOnce(&Maker<'_>) -> BlobId) -> Snapshot {
     let run = repo.begin(&Silent).unwrap();
     let work = |writer: &RunWriter<'_>| Ok(make(&Maker { repo, writer, boundaries: Boundaries::new(repo) }));
-    let (root, packs, _) = RunWriter::run(repo, work).unwrap();
+    let (root, packs, _) = RunWriter::run(repo, Fate::Stored, work).unwrap();
     let number = i64::try_from(run.history.snapshots.len()).unwrap() + 1;
     let time = Timestamp::new(number, 0);
     let manifest =

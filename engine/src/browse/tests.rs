@@ -180,7 +180,7 @@ fn few_pages_do_not_stand_for_endless_folders() {
     let (_, repo) = repository();
     let name = |n: u32| n.to_be_bytes().map(|byte| byte + 1).to_vec();
     let grounds: [fn(&Maker<'_>) -> BlobId; 3] = [
-        |maker| maker.page(encode_leaf(&[])),
+        |maker| maker.page(encode_leaf::<Vec<u8>>(&[])),
         |maker| maker.page(encode_leaf(&[encode_node(&maker.file([1; 4], b""))])),
         // Not there at all: the pages behind it can still be asked for.
         |_| BlobId::new([9; 32]),

@@ -110,6 +110,11 @@ enum State {
 }
 
 impl Home {
+    /// The folder.
+    pub(super) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     /// Makes the folder if it is missing and refuses one that others can write to.
     fn enter(dir: &Path) -> Result<Self, String> {
         let shown = clean(dir.as_os_str().as_bytes());

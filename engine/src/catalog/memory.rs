@@ -3,11 +3,20 @@
 //! The caller makes the rows and reads them; here they are kept whole, consistent and authentic. All rows of a source
 //! speak of one snapshot, in whose tree everything is found that they name.
 
-use super::{Catalog, failed, row_mac, schema};
-use crate::base::{Result, SnapshotId, StoredPath};
+use super::{Catalog, Staged, failed, row_mac, schema};
+use crate::base::{Error, Kind, Result, SnapshotId, StoredPath};
 use crate::crypto::Secret;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::sync::PoisonError;
+
+/// Why rows could not be written: by SQLite, or by the file that held them.
+struct Trouble(String);
+
+impl<E: std::error::Error> From<E> for Trouble {
+    fn from(e: E) -> Self {
+        Self(e.to_string())
+    }
+}
 
 impl Catalog {
     /// The snapshot of which the rows of a source speak; none if there are no rows. From now on
@@ -49,11 +58,11 @@ impl Catalog {
         source: &[u8; 32],
         expected: Option<SnapshotId>,
         new: SnapshotId,
-        changed: Vec<(StoredPath, Vec<u8>)>,
+        changed: impl Into<Staged>,
         removed: Vec<StoredPath>,
     ) -> Result<bool> {
         let mut connection = self.connection();
-        let commit = || {
+        let commit = || -> std::result::Result<bool, Trouble> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if head_of(&transaction, &self.key, source)? != expected {
                 return Ok(false);
@@ -65,13 +74,15 @@ impl Catalog {
             for folder in removed {
                 remove_below(&transaction, number, &folder)?;
             }
-            for (folder, bytes) in changed {
-                write_row(&transaction, &self.key, source, number, &folder, &bytes)?;
-            }
+            changed.into().drain(|folder, bytes| {
+                write_row(&transaction, &self.key, source, number, &folder, &bytes).map_err(Trouble::from)
+            })?;
             transaction.commit()?;
             Ok(true)
         };
-        let is_committed = commit().map_err(failed("write the memory of"))?;
+        let is_committed = commit().map_err(|e| {
+            Error::new(Kind::Catalog, "write the memory of", "the local catalog").because(e.0)
+        })?;
         drop(connection);
         if is_committed {
             self.see(source, Some(new));

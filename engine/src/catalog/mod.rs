@@ -10,12 +10,14 @@ mod files;
 mod manifests;
 mod memory;
 mod schema;
+mod staged;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use blobs::{BlobCopy, ClassTotals};
 pub use schema::SCHEMA;
+pub use staged::Staged;
 pub use writer::{WriterLock, WriterState};
 
 use crate::base::{Error, Kind, RepoId, Result, SnapshotId};

@@ -1,6 +1,7 @@
 //! L1: how the plaintext of a blob is packed before it is sealed: as it is, as a zstd frame, or as a zstd frame that
 //! rests on the plaintext of another blob. Which one was used stands beside the blob (`model::CodecTag`).
 
+pub mod media;
 pub mod zstd;
 
 pub use zstd::{Compressor, Decompressor};

@@ -12,6 +12,12 @@ pub const MAX_LEN: u64 = 64 << 20;
 pub const TARGET_LEN: usize = 8 << 20;
 const MAX_PACKS: usize = 1 << 20;
 
+/// Bytes that a pack takes in an index object, roughly and rather too many.
+#[must_use]
+pub fn index_len(pack: &PackRecord) -> usize {
+    pack.entries.len() * 90 + 128
+}
+
 /// Which packs hold what, as of one run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Index {

@@ -13,7 +13,7 @@ use crate::base::{
 use crate::catalog::{Catalog, WriterLock};
 use crate::crypto::ObjectType;
 use crate::crypto::secret::random_bytes;
-use crate::format::index::{Index, TARGET_LEN};
+use crate::format::index::{Index, TARGET_LEN, index_len};
 use crate::format::lease::LeaseKind;
 use crate::format::manifest;
 use crate::model::{Manifest, PackRecord};
@@ -187,11 +187,13 @@ impl Repo {
         drop(run);
     }
 
-    fn write_indexes(&self, packs: Vec<PackRecord>) -> Result<()> {
+    /// Writes index objects for durable packs, and has the catalog learn of them. A long run does so before it is done:
+    /// an index that no manifest needs does no harm, and what it names is used by the next run.
+    pub(crate) fn write_indexes(&self, packs: Vec<PackRecord>) -> Result<()> {
         let mut index = Index::default();
         let mut bytes = 0;
         for pack in packs {
-            bytes += pack.entries.len() * 90 + 128;
+            bytes += index_len(&pack);
             index.packs.push(pack);
             if bytes >= TARGET_LEN {
                 self.write_index(&std::mem::take(&mut index))?;

@@ -70,20 +70,20 @@ fn too_long(what: &str) -> Error {
 }
 
 /// An encoded node and its name.
-#[derive(Clone, Debug)]
-pub struct EncodedNode {
+#[derive(Clone, Copy, Debug)]
+pub struct EncodedNode<'n> {
     /// The name.
-    pub name: Vec<u8>,
+    pub name: &'n [u8],
     /// The node's bytes.
-    pub bytes: Vec<u8>,
+    pub bytes: &'n [u8],
 }
 
 /// Stores a folder whose nodes ascend by name, and says its root page.
-pub fn write_tree(sink: &dyn PageSink, boundaries: &Boundaries, nodes: &[EncodedNode]) -> Result<BlobId> {
+pub fn write_tree(sink: &dyn PageSink, boundaries: &Boundaries, nodes: &[EncodedNode<'_>]) -> Result<BlobId> {
     let mut level = Vec::new();
-    for page in split(nodes, boundaries, |node| Some(&node.name), |node| node.bytes.len()) {
-        let bytes: Vec<Vec<u8>> = page.iter().map(|node| node.bytes.clone()).collect();
-        let first = page.first().map(|node| node.name.clone()).unwrap_or_default();
+    for page in split(nodes, boundaries, |node| Some(node.name), |node| node.bytes.len()) {
+        let bytes: Vec<&[u8]> = page.iter().map(|node| node.bytes).collect();
+        let first = page.first().map(|node| node.name.to_vec()).unwrap_or_default();
         level.push((first, sink.put_page(BlobKind::TreePage, tree::encode_leaf(&bytes))?));
     }
     for height in 1..tree::MAX_LEVELS {

@@ -7,7 +7,7 @@ use crate::base::{Cancel, Kind, Observer, SnapshotId, Warning, WarningKind};
 use crate::crypto::{Credential, RecoveryKey};
 use crate::model::{ListItem, Node, NodeKind, PackClass};
 use crate::repo::pages::{Boundaries, EncodedNode, write_list, write_tree};
-use crate::repo::writer::RunWriter;
+use crate::repo::writer::{Fate, Packing, RunWriter};
 use crate::store::{MemoryStore, ObjectName};
 
 fn memory() -> Arc<MemoryStore> {
@@ -37,7 +37,7 @@ impl Heard {
 fn commit_one(repo: &Repo, n: u8) -> SnapshotId {
     let run = repo.begin(&Silent).unwrap();
     let (root, packs, _) =
-        RunWriter::run(repo, |writer| write_tree(writer, &Boundaries::new(repo), &[])).unwrap();
+        RunWriter::run(repo, Fate::Stored, |writer| write_tree(writer, &Boundaries::new(repo), &[])).unwrap();
     let manifest = crate::model::Manifest { root, ..sample_manifest(n) };
     repo.commit(run, packs, manifest, &Silent).unwrap()
 }
@@ -149,15 +149,16 @@ fn manifests_of_one_catalog_form_a_chain_and_a_lost_catalog_begins_another() {
     assert_eq!(all[2].manifest.heads[0].hash, *second.as_bytes());
 }
 
-fn nodes(count: u32) -> Vec<EncodedNode> {
-    let mut nodes: Vec<EncodedNode> = (0..count)
+/// Names and encoded nodes of a folder, ascending.
+fn nodes(count: u32) -> Vec<(Vec<u8>, Vec<u8>)> {
+    let mut nodes: Vec<_> = (0..count)
         .map(|n| {
             let name = format!("IMG-{n:06}.jpg").into_bytes();
             let bytes = crate::format::tree::encode_node(&Node::new(name.clone(), NodeKind::Fifo));
-            EncodedNode { name, bytes }
+            (name, bytes)
         })
         .collect();
-    nodes.sort_by(|a, b| a.name.cmp(&b.name));
+    nodes.sort();
     nodes
 }
 
@@ -165,10 +166,11 @@ fn nodes(count: u32) -> Vec<EncodedNode> {
 fn twenty_new_entries_in_a_folder_of_a_hundred_thousand_cost_some_twenty_pages() {
     let (repo, _) = create(memory(), session(None));
     let boundaries = Boundaries::new(&repo);
-    let all = nodes(100_000);
-    let most: Vec<EncodedNode> =
-        all.iter().enumerate().filter(|(n, _)| n % 5000 != 17).map(|(_, node)| node.clone()).collect();
-    let ((before, after), packs, _) = RunWriter::run(&repo, |writer| {
+    let owned = nodes(100_000);
+    let all: Vec<EncodedNode<'_>> = owned.iter().map(|(name, bytes)| EncodedNode { name, bytes }).collect();
+    let most: Vec<EncodedNode<'_>> =
+        all.iter().enumerate().filter(|(n, _)| n % 5000 != 17).map(|(_, node)| *node).collect();
+    let ((before, after), packs, _) = RunWriter::run(&repo, Fate::Stored, |writer| {
         let before = write_tree(writer, &boundaries, &most)?;
         let pages = writer.added.page_blobs.load(std::sync::atomic::Ordering::Relaxed);
         assert!((390..800).contains(&pages), "{pages} pages of 100,000 entries");
@@ -184,10 +186,10 @@ fn twenty_new_entries_in_a_folder_of_a_hundred_thousand_cost_some_twenty_pages()
     };
     assert!(names(before).iter().eq(most.iter().map(|node| &node.name)));
     assert!(names(after).iter().eq(all.iter().map(|node| &node.name)));
-    for name in [&all[0].name, &all[99_999].name, &all[5017].name] {
-        assert_eq!(repo.find_node(&after, name).unwrap().unwrap().name, *name);
+    for name in [all[0].name, all[99_999].name, all[5017].name] {
+        assert_eq!(repo.find_node(&after, name).unwrap().unwrap().name, name);
     }
-    assert!(repo.find_node(&before, &all[5017].name).unwrap().is_none());
+    assert!(repo.find_node(&before, all[5017].name).unwrap().is_none());
     assert!(repo.find_node(&after, b"A").unwrap().is_none());
 }
 
@@ -202,8 +204,10 @@ fn lists_read_as_written() {
         })
         .collect();
     for layout in [crate::model::Layout::Stream, crate::model::Layout::PageRuns] {
-        let (root, packs, added) =
-            RunWriter::run(&repo, |writer| write_list(writer, &boundaries, layout, 65536, &items)).unwrap();
+        let (root, packs, added) = RunWriter::run(&repo, Fate::Stored, |writer| {
+            write_list(writer, &boundaries, layout, 65536, &items)
+        })
+        .unwrap();
         assert!(added.page_blobs.load(std::sync::atomic::Ordering::Relaxed) > 8);
         repo.catalog().add_packs(&packs).unwrap();
         let mut read = Vec::new();
@@ -221,8 +225,8 @@ fn a_blob_with_a_damaged_copy_is_read_from_another() {
     let store = memory();
     let (repo, key) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
     let put = |repo: &Repo| {
-        RunWriter::run(repo, |writer| {
-            writer.put(BlobKind::Data, PackClass::Media, vec![7; 5000], writer.reserve(5000)?)
+        RunWriter::run(repo, Fate::Stored, |writer| {
+            writer.put(BlobKind::Data, PackClass::Media, Packing::Tried, vec![7; 5000], writer.reserve(5000)?)
         })
         .unwrap()
     };

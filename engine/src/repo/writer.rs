@@ -5,6 +5,7 @@ use crate::base::{BlobId, Cancel, Error, Kind, Result, hash};
 use crate::codec::Compressor;
 use crate::crypto::HEADER_LEN;
 use crate::crypto::secret::random_bytes;
+use crate::format::index::{TARGET_LEN, index_len};
 use crate::format::pack::{MAX_BLOB_LEN, PackedBlob, assemble, open_blob, pack_header};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use crate::repo::Repo;
@@ -51,9 +52,36 @@ struct Job {
     last: bool,
 }
 
+/// Packs that are durable and stand in no index yet.
+#[derive(Default)]
+struct Finished {
+    packs: Vec<PackRecord>,
+    /// What they take in an index, roughly.
+    index_len: usize,
+}
+
+/// What becomes of the blobs of a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// They are stored.
+    Stored,
+    /// They are counted only: nothing is written.
+    Counted,
+}
+
+/// Whether a blob is offered to the compressor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Packing {
+    /// Stored compressed if a trial says that it pays.
+    Tried,
+    /// Stored as it is: its own format has packed it already.
+    AsItIs,
+}
+
 /// Adds blobs to a repository. All methods may be called from many threads.
 pub struct RunWriter<'r> {
     repo: &'r Repo,
+    fate: Fate,
     /// The bytes in flight.
     pub budget: Budget,
     /// Raised when the run failed or the user cancelled.
@@ -63,7 +91,7 @@ pub struct RunWriter<'r> {
     seen: Mutex<HashSet<(BlobKind, BlobId)>>,
     buffers: [Mutex<Buffer>; 3],
     compressors: Mutex<Vec<Compressor>>,
-    finished: Mutex<Vec<PackRecord>>,
+    finished: Mutex<Finished>,
     failure: Mutex<Option<Error>>,
     jobs: Sender<Job>,
 }
@@ -75,17 +103,20 @@ impl std::fmt::Debug for RunWriter<'_> {
 }
 
 impl<'r> RunWriter<'r> {
-    /// Lends a writer to `work`; when that is done, writes what is left and returns the durable packs.
+    /// Lends a writer to `work`; when that is done, writes what is left and returns the durable packs that are in no
+    /// index yet.
     ///
     /// # Errors
     /// The first failure of `work` or of writing a pack; then nothing more is written.
     pub fn run<T>(
         repo: &'r Repo,
+        fate: Fate,
         work: impl FnOnce(&Self) -> Result<T>,
     ) -> Result<(T, Vec<PackRecord>, Added)> {
         let (jobs, receiver) = bounded(1);
         let writer = Self {
             repo,
+            fate,
             budget: Budget::new(BUDGET),
             cancel: repo.session.cancel.child(),
             added: Added::default(),
@@ -125,7 +156,7 @@ impl<'r> RunWriter<'r> {
         match (done, failure) {
             (Ok(value), None) => {
                 let packs = self.finished.into_inner().unwrap_or_else(PoisonError::into_inner);
-                Ok((value, packs, self.added))
+                Ok((value, packs.packs, self.added))
             }
             // A worker that stopped because another one failed says "cancelled": the failure itself is the cause.
             (Err(e), Some(cause)) if e.kind() == Kind::Cancelled && cause.kind() != Kind::Cancelled => {
@@ -154,6 +185,7 @@ impl<'r> RunWriter<'r> {
         &self,
         kind: BlobKind,
         class: PackClass,
+        packing: Packing,
         plain: Vec<u8>,
         mut permit: Permit,
     ) -> Result<BlobId> {
@@ -165,7 +197,8 @@ impl<'r> RunWriter<'r> {
         if self.is_known(kind, id)? {
             return Ok(id);
         }
-        let (codec, bytes) = match self.compress(&plain)? {
+        let compressed = if packing == Packing::Tried { self.compress(&plain)? } else { None };
+        let (codec, bytes) = match compressed {
             Some(frame) => (CodecTag::Zstd, frame),
             None => (CodecTag::Raw, plain),
         };
@@ -173,6 +206,9 @@ impl<'r> RunWriter<'r> {
         let entry =
             BlobEntry { kind, id, codec, plain_len, sealed_len: 0, base: None, depth: 0, generation: 0 };
         self.count(kind, plain_len, bytes.len());
+        if self.fate == Fate::Counted {
+            return Ok(id);
+        }
         self.push(class, PackedBlob { entry, bytes }, permit)?;
         Ok(id)
     }
@@ -254,11 +290,31 @@ impl<'r> RunWriter<'r> {
             if self.cancel.is_cancelled() {
                 continue;
             }
-            match self.write_pack(job) {
-                Ok(record) => self.finished.lock().unwrap_or_else(PoisonError::into_inner).push(record),
-                Err(e) => self.fail(e),
+            if let Err(e) = self.write_pack(job).and_then(|record| self.finish(record)) {
+                self.fail(e);
             }
         }
+    }
+
+    /// Takes a durable pack. As soon as the packs fill an index object, it is written: then the catalog knows their
+    /// blobs, and nothing of them is kept in memory.
+    fn finish(&self, record: PackRecord) -> Result<()> {
+        let full = {
+            let mut finished = self.finished.lock().unwrap_or_else(PoisonError::into_inner);
+            finished.index_len += index_len(&record);
+            finished.packs.push(record);
+            let full = finished.index_len >= TARGET_LEN;
+            full.then(|| std::mem::take(&mut *finished))
+        };
+        let Some(Finished { packs, .. }) = full else { return Ok(()) };
+        let blobs: Vec<_> =
+            packs.iter().flat_map(|pack| &pack.entries).map(|entry| (entry.kind, entry.id)).collect();
+        self.repo.write_indexes(packs)?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        for blob in &blobs {
+            seen.remove(blob);
+        }
+        Ok(())
     }
 
     fn write_pack(&self, job: Job) -> Result<PackRecord> {
@@ -303,7 +359,7 @@ impl PageSink for RunWriter<'_> {
     fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId> {
         // Not waited for: the workers that would free the budget may be the ones that store pages.
         let permit = self.budget.take_now(page.len() + BLOB_OVERHEAD);
-        self.put(kind, PackClass::Metadata, page, permit)
+        self.put(kind, PackClass::Metadata, Packing::Tried, page, permit)
     }
 }
 

@@ -13,7 +13,7 @@ fn a_removed_folder_goes_with_all_below_it_and_nothing_beside_it() {
     let catalog = Catalog::open(None, &REPO, KEY).unwrap().0;
     assert_eq!(catalog.memory_open(&SOURCE).unwrap(), None);
     let folders = ["/", "/a", "/a/b", "/a/b/c", "/a/b.", "/a/b0", "/a/ba", "/a!", "/b"];
-    let rows = folders.iter().map(|folder| row(folder, folder.as_bytes())).collect();
+    let rows: Vec<_> = folders.iter().map(|folder| row(folder, folder.as_bytes())).collect();
     assert!(catalog.memory_commit(&SOURCE, None, snapshot(1), rows, vec![]).unwrap());
     let changed = vec![row("/a/b/new", b"new"), row("/b", b"changed")];
     assert!(

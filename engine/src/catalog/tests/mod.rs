@@ -79,7 +79,7 @@ fn fill(catalog: &Catalog) {
     for number in 0..5 {
         catalog.put_manifest(&snapshot(number), &[number; 900]).unwrap();
     }
-    let rows = (0..40).map(|number| (path(&format!("/folder/{number}")), row_of(number))).collect();
+    let rows: Vec<_> = (0..40).map(|number| (path(&format!("/folder/{number}")), row_of(number))).collect();
     assert!(catalog.memory_commit(&SOURCE, None, snapshot(4), rows, vec![]).unwrap());
     catalog.set_writer(&WriterId::new([5; 16]), 17, Some([6; 32])).unwrap();
     catalog.set_prune_epoch(3).unwrap();

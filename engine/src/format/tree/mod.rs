@@ -72,11 +72,11 @@ impl TreePage {
 
 /// The bytes of a leaf whose nodes are encoded already.
 #[must_use]
-pub fn encode_leaf(nodes: &[Vec<u8>]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(nodes.iter().map(Vec::len).sum::<usize>() + 8);
+pub fn encode_leaf<N: AsRef<[u8]>>(nodes: &[N]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(nodes.iter().map(|node| node.as_ref().len()).sum::<usize>() + 8);
     // Writing into a vector cannot fail.
     let _ = Encoder::new(&mut out).array(2).and_then(|e| e.u64(0)?.array(nodes.len() as u64).map(|_| ()));
-    nodes.iter().for_each(|node| out.extend_from_slice(node));
+    nodes.iter().for_each(|node| out.extend_from_slice(node.as_ref()));
     out
 }
 

@@ -1,15 +1,18 @@
 //! Taking snapshots into a store in memory.
 
+mod changing;
+mod options;
+
 use super::*;
-use crate::base::Cancel;
 use crate::base::event::Silent;
+use crate::base::{Cancel, Warning, WarningKind};
 use crate::model::{Content, DatabaseState, ListItem, Node, NodeKind};
 use crate::repo::testing::{create, session};
 use crate::store::{MemoryStore, RecordingStore, Store};
 use std::fs;
 use std::os::unix::fs::symlink;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 struct Bench {
     dir: tempfile::TempDir,
@@ -60,10 +63,10 @@ impl Bench {
     /// Stores the sources as a run does that is killed before its commit: packs are durable, the lease stays.
     fn take_and_die(&self) {
         let run = self.repo.begin(&Silent).unwrap();
-        let memory = Memory::open(&self.repo, &run, "host", &[]).unwrap();
         let options = self.options();
+        let memory = Memory::open(&self.repo, &run.history, &options, "host", &[]);
         let plan = Plan::new(&options.paths).unwrap();
-        RunWriter::run(&self.repo, |writer| {
+        RunWriter::run(&self.repo, Fate::Stored, |writer| {
             walk::store(&Work::new(&self.repo, &options, &Silent, writer, &memory), &plan, None)
         })
         .unwrap();

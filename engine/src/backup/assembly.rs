@@ -1,0 +1,269 @@
+//! A file whose pieces are being stored: the reader cuts it and hands the pieces to the worker threads; whoever finishes
+//! the last piece writes its node.
+
+use super::Work;
+use super::folder::Folder;
+use super::memory::{RowEntry, StatKey};
+use super::tally::Status;
+use crate::base::hash::IdStream;
+use crate::base::{BlobId, Counter, Error, Result};
+use crate::chunk::{Cutting, PageRuns, Pieces};
+use crate::codec::media;
+use crate::format::tree::encode_node;
+use crate::model::{BlobKind, Content, Layout, ListItem, Node, NodeKind, PackClass};
+use crate::repo::pages::write_list;
+use crate::repo::writer::Packing;
+use crate::sqlite::SqliteHeader;
+use rayon::Scope;
+use std::io::{self, Read};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// What holes are hashed as.
+static ZEROS: [u8; 256 << 10] = [0; 256 << 10];
+
+/// Why a file was not stored: a fault of the source costs this file, one of the repository the run.
+pub(super) enum Failed {
+    Source(io::Error),
+    Run(Error),
+}
+
+impl From<io::Error> for Failed {
+    fn from(e: io::Error) -> Self {
+        Self::Source(e)
+    }
+}
+
+impl From<Error> for Failed {
+    fn from(e: Error) -> Self {
+        Self::Run(e)
+    }
+}
+
+/// What the first bytes of a content say of it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nature {
+    /// The header, if it is a database.
+    pub(super) header: Option<SqliteHeader>,
+    /// Whether its pieces are offered to the compressor.
+    packing: Packing,
+}
+
+impl Nature {
+    /// Bytes that tell it.
+    pub(super) const HEAD_LEN: usize = SqliteHeader::LEN;
+    /// Of a content too short to be anything.
+    pub(super) const PLAIN: Self = Self { header: None, packing: Packing::Tried };
+
+    pub(super) fn of(head: &[u8]) -> Self {
+        let header = SqliteHeader::parse(head);
+        let packing = if media::recognise(head).is_some() { Packing::AsItIs } else { Packing::Tried };
+        Self { header, packing }
+    }
+
+    fn layout(&self) -> Layout {
+        if self.header.is_some() { Layout::PageRuns } else { Layout::Stream }
+    }
+}
+
+/// A file whose pieces are being stored.
+pub(super) struct Assembly {
+    folder: Arc<Folder>,
+    pub(super) layout: Layout,
+    packing: Packing,
+    /// Pieces in their order; a chunk's id is filled in when it is stored.
+    items: Mutex<Vec<ListItem>>,
+    /// Pieces under way, and one for the reader.
+    outstanding: AtomicUsize,
+    /// What the reader knows at the end: node, key, status of the file.
+    end: Mutex<Option<(Node, StatKey)>>,
+}
+
+/// Cuts one file and hands its pieces on.
+pub(super) struct Cutter<'c, 's> {
+    work: &'s Work<'s>,
+    assembly: &'c Arc<Assembly>,
+    scope: &'c Scope<'s>,
+    /// The first piece, until it is known whether it is the only one: then its blob id is the hash of the whole.
+    held: Option<Vec<u8>>,
+    hash: Option<IdStream>,
+    read: u64,
+}
+
+impl<'c, 's> Cutter<'c, 's> {
+    pub(super) fn new(work: &'s Work<'s>, assembly: &'c Arc<Assembly>, scope: &'c Scope<'s>) -> Self {
+        Self { work, assembly, scope, held: None, hash: None, read: 0 }
+    }
+
+    /// Cuts what a reader gives, and says how many bytes that was.
+    pub(super) fn cut(
+        &mut self,
+        reader: impl Read,
+        buffer: &mut Vec<u8>,
+    ) -> std::result::Result<u64, Failed> {
+        let repo = self.work.repo;
+        let cutting = match self.assembly.layout {
+            Layout::PageRuns => Cutting::PageRuns(PageRuns::new(repo.config.run)?),
+            Layout::Stream => Cutting::Stream(Arc::clone(&repo.chunker)),
+        };
+        let mut pieces = Pieces::with_buffer(reader, cutting, std::mem::take(buffer));
+        let before = self.read;
+        for piece in pieces.by_ref() {
+            self.piece(piece?)?;
+        }
+        *buffer = pieces.into_buffer();
+        Ok(self.read - before)
+    }
+
+    /// Takes a stretch of zeroes that is no data.
+    pub(super) fn hole(&mut self, len: u64) -> Result<()> {
+        self.release_held();
+        let hash = self.hash.get_or_insert_with(|| self.work.repo.id_key(BlobKind::Data).stream());
+        let mut left = len;
+        while left > 0 {
+            self.work.writer.cancel.check()?;
+            let part = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+            hash.update(ZEROS.get(..part).unwrap_or_default());
+            left -= part as u64;
+        }
+        self.read += len;
+        self.assembly.push(ListItem::Hole { len });
+        self.work.observer.add(Counter::Bytes, len);
+        Ok(())
+    }
+
+    fn piece(&mut self, piece: Vec<u8>) -> Result<()> {
+        self.work.writer.cancel.check()?;
+        self.read += piece.len() as u64;
+        if self.read == piece.len() as u64 {
+            self.held = Some(piece);
+            return Ok(());
+        }
+        self.release_held();
+        if let Some(hash) = &mut self.hash {
+            hash.update(&piece);
+        }
+        self.dispatch(piece)
+    }
+
+    /// A second piece comes: the first one goes on its way, and the whole gets a hash of its own.
+    fn release_held(&mut self) {
+        let hash = self.hash.get_or_insert_with(|| self.work.repo.id_key(BlobKind::Data).stream());
+        if let Some(first) = self.held.take() {
+            hash.update(&first);
+            if let Err(e) = self.dispatch(first) {
+                self.work.writer.fail(e);
+            }
+        }
+    }
+
+    fn dispatch(&self, piece: Vec<u8>) -> Result<()> {
+        let work = self.work;
+        let permit = work.writer.reserve(piece.len())?;
+        let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
+        let place = self.assembly.push(ListItem::Chunk { id: BlobId::new([0; 32]), len });
+        let class = if self.assembly.layout == Layout::PageRuns { PackClass::Runs } else { PackClass::Media };
+        let assembly = Arc::clone(self.assembly);
+        assembly.outstanding.fetch_add(1, Ordering::SeqCst);
+        self.scope.spawn(move |_| {
+            if work.writer.cancel.is_cancelled() {
+                return;
+            }
+            let stored = work.writer.put(BlobKind::Data, class, assembly.packing, piece, permit);
+            work.observer.add(Counter::Bytes, len.into());
+            let done = stored.and_then(|id| {
+                assembly.fill(place, ListItem::Chunk { id, len });
+                assembly.one_done(work)
+            });
+            if let Err(e) = done {
+                work.writer.fail(e);
+            }
+        });
+        Ok(())
+    }
+
+    /// The hash of the whole (none for a single piece) and the bytes read.
+    pub(super) fn finish(mut self) -> Result<(Option<BlobId>, u64)> {
+        if let Some(only) = self.held.take() {
+            self.dispatch(only)?;
+        }
+        Ok((self.hash.map(|hash| hash.finish()), self.read))
+    }
+}
+
+impl Assembly {
+    /// A file of this folder, which waits for it.
+    pub(super) fn new(folder: &Arc<Folder>, nature: &Nature) -> Arc<Self> {
+        Arc::new(Self {
+            folder: Arc::clone(folder),
+            layout: nature.layout(),
+            packing: nature.packing,
+            items: Mutex::default(),
+            outstanding: AtomicUsize::new(1),
+            end: Mutex::default(),
+        })
+    }
+
+    /// Says what the reader knows at the end; content and hash follow when the last piece is stored.
+    pub(super) fn end(&self, work: &Work<'_>, node: Node, key: StatKey) -> Result<()> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((node, key));
+        self.one_done(work)
+    }
+
+    fn items(&self) -> std::sync::MutexGuard<'_, Vec<ListItem>> {
+        self.items.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Adds a piece and says its place.
+    fn push(&self, item: ListItem) -> usize {
+        let mut items = self.items();
+        items.push(item);
+        items.len() - 1
+    }
+
+    fn fill(&self, place: usize, item: ListItem) {
+        if let Some(slot) = self.items().get_mut(place) {
+            *slot = item;
+        }
+    }
+
+    /// Says that a piece is stored, or that the reader is through. The last one finishes the file.
+    fn one_done(&self, work: &Work<'_>) -> Result<()> {
+        if self.outstanding.fetch_sub(1, Ordering::SeqCst) != 1 {
+            return Ok(());
+        }
+        let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((mut node, key)) = end else { return Ok(()) };
+        let items = std::mem::take(&mut *self.items());
+        node.content = match items.as_slice() {
+            [] => Content::None,
+            [ListItem::Chunk { id, .. }] => {
+                node.hash = None;
+                Content::Chunk(*id)
+            }
+            items => {
+                let run = work.repo.config.run;
+                Content::List(write_list(work.writer, &work.boundaries, self.layout, run, items)?)
+            }
+        };
+        if node.content == Content::None {
+            node.hash = None;
+        }
+        self.finish(work, &node, key)
+    }
+
+    fn finish(&self, work: &Work<'_>, node: &Node, key: StatKey) -> Result<()> {
+        let bytes = encode_node(node);
+        let before = self.folder.previous.as_ref().and_then(|p| p.find(&node.name)).map(|before| before.node);
+        let status = Status::of(before, &bytes);
+        work.count_file(status, node.size);
+        work.found(&self.folder, &node.name, status);
+        work.observer.add(Counter::Files, 1);
+        self.folder.push(RowEntry { name: &node.name, key, kind: NodeKind::File, node: &bytes });
+        self.folder.one_done(work)
+    }
+}
+
+/// The longest chunk fits into a blob: the two limits stand in one layer each and are compared here.
+const _: () = assert!(crate::chunk::MAX_CHUNK_LEN <= crate::format::pack::MAX_BLOB_LEN);
+const _: () = assert!(crate::codec::MAX_BLOB_LEN == crate::format::pack::MAX_BLOB_LEN);

@@ -1,0 +1,72 @@
+//! What to take a snapshot of, and what was done.
+
+use super::memory::Ignored;
+use super::select::Selection;
+use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
+use crate::model::Statistics;
+use crate::source::Owners;
+use std::path::PathBuf;
+
+/// What to take a snapshot of, and how.
+#[derive(Clone, Debug, Default)]
+pub struct BackupOptions {
+    /// The sources, absolute.
+    pub paths: Vec<PathBuf>,
+    /// What of the sources is left out.
+    pub select: Selection,
+    /// Folders of this program, which are left out with a note.
+    pub own_folders: Vec<PathBuf>,
+    /// Names of owners and groups.
+    pub owners: Owners,
+    /// Name of the machine, if not the session's.
+    pub host: Option<String>,
+    /// The time of the state, if it is not now.
+    pub time: Option<Timestamp>,
+    /// Tags.
+    pub tags: Vec<String>,
+    /// Description.
+    pub description: Option<String>,
+    /// The snapshot to compare with, instead of the last one of the same paths on the same machine. Where it is another
+    /// one than that, everything is read again.
+    pub parent: Option<SnapshotId>,
+    /// Reads every file again, whatever the catalog remembers.
+    pub force: bool,
+    /// What of the file system's word does not count when it is decided whether a file changed.
+    pub ignored: Ignored,
+}
+
+/// What was done.
+#[derive(Clone, Debug)]
+pub struct BackupSummary {
+    /// The new snapshot.
+    pub id: SnapshotId,
+    /// The snapshot it was compared with.
+    pub parent: Option<SnapshotId>,
+    /// Root page of its tree.
+    pub tree: BlobId,
+    /// The time of the state.
+    pub time: Timestamp,
+    /// The sources as stored.
+    pub paths: Vec<StoredPath>,
+    /// Counts.
+    pub statistics: Statistics,
+    /// Entries that were left out because the options say so; a folder counts once.
+    pub excluded: u64,
+    /// All warnings, in the order of their paths.
+    pub warnings: Vec<Warning>,
+}
+
+/// What would be done.
+#[derive(Clone, Debug)]
+pub struct BackupPreview {
+    /// The snapshot it was compared with.
+    pub parent: Option<SnapshotId>,
+    /// The sources as they would be stored.
+    pub paths: Vec<StoredPath>,
+    /// Counts; what is added is what would be added.
+    pub statistics: Statistics,
+    /// Entries that were left out because the options say so; a folder counts once.
+    pub excluded: u64,
+    /// All warnings, in the order of their paths.
+    pub warnings: Vec<Warning>,
+}

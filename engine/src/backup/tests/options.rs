@@ -1,0 +1,222 @@
+//! What options leave out, preview, stream, parent.
+
+use super::*;
+use crate::filter::{Pattern, Patterns};
+use crate::store::{Call, Operation};
+
+fn excluding(patterns: &[&str]) -> Selection {
+    let patterns: Vec<Pattern> = patterns.iter().copied().map(Pattern::new).collect();
+    Selection { exclude: Patterns::new(&patterns).unwrap(), ..Selection::default() }
+}
+
+/// The names below the source folder that a snapshot holds, files and folders.
+fn held(bench: &Bench, summary: &BackupSummary, names: &[&str]) -> Vec<String> {
+    let there = |name: &&&str| bench.node(summary, &bench.path(name)).is_some();
+    names.iter().filter(there).map(|name| (*name).to_owned()).collect()
+}
+
+#[test]
+fn excluded_entries_are_left_out_counted_and_come_back_when_wanted() {
+    let bench = Bench::new();
+    let names = ["a.tmp", "b.jpg", "Cache/x", "Cache", "keep/Cache.txt"];
+    for name in ["a.tmp", "b.jpg", "Cache/x", "keep/Cache.txt"] {
+        bench.write(name, name.as_bytes());
+    }
+    let some = BackupOptions { select: excluding(&["*.tmp", "Cache"]), ..bench.options() };
+    let summary = snapshot(&bench.repo, &some, &Silent).unwrap();
+    assert_eq!(held(&bench, &summary, &names), ["b.jpg", "keep/Cache.txt"]);
+    assert_eq!((summary.excluded, summary.statistics.total_files), (2, 2));
+    // What the catalog remembers of the smaller state does not hide what comes back.
+    let all = bench.take();
+    assert_eq!(held(&bench, &all, &names).len(), names.len());
+    assert_eq!((all.excluded, all.statistics.files_unmodified, all.statistics.files_new), (0, 2, 2));
+    // And what was remembered of an excluded folder is forgotten with it.
+    snapshot(&bench.repo, &some, &Silent).unwrap();
+    bench.write("Cache/x", b"changed");
+    let again = bench.take();
+    assert_eq!(bench.content(&bench.node(&again, &bench.path("Cache/x")).unwrap()), b"changed");
+}
+
+#[test]
+fn a_source_that_was_named_is_taken_whatever_the_patterns_say() {
+    let bench = Bench::new();
+    bench.write("x", b"x");
+    let options = BackupOptions { select: excluding(&["src"]), ..bench.options() };
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!(held(&bench, &summary, &["x"]), ["x"]);
+}
+
+#[test]
+fn markers_and_cache_tags_leave_only_themselves() {
+    let bench = Bench::new();
+    bench.write("a/.nobackup", b"");
+    bench.write("a/x", b"x");
+    bench.write("a/sub/y", b"y");
+    bench.write("b/CACHEDIR.TAG", b"Signature: 8a477f597d28d172789f06886806bc55\n# a cache");
+    bench.write("b/x", b"x");
+    bench.write("c/CACHEDIR.TAG", b"no signature");
+    bench.write("c/x", b"x");
+    bench.write("d/marker", b"do not keep");
+    bench.write("d/x", b"x");
+    bench.write("e/marker", b"keep");
+    bench.write("e/x", b"x");
+    let marker = |name: &[u8], header: &[u8]| Marker { name: name.to_vec(), header: header.to_vec() };
+    let select = Selection {
+        markers: vec![marker(b".nobackup", b""), marker(b"marker", b"do not")],
+        caches: true,
+        ..Selection::default()
+    };
+    let summary = snapshot(&bench.repo, &BackupOptions { select, ..bench.options() }, &Silent).unwrap();
+    let names =
+        ["a", "a/.nobackup", "a/x", "a/sub", "b/CACHEDIR.TAG", "b/x", "c/x", "d/x", "d/marker", "e/x"];
+    assert_eq!(
+        held(&bench, &summary, &names),
+        ["a", "a/.nobackup", "b/CACHEDIR.TAG", "c/x", "d/marker", "e/x"]
+    );
+    assert_eq!(summary.excluded, 4);
+}
+
+#[test]
+fn large_files_and_videos_are_left_out_by_size_and_content() {
+    let bench = Bench::new();
+    bench.write("large", &[1; 2001]);
+    bench.write("small", &[1; 2000]);
+    bench.write("named.jpg", &[&b"\0\0\0\x20ftypisom"[..], &[0; 600]].concat());
+    bench.write("photo.mp4", &[&b"\xff\xd8\xff\xe0"[..], &[0; 600]].concat());
+    let names = ["large", "small", "named.jpg", "photo.mp4"];
+    // Also where an earlier snapshot had them and they did not change.
+    assert_eq!(held(&bench, &bench.take(), &names).len(), 4);
+    let select = Selection { larger_than: Some(2000), no_videos: true, ..Selection::default() };
+    let summary = snapshot(&bench.repo, &BackupOptions { select, ..bench.options() }, &Silent).unwrap();
+    assert_eq!(held(&bench, &summary, &names), ["small", "photo.mp4"]);
+}
+
+#[test]
+fn a_preview_counts_what_a_snapshot_does_and_writes_nothing() {
+    let bench = Bench::new();
+    bench.write("a", &noise("a", 400_000));
+    bench.write("b", b"b");
+    bench.take();
+    bench.write("b", b"changed");
+    bench.write("c/d", &noise("d", 300_000));
+    bench.store.clear();
+    let preview = preview(&bench.repo, &bench.options(), &Silent).unwrap();
+    let writes = |call: &Call| matches!(call.operation, Operation::Put | Operation::Delete);
+    assert!(!bench.store.calls().iter().any(writes), "{:?}", bench.store.calls());
+    let summary = bench.take();
+    let counts = |statistics: &Statistics| Statistics { duration_ms: 0, ..*statistics };
+    assert_eq!(counts(&preview.statistics), counts(&summary.statistics));
+    assert_eq!((preview.parent, preview.paths), (summary.parent, summary.paths));
+    assert_eq!(preview.statistics.files_new, 1);
+}
+
+#[test]
+fn a_stream_is_one_file_under_its_path_and_its_content_is_deduplicated() {
+    let bench = Bench::new();
+    let content = noise("dump", 3_000_000);
+    let path = StoredPath::parse(b"/dumps/db.sql").unwrap();
+    let store =
+        |content: &[u8]| stream(&bench.repo, &BackupOptions::default(), &path, &mut &*content, &Silent);
+    let first = store(&content).unwrap();
+    let node = bench.node(&first, Path::new("/dumps/db.sql")).unwrap();
+    assert_eq!((bench.content(&node), node.size, node.mode), (content.clone(), 3_000_000, 0o600));
+    let second = store(&content).unwrap();
+    assert_eq!((second.statistics.data_blobs, second.parent), (0, Some(first.id)));
+    let empty = store(b"").unwrap();
+    assert_eq!(bench.node(&empty, Path::new("/dumps/db.sql")).unwrap().size, 0);
+    assert!(
+        stream(&bench.repo, &BackupOptions::default(), &StoredPath::root(), &mut &b"x"[..], &Silent).is_err()
+    );
+}
+
+/// Gives some bytes, then fails.
+struct Broken(usize);
+
+impl Read for Broken {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        if self.0 == 0 {
+            return Err(std::io::ErrorKind::BrokenPipe.into());
+        }
+        let count = buffer.len().min(self.0);
+        self.0 -= count;
+        Ok(count)
+    }
+}
+
+#[test]
+fn a_stream_that_fails_is_no_snapshot() {
+    for len in [0, 50, 2_000_000] {
+        let bench = Bench::new();
+        let path = StoredPath::parse(b"/dump").unwrap();
+        let failed =
+            stream(&bench.repo, &BackupOptions::default(), &path, &mut Broken(len), &Silent).unwrap_err();
+        assert!(failed.full_text().contains("broken pipe"), "{}", failed.full_text());
+        assert_eq!(bench.written("snapshots"), 0);
+    }
+}
+
+#[test]
+fn another_parent_is_compared_with_and_everything_is_read() {
+    let bench = Bench::new();
+    bench.write("a", b"a");
+    let first = bench.take();
+    bench.write("b", b"b");
+    let second = bench.take();
+    let options = BackupOptions { parent: Some(first.id), ..bench.options() };
+    let third = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!((third.parent, third.statistics.files_new), (Some(first.id), 1));
+    assert_eq!(bench.take().parent, Some(third.id));
+    let same = BackupOptions { parent: Some(second.id), ..bench.options() };
+    assert_eq!(snapshot(&bench.repo, &same, &Silent).unwrap().statistics.files_new, 0);
+    let unknown = BackupOptions { parent: Some(SnapshotId::new([9; 32])), ..bench.options() };
+    assert_eq!(snapshot(&bench.repo, &unknown, &Silent).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn what_is_found_is_told() {
+    #[derive(Default)]
+    struct Told(Mutex<Vec<(Found, Vec<u8>)>>);
+    impl Observer for Told {
+        fn found(&self, path: &StoredPath, found: Found) {
+            self.0.lock().unwrap().push((found, path.name().to_vec()));
+        }
+    }
+    let bench = Bench::new();
+    for name in ["a", "b", "x.tmp"] {
+        bench.write(name, name.as_bytes());
+    }
+    bench.take();
+    bench.write("a", b"changed");
+    bench.write("c", b"c");
+    let told = Told::default();
+    let options = BackupOptions { select: excluding(&["*.tmp"]), ..bench.options() };
+    preview(&bench.repo, &options, &told).unwrap();
+    let mut told = told.0.into_inner().unwrap();
+    told.sort_by(|a, b| a.1.cmp(&b.1));
+    let wanted =
+        [(Found::Changed, b"a".to_vec()), (Found::New, b"c".to_vec()), (Found::Excluded, b"x.tmp".to_vec())];
+    assert_eq!(told, wanted);
+}
+
+#[test]
+fn extended_attributes_of_files_folders_and_links_are_kept() {
+    use rustix::fs::{XattrFlags, setxattr};
+    let bench = Bench::new();
+    bench.write("d/f", b"f");
+    for name in ["d", "d/f"] {
+        let path = bench.path(name);
+        if setxattr(&path, "user.note", name.as_bytes(), XattrFlags::empty()).is_err() {
+            // This file system has none.
+            return;
+        }
+    }
+    let summary = bench.take();
+    for name in ["d", "d/f"] {
+        let node = bench.node(&summary, &bench.path(name)).unwrap();
+        assert_eq!(node.xattrs, [(b"user.note".to_vec(), name.as_bytes().to_vec())]);
+    }
+    // A change of an attribute alone is a change.
+    setxattr(bench.path("d/f"), "user.note", b"new", XattrFlags::empty()).unwrap();
+    let summary = bench.take();
+    assert_eq!(bench.node(&summary, &bench.path("d/f")).unwrap().xattrs[0].1, b"new");
+}
