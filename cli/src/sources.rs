@@ -3,6 +3,7 @@
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
@@ -17,6 +18,7 @@ use std::path::{Path, PathBuf};
 /// Fails if nothing is at any of them.
 pub(crate) fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::with_capacity(given.len());
+    let mut known = HashSet::new();
     let mut missing = Vec::new();
     for path in given {
         let resolved = match absolute(path).and_then(|absolute| absolute.symlink_metadata().map(|_| absolute))
@@ -29,7 +31,7 @@ pub(crate) fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
                     .map_err(|cause| Failure::io("find", shown(path), cause))?
             }
         };
-        if !paths.contains(&resolved) {
+        if known.insert(resolved.clone()) {
             paths.push(resolved);
         }
     }

@@ -24,6 +24,7 @@ mod restore;
 mod secrets;
 mod select;
 mod snapshot;
+mod snapshot_options;
 mod wire;
 
 #[test]

@@ -71,7 +71,21 @@ fn snapshot_and_list() {
         "warnings.path",
         "warnings.message",
     ];
+    let own = [&own[..], &["excluded"]].concat();
     pinned("snapshot", &[summary], &[&own[..], &STATISTICS].concat());
+    let mut lines =
+        world.repo(&["snapshot", "--dry-run", "--json", "live", "gone"]).ended_with(3).json_lines();
+    let summary = lines.pop().unwrap();
+    let own: Vec<&str> = own
+        .iter()
+        .copied()
+        .filter(|name| !["snapshot_id", "time", "tree"].contains(name))
+        .chain(["dry_run"])
+        .collect();
+    pinned("snapshot --dry-run", &[summary], &[&own[..], &STATISTICS].concat());
+    world.write("live/new", "new");
+    let lines = world.repo(&["snapshot", "--dry-run", "--json", "live"]).succeeded().json_lines();
+    pinned("snapshot --dry-run", &lines[..1], &["message_type", "action", "item"]);
     let list = world.repo(&["list", "--json"]).succeeded().json();
     let nested: Vec<String> = STATISTICS.iter().map(|name| format!("summary.{name}")).collect();
     let mut wanted: Vec<&str> = nested.iter().map(String::as_str).collect();

@@ -52,7 +52,7 @@ pub(crate) struct Cli {
 enum Command {
     Init(init::InitArgs),
     #[command(visible_alias = "backup")]
-    Snapshot(snapshot::SnapshotArgs),
+    Snapshot(Box<snapshot::SnapshotArgs>),
     #[command(visible_alias = "snapshots")]
     List(list::ListArgs),
     Ls(ls::LsArgs),

@@ -15,6 +15,8 @@ use std::sync::Arc;
 
 /// Times that a file which changed while it was read is read again, before it is stored as it was read last.
 const READ_AGAIN: usize = 3;
+/// From here on a file is read in several steps, in bytes.
+const LONG: u64 = 1 << 20;
 /// Shorter contents are nothing that must be recognised.
 const LEAST_RECOGNISED: u64 = 512;
 
@@ -177,7 +179,9 @@ fn read_segments(
         Layout::PageRuns => vec![Segment::Data { offset: 0, len: size }],
         Layout::Stream => file.segments(size)?,
     };
-    file.advise_sequential();
+    if size >= LONG {
+        file.advise_sequential();
+    }
     for segment in segments {
         match segment {
             Segment::Hole { len, .. } => cutter.hole(len)?,

@@ -47,7 +47,7 @@ impl Selection {
             && self.larger_than.is_none()
     }
 
-    /// True if an entry is left out for its name or size.
+    /// True if an entry below a source is left out for its name or size.
     #[must_use]
     pub fn leaves_out(&self, path: impl FnOnce() -> StoredPath, kind: NodeKind, size: u64) -> bool {
         (kind == NodeKind::File && self.larger_than.is_some_and(|most| size > most))

@@ -74,6 +74,7 @@ fn read(work: &Work<'_>, folder: &Arc<Folder>, node: Node, content: &mut (dyn Re
         });
         stored.map_err(|e| {
             let error = match e {
+                Failed::Source(_) if work.writer.cancel.is_cancelled() => Error::cancelled(),
                 Failed::Source(e) => failed(e),
                 Failed::Run(e) => e,
             };

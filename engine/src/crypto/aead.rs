@@ -86,6 +86,20 @@ impl ObjectKey {
             .map_err(|_| Unauthentic)
     }
 
+    /// As [`Self::seal`], with the tag apart: for a plaintext that stands in a larger buffer already.
+    pub fn seal_in_place(
+        &self,
+        ordinal: u64,
+        additional: &[u8],
+        plain: &mut [u8],
+    ) -> Result<[u8; TAG_LEN], Unauthentic> {
+        let tag = self
+            .0
+            .seal_in_place_separate_tag(nonce(ordinal), Aad::from(additional), plain)
+            .map_err(|_| Unauthentic)?;
+        tag.as_ref().try_into().map_err(|_| Unauthentic)
+    }
+
     /// Opens the buffer in place; the plaintext is its beginning. On failure the buffer's content is worthless.
     pub fn open<'b>(
         &self,

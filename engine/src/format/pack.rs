@@ -61,11 +61,16 @@ pub fn assemble(
     let mut file = Vec::with_capacity(HEADER_LEN + total + total / 8 + blobs.len() * 96 + 64);
     file.extend_from_slice(&header.encode());
     let mut entries = Vec::with_capacity(blobs.len());
-    for (ordinal, mut blob) in (0u64..).zip(blobs) {
-        key.seal(ordinal, &blob_additional(&blob.entry), &mut blob.bytes).map_err(failed)?;
-        blob.entry.sealed_len = u32::try_from(blob.bytes.len()).unwrap_or(u32::MAX);
-        file.extend_from_slice(&blob.bytes);
-        entries.push(blob.entry);
+    for (ordinal, blob) in (0u64..).zip(blobs) {
+        let PackedBlob { mut entry, bytes } = blob;
+        let start = file.len();
+        file.extend_from_slice(&bytes);
+        drop(bytes);
+        let plain = file.get_mut(start..).unwrap_or_default();
+        let tag = key.seal_in_place(ordinal, &blob_additional(&entry), plain).map_err(failed)?;
+        file.extend_from_slice(&tag);
+        entry.sealed_len = u32::try_from(file.len() - start).unwrap_or(u32::MAX);
+        entries.push(entry);
     }
     let (padding, mut trailer) = padded_trailer(class, &entries, file.len(), pad);
     let gap = file.len();
@@ -218,14 +223,25 @@ pub fn open_blob(
     mut sealed: Vec<u8>,
     subject: &str,
 ) -> Result<Vec<u8>> {
-    let plain = key
-        .open(ordinal.into(), &blob_additional(entry), &mut sealed)
-        .map_err(|e| {
-            Error::damaged(format!("read blob {} of pack", entry.id.short()), subject, e.to_string())
-        })?
-        .len();
+    let plain = open_blob_in_place(key, ordinal, entry, &mut sealed, subject)?.len();
     sealed.truncate(plain);
     Ok(sealed)
+}
+
+/// As [`open_blob`], in a buffer that the caller goes on to use.
+pub fn open_blob_in_place<'b>(
+    key: &ObjectKey,
+    ordinal: u32,
+    entry: &BlobEntry,
+    sealed: &'b mut [u8],
+    subject: &str,
+) -> Result<&'b [u8]> {
+    match key.open(ordinal.into(), &blob_additional(entry), sealed) {
+        Ok(plain) => Ok(plain),
+        Err(e) => {
+            Err(Error::damaged(format!("read blob {} of pack", entry.id.short()), subject, e.to_string()))
+        }
+    }
 }
 
 /// Reads the header of a pack.

@@ -1,12 +1,15 @@
 //! A run's writer: names, deduplicates and compresses blobs on the caller's thread, gathers them in one buffer a class,
 //! and has full buffers sealed, checked and made durable by two threads of its own.
 
-use crate::base::{BlobId, Cancel, Error, Kind, Result, hash};
+use crate::base::{BlobId, Cancel, Error, Kind, Result};
 use crate::codec::Compressor;
 use crate::crypto::HEADER_LEN;
 use crate::crypto::secret::random_bytes;
 use crate::format::index::{TARGET_LEN, index_len};
-use crate::format::pack::{MAX_BLOB_LEN, PackedBlob, assemble, open_blob, pack_header};
+use crate::format::pack::{
+    MAX_BLOB_LEN, PackedBlob, TAIL_LEN, assemble, open_blob_in_place, open_trailer, pack_header,
+    trailer_place,
+};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use crate::repo::Repo;
 use crate::repo::budget::{Budget, Permit};
@@ -327,31 +330,43 @@ impl<'r> RunWriter<'r> {
         Ok(record)
     }
 
-    /// Opens, unpacks and names every blob of a pack again before the pack counts: a fault of memory, processor or
-    /// compressor must not reach the disk.
+    /// Opens, unpacks and names every blob of a pack again before the pack counts, and opens its trailer: a fault of
+    /// memory, processor or compressor must not reach the disk.
     fn verify(&self, record: &PackRecord, file: &[u8]) -> Result<()> {
         let subject = record.pack.short();
         let wrong =
             |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
-        let (header, _) = pack_header(file, &subject)?;
+        let (header, clear) = pack_header(file, &subject)?;
         let key = self.repo.sealer.key(&header, &subject)?;
+        let mut scratch = Vec::new();
         let mut at = HEADER_LEN;
         for (ordinal, entry) in (0u32..).zip(&record.entries) {
             let end = at + entry.sealed_len as usize;
             let sealed = file.get(at..end).ok_or_else(|| wrong("a blob lies outside it"))?;
-            let packed = open_blob(&key, ordinal, entry, sealed.to_vec(), &subject)?;
-            let plain = match entry.codec {
-                CodecTag::Raw => packed,
-                _ => self.repo.with_decompressor(|d| d.decompress(&packed, entry.plain_len, None))?,
+            scratch.clear();
+            scratch.extend_from_slice(sealed);
+            let packed = open_blob_in_place(&key, ordinal, entry, &mut scratch, &subject)?;
+            let name = match entry.codec {
+                CodecTag::Raw => self.repo.name(entry.kind, packed),
+                _ => {
+                    let plain =
+                        self.repo.with_decompressor(|d| d.decompress(packed, entry.plain_len, None))?;
+                    self.repo.name(entry.kind, &plain)
+                }
             };
-            if self.repo.name(entry.kind, &plain) != entry.id {
+            if name != entry.id {
                 return Err(wrong(
                     "a blob does not come back as it was: memory or processor of this machine may be faulty",
                 ));
             }
             at = end;
         }
-        if hash::digest(file) == *record.pack.as_bytes() { Ok(()) } else { Err(wrong("its bytes changed")) }
+        let tail = file.last_chunk::<TAIL_LEN>().ok_or_else(|| wrong("it has no end"))?;
+        let (offset, len) = trailer_place(file.len() as u64, tail, &subject)?;
+        let sealed = usize::try_from(offset).ok().zip(usize::try_from(len).ok());
+        let sealed = sealed.and_then(|(offset, len)| file.get(offset..offset + len));
+        let sealed = sealed.ok_or_else(|| wrong("its trailer lies outside it"))?;
+        open_trailer(&key, &clear, sealed.to_vec(), &subject).map(|_| ())
     }
 }
 

@@ -12,7 +12,7 @@ mod xattr;
 pub use file::{Reader, Segment, SourceFile};
 pub use owner::Owners;
 pub use stat::Stat;
-pub use walk::{Descent, Entry, SourceDir, estimate};
+pub use walk::{Descent, Entry, Skip, SourceDir, estimate};
 pub use xattr::{MOST_XATTR_BYTES, Xattrs, xattrs_of, xattrs_of_entry};
 
 use rustix::fs::{Mode, OFlags, openat};

@@ -198,7 +198,7 @@ fn paths_beyond_the_systems_limit_are_opened_listed_and_counted() {
     let deep = SourceDir::open(&path).unwrap();
     assert_eq!(names(&deep), [b"file"]);
     assert_eq!(all(&deep.open_file(b"file").unwrap()), b"content");
-    assert_eq!(estimate(&[temp.path().to_owned()], &Cancel::new()), (1, 7));
+    assert_eq!(estimate(&[temp.path().to_owned()], None, &Cancel::new()), (1, 7));
     let missing = temp.path().join("m".repeat(5000));
     assert_eq!(
         SourceDir::open(&missing).unwrap_err().raw_os_error(),
@@ -259,11 +259,11 @@ fn an_estimate_counts_files_below_folders_and_files_named_themselves() {
     }
     symlink("a", root.join("link")).unwrap();
     let paths = [root.join("a"), root.join("c"), root.join("5"), root.join("missing"), root.join("link/..")];
-    assert_eq!(estimate(&paths[..4], &Cancel::new()), (5, 73_210));
-    assert_eq!(estimate(&paths[4..], &Cancel::new()), (5, 73_210));
+    assert_eq!(estimate(&paths[..4], None, &Cancel::new()), (5, 73_210));
+    assert_eq!(estimate(&paths[4..], None, &Cancel::new()), (5, 73_210));
     let cancelled = Cancel::new();
     cancelled.cancel();
-    assert!(estimate(&paths[4..], &cancelled).0 < 5);
+    assert!(estimate(&paths[4..], None, &cancelled).0 < 5);
 }
 
 /// A file of `size` bytes with some bytes written at each of these places.

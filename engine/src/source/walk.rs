@@ -3,7 +3,7 @@
 use super::file::SourceFile;
 use super::stat::{Stat, kind};
 use super::{check_name, open_quietly};
-use crate::base::Cancel;
+use crate::base::{Cancel, StoredPath};
 use crate::model::NodeKind;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, fstat, openat, readlinkat, seek, statat};
 use rustix::io::{Errno, retry_on_intr};
@@ -230,75 +230,97 @@ impl Descent {
     }
 }
 
+/// What an estimate leaves out: by path, kind and size.
+pub type Skip<'s> = &'s dyn Fn(StoredPath, NodeKind, u64) -> bool;
+
 /// Counts regular files and their bytes at and below some absolute paths, for the display of progress only: what cannot be
-/// read is not counted, and nothing fails. Stops early with what it has when cancelled.
+/// read is not counted, and nothing fails. What `skip` says of entries below the paths is left out. Stops early with what
+/// it has when cancelled.
 #[must_use]
-pub fn estimate(paths: &[PathBuf], cancel: &Cancel) -> (u64, u64) {
-    let mut total = (0, 0);
+pub fn estimate(paths: &[PathBuf], skip: Option<Skip<'_>>, cancel: &Cancel) -> (u64, u64) {
+    let mut estimate = Estimate { skip, cancel, files: 0, bytes: 0 };
     for path in paths {
         match SourceDir::open(path).and_then(Descent::new) {
-            Ok(descent) => count_below(descent, cancel, &mut total),
+            Ok(descent) => {
+                let path = StoredPath::from_fs(path).unwrap_or_else(StoredPath::root);
+                estimate.count_below(descent, path);
+            }
             Err(_) => {
                 if let Ok(raw) = statat(CWD, path, AtFlags::SYMLINK_NOFOLLOW)
                     && let Ok(stat) = Stat::from_system(&raw)
                 {
-                    count(&stat, &mut total);
+                    estimate.count(&stat);
                 }
             }
         }
     }
-    total
+    (estimate.files, estimate.bytes)
 }
 
-fn count_below(mut descent: Descent, cancel: &Cancel, total: &mut (u64, u64)) {
-    // For each level the folders that are still to be counted.
-    let mut waiting = vec![folders_here(&descent, cancel, total)];
-    while let Some(folders) = waiting.last_mut() {
-        if cancel.is_cancelled() {
-            return;
-        }
-        match folders.pop_front() {
-            Some(name) => {
-                if descent.enter(&name).is_ok() {
-                    waiting.push(folders_here(&descent, cancel, total));
-                }
+struct Estimate<'e> {
+    skip: Option<Skip<'e>>,
+    cancel: &'e Cancel,
+    files: u64,
+    bytes: u64,
+}
+
+impl Estimate<'_> {
+    fn count_below(&mut self, mut descent: Descent, start: StoredPath) {
+        // For each level its path and the folders that are still to be counted.
+        let first = self.folders_here(&descent, &start);
+        let mut waiting = vec![(start, first)];
+        while let Some((path, folders)) = waiting.last_mut() {
+            if self.cancel.is_cancelled() {
+                return;
             }
-            None => {
-                waiting.pop();
-                // A folder that was moved away fails here, and at each of the names that wait in it.
-                let _ = descent.leave();
+            match folders.pop_front() {
+                Some(name) => {
+                    if descent.enter(&name).is_ok() {
+                        // Without anything to skip nobody asks for the path.
+                        let path = if self.skip.is_some() { path.join(&name) } else { StoredPath::root() };
+                        let below = self.folders_here(&descent, &path);
+                        waiting.push((path, below));
+                    }
+                }
+                None => {
+                    waiting.pop();
+                    // A folder that was moved away fails here, and at each of the names that wait in it.
+                    let _ = descent.leave();
+                }
             }
         }
     }
-}
 
-/// Counts the files of the folder where we are, and returns the names of its folders.
-fn folders_here(descent: &Descent, cancel: &Cancel, total: &mut (u64, u64)) -> VecDeque<Vec<u8>> {
-    let mut folders = VecDeque::new();
-    let Ok(here) = descent.here() else { return folders };
-    // What was counted before a failure still counts.
-    let _ = here.list(|name, kind| {
-        // Only where the listing does not tell the kind, and for sizes, the entry is looked at.
-        let stat = match kind {
-            Some(NodeKind::File) | None => here.stat_entry(name).ok(),
-            Some(_) => None,
-        };
-        match stat.map_or(kind, |stat| Some(stat.kind)) {
-            Some(NodeKind::Dir) => folders.push_back(name.to_bytes().to_vec()),
-            _ => {
-                if let Some(stat) = stat {
-                    count(&stat, total);
-                }
+    /// Counts the files of the folder where we are, and returns the names of its folders.
+    fn folders_here(&mut self, descent: &Descent, path: &StoredPath) -> VecDeque<Vec<u8>> {
+        let mut folders = VecDeque::new();
+        let Ok(here) = descent.here() else { return folders };
+        // What was counted before a failure still counts.
+        let _ = here.list(|name, kind| {
+            // Only where the listing does not tell the kind, and for sizes, the entry is looked at.
+            let stat = match kind {
+                Some(NodeKind::File) | None => here.stat_entry(name).ok(),
+                Some(_) => None,
+            };
+            let kind = stat.map_or(kind, |stat| Some(stat.kind));
+            let size = stat.map_or(0, |stat| stat.size);
+            let skipped =
+                self.skip.zip(kind).is_some_and(|(skip, kind)| skip(path.join(name.to_bytes()), kind, size));
+            match (kind, stat) {
+                _ if skipped => {}
+                (Some(NodeKind::Dir), _) => folders.push_back(name.to_bytes().to_vec()),
+                (_, Some(stat)) => self.count(&stat),
+                _ => {}
             }
-        }
-        !cancel.is_cancelled()
-    });
-    folders
-}
+            !self.cancel.is_cancelled()
+        });
+        folders
+    }
 
-fn count(stat: &Stat, (files, bytes): &mut (u64, u64)) {
-    if stat.kind == NodeKind::File {
-        *files += 1;
-        *bytes = bytes.saturating_add(stat.size);
+    fn count(&mut self, stat: &Stat) {
+        if stat.kind == NodeKind::File {
+            self.files += 1;
+            self.bytes = self.bytes.saturating_add(stat.size);
+        }
     }
 }

@@ -61,10 +61,45 @@ pub(crate) struct SnapshotSummary {
     pub(crate) tree: String,
     #[serde(flatten)]
     pub(crate) statistics: WireStatistics,
+    pub(crate) excluded: u64,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
     pub(crate) warnings: Vec<WireWarning>,
+}
+
+/// The last line of `snapshot --dry-run --json`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct DryRunSummary {
+    pub(crate) message_type: &'static str,
+    pub(crate) dry_run: bool,
+    pub(crate) parent: Option<String>,
+    #[serde(flatten)]
+    pub(crate) paths: WirePaths,
+    #[serde(flatten)]
+    pub(crate) statistics: WireStatistics,
+    pub(crate) excluded: u64,
+    pub(crate) total_duration: f64,
+    pub(crate) conditions: Vec<&'static str>,
+    pub(crate) exit_code: u8,
+    pub(crate) warnings: Vec<WireWarning>,
+}
+
+/// An entry that `snapshot --dry-run --json` would store or leave out.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireItem {
+    pub(crate) message_type: &'static str,
+    pub(crate) action: &'static str,
+    pub(crate) item: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) item_bytes: Option<String>,
+}
+
+impl WireItem {
+    pub(crate) fn new(path: &StoredPath, action: &'static str) -> Self {
+        let (item, item_bytes) = text_and_bytes(path.as_bytes());
+        Self { message_type: "verbose_status", action, item, item_bytes }
+    }
 }
 
 /// Several paths in JSON.

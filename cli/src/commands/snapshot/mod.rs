@@ -1,6 +1,13 @@
 //! `snapshot`
 
-use crate::args::tag;
+mod args;
+mod dry_run;
+mod input;
+
+pub(crate) use args::SnapshotArgs;
+
+use crate::args::select::Place;
+use crate::args::time;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
@@ -9,69 +16,56 @@ use crate::output::wire::WireWarning;
 use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
-use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
-use chatvault_engine::base::{Kind, Phase, Warning};
+use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored};
+use chatvault_engine::base::{Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning};
+use chatvault_engine::model::Statistics;
 use chatvault_engine::repo::Repo;
-use chatvault_engine::source;
-use clap::Args;
+use chatvault_engine::source::{self, Skip};
 use std::path::PathBuf;
 use std::time::Duration;
 
-const EXAMPLES: &str = "\
-The first snapshot without -r makes the default repository and a recovery key for it, and says where they are.
-
-Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind \
-it, the folder it points to is stored. This program's own folders and the repository are left out.
-
-Examples:
-  chatvault snapshot ~/WhatsApp
-  chatvault snapshot --tag before-update --description \"before the new phone\" ~/WhatsApp ~/Pictures
-  chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
-
-Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
-could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
-
-/// Take a snapshot of folders or files
-#[derive(Args, Debug)]
-#[command(after_long_help = EXAMPLES)]
-pub(crate) struct SnapshotArgs {
-    /// The folders or files
-    #[arg(required = true, value_name = "PATH")]
-    paths: Vec<PathBuf>,
-
-    /// Tag of the snapshot; can be given several times
-    #[arg(long = "tag", value_name = "TAG", value_parser = tag::parse)]
-    tags: Vec<String>,
-
-    /// A sentence about the snapshot
-    #[arg(long, value_name = "TEXT")]
-    description: Option<String>,
-
-    /// Name of the machine, instead of this one's
-    #[arg(long, value_name = "NAME")]
-    host: Option<String>,
-
-    /// Read every file again, also those that look unchanged
-    #[arg(long)]
-    force: bool,
-}
-
 pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
-    let paths = sources::resolve(&args.paths)?;
+    let given = input::paths(args)?;
+    let paths = if args.sources.stdin { Vec::new() } else { sources::resolve(&given)? };
+    let select = args.select.selection()?;
+    let time = args.time.as_deref().map(|text| state_time(text, context)).transpose()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
-    let repo = open_or_create(context, &progress)?;
+    let repo = if args.dry_run { context.open(&progress)? } else { open_or_create(context, &progress)? };
     let options = BackupOptions {
         paths,
+        select,
         own_folders: context.own_folders(&repo),
         owners: process::owners(),
         host: args.host.clone(),
-        time: None,
+        time,
         tags: args.tags.clone(),
         description: args.description.clone(),
+        parent: parent(args, context, &repo, &progress)?,
         force: args.force,
+        ignored: Ignored { ctime: args.ignore_ctime, inode: args.ignore_inode },
     };
-    let taken = take(context, &repo, &options, &progress);
+    if args.dry_run {
+        return dry_run::run(context, &repo, &options, &progress);
+    }
+    let taken = if args.sources.stdin {
+        let path = input::stdin_path(&args.sources.stdin_filename)?;
+        let mut content = input::Stdin::begin(&context.cancel)?;
+        backup::stream(&repo, &options, &path, &mut content, &progress)
+    } else {
+        with_totals(context, &options, &progress, |progress| backup::snapshot(&repo, &options, progress))
+    };
+    told(taken, context, &repo, &progress)
+}
+
+/// Says what was done, or why nothing was.
+fn told(
+    taken: EngineResult<BackupSummary>,
+    context: &Context,
+    repo: &Repo,
+    progress: &Progress<'_>,
+) -> Result<Outcome> {
+    let ui = &context.ui;
     // What the opening told; what the snapshot told stands in its summary.
     let mut told: Vec<Warning> =
         progress.finish().into_iter().filter(|warning| warning.path.is_none()).collect();
@@ -85,7 +79,7 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
     let outcome = warnings::outcome(&told).with(Condition::Incomplete, summary.statistics.unreadable > 0);
     if ui.style().json {
-        ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), &repo));
+        ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), repo));
         return Ok(outcome);
     }
     for line in words(&summary, progress.elapsed()) {
@@ -102,6 +96,28 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The time of the state, as it was given.
+fn state_time(text: &str, context: &Context) -> Result<Timestamp> {
+    time::parse(text, &context.now()).map_err(|why| {
+        Failure::usage(format!("Failed to read the time {text}"))
+            .because(why)
+            .with_hint("write it as 2026-11-20, \"2026-11-20 18:00\", or 2026-11-20T18:00:00+01:00")
+    })
+}
+
+/// The snapshot to compare with, if one was named.
+fn parent(
+    args: &SnapshotArgs,
+    context: &Context,
+    repo: &Repo,
+    progress: &Progress<'_>,
+) -> Result<Option<SnapshotId>> {
+    let Some(name) = &args.parent else { return Ok(None) };
+    let selector = Place::parse_snapshot(name, &context.now())?;
+    let snapshots = repo.snapshots(progress)?;
+    Ok(Some(context.select(&snapshots, &selector, progress)?.id))
+}
+
 fn explained(error: chatvault_engine::base::Error) -> Failure {
     if error.kind() == Kind::Cancelled {
         return Failure::new(
@@ -113,30 +129,33 @@ fn explained(error: chatvault_engine::base::Error) -> Failure {
     error.into()
 }
 
-/// Takes the snapshot. Where progress is shown, its totals are counted beside it.
-fn take(
+/// Goes through the sources. Where progress is shown, its totals are counted beside it.
+fn with_totals<T>(
     context: &Context,
-    repo: &Repo,
     options: &BackupOptions,
     progress: &Progress<'_>,
-) -> chatvault_engine::base::Result<BackupSummary> {
+    work: impl FnOnce(&Progress<'_>) -> T,
+) -> T {
     if !context.ui.style().progress {
-        return backup::snapshot(repo, options, progress);
+        return work(progress);
     }
     let counting = context.cancel.child();
     std::thread::scope(|scope| {
         let counter = std::thread::Builder::new().name("counter".to_owned());
         // Without it only the totals are missing.
         let _not_started_is_safe = counter.spawn_scoped(scope, || {
-            let (files, bytes) = source::estimate(&outermost(&options.paths), &counting);
+            let select = &options.select;
+            let skip = |path, kind, size| select.leaves_out(|| path, kind, size);
+            let skip: Option<Skip<'_>> = if select.is_everything() { None } else { Some(&skip) };
+            let (files, bytes) = source::estimate(&outermost(&options.paths), skip, &counting);
             // Stopped early, it has only a part.
             if !counting.is_cancelled() {
                 progress.foretell(Phase::Storing, files, bytes);
             }
         });
-        let taken = backup::snapshot(repo, options, progress);
+        let done = work(progress);
         counting.cancel();
-        taken
+        done
     })
 }
 
@@ -170,22 +189,31 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
 }
 
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
-    let statistics = &summary.statistics;
+    let mut lines = vec![format!("Snapshot {} is stored", summary.id.short())];
+    lines.extend(counts(&summary.statistics, summary.excluded, "Added:  "));
+    lines.push(format!("Time:   {}", human::duration(elapsed)));
+    lines
+}
+
+/// What was, or would be, found and added.
+fn counts(statistics: &Statistics, excluded: u64, added: &str) -> Vec<String> {
+    let mut files = format!(
+        "Files:  {} new, {} changed, {} unchanged; {} in all",
+        human::thousands(statistics.files_new),
+        human::thousands(statistics.files_changed),
+        human::thousands(statistics.files_unmodified),
+        human::bytes(statistics.total_bytes)
+    );
+    if excluded > 0 {
+        files.push_str(&format!("; {} left out as wanted", human::thousands(excluded)));
+    }
     vec![
-        format!("Snapshot {} is stored", summary.id.short()),
+        files,
         format!(
-            "Files:  {} new, {} changed, {} unchanged; {} in all",
-            human::thousands(statistics.files_new),
-            human::thousands(statistics.files_changed),
-            human::thousands(statistics.files_unmodified),
-            human::bytes(statistics.total_bytes)
-        ),
-        format!(
-            "Added:  {} to the repository ({} before compression)",
+            "{added}{} to the repository ({} before compression)",
             human::bytes(statistics.data_added_packed),
             human::bytes(statistics.data_added)
         ),
-        format!("Time:   {}", human::duration(elapsed)),
     ]
 }
 
@@ -204,6 +232,7 @@ fn wire(
         paths: summary.paths.as_slice().into(),
         tree: summary.tree.to_string(),
         statistics: (&summary.statistics).into(),
+        excluded: summary.excluded,
         total_duration: elapsed.as_secs_f64(),
         conditions: outcome.names(),
         exit_code: outcome.code(),

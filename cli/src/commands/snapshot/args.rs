@@ -1,0 +1,198 @@
+//! The options of `snapshot`.
+
+use crate::args::patterns::{Case, patterns};
+use crate::args::{size, tag};
+use crate::output::error::{Failure, Result};
+use chatvault_engine::backup::{Marker, Selection};
+use clap::Args;
+use std::os::unix::ffi::OsStrExt;
+use std::path::PathBuf;
+
+const EXAMPLES: &str = "\
+The first snapshot without -r makes the default repository and a recovery key for it, and says where they are.
+
+Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind \
+it, the folder it points to is stored. This program's own folders and the repository are left out.
+
+Patterns: `*` and `?` stand for characters within a name, `[a-z]` for one of several, `{jpg,png}` for alternatives, `**` \
+for any folders. A pattern that begins with / is a whole path; every other one fits anywhere. One that begins with ! takes \
+out again what an earlier one matched. What is in an excluded folder is not looked at. A PATH that is named is always \
+taken.
+
+Examples:
+  chatvault snapshot ~/WhatsApp
+  chatvault snapshot --tag before-update --description \"before the new phone\" ~/WhatsApp ~/Pictures
+  chatvault snapshot --exclude Cache --exclude '*.tmp' --no-videos ~/WhatsApp
+  chatvault snapshot --dry-run ~/WhatsApp
+  mysqldump chats | chatvault snapshot --stdin --stdin-filename chats.sql
+  chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
+
+Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
+could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
+
+/// Take a snapshot of folders or files
+#[derive(Args, Debug)]
+#[command(after_long_help = EXAMPLES)]
+pub(crate) struct SnapshotArgs {
+    /// The folders or files
+    #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "files_from_raw", "stdin"])]
+    pub(super) paths: Vec<PathBuf>,
+
+    /// Tag of the snapshot; can be given several times
+    #[arg(long = "tag", value_name = "TAG", value_parser = tag::parse)]
+    pub(super) tags: Vec<String>,
+
+    /// A sentence about the snapshot
+    #[arg(long, value_name = "TEXT")]
+    pub(super) description: Option<String>,
+
+    /// Name of the machine, instead of this one's
+    #[arg(long, value_name = "NAME")]
+    pub(super) host: Option<String>,
+
+    /// The time of the state, instead of now: for folders that were copied from elsewhere
+    #[arg(long, value_name = "TIME")]
+    pub(super) time: Option<String>,
+
+    #[command(flatten)]
+    pub(super) sources: SourceArgs,
+
+    #[command(flatten)]
+    pub(super) select: SelectArgs,
+
+    /// Show what would be stored, and store nothing
+    #[arg(long, conflicts_with = "stdin")]
+    pub(super) dry_run: bool,
+
+    /// Read every file again, also those that look unchanged
+    #[arg(long)]
+    pub(super) force: bool,
+
+    /// Compare with this snapshot, instead of the last one of the same paths on this machine; everything is read again
+    #[arg(long, value_name = "SNAPSHOT")]
+    pub(super) parent: Option<std::ffi::OsString>,
+
+    /// Take a file as unchanged though its time of status change is another one
+    #[arg(long)]
+    pub(super) ignore_ctime: bool,
+
+    /// Take a file as unchanged though its inode number is another one
+    #[arg(long)]
+    pub(super) ignore_inode: bool,
+}
+
+/// Where the paths come from, beside the command line.
+#[derive(Args, Debug)]
+pub(crate) struct SourceArgs {
+    /// File with further PATHs, one a line; `-` for standard input
+    #[arg(long, value_name = "FILE")]
+    pub(super) files_from: Vec<PathBuf>,
+
+    /// As --files-from, with a zero byte behind each PATH
+    #[arg(long, value_name = "FILE")]
+    pub(super) files_from_raw: Vec<PathBuf>,
+
+    /// Store what arrives on standard input as one file
+    #[arg(long, conflicts_with_all = ["paths", "files_from", "files_from_raw", "SelectArgs"])]
+    pub(super) stdin: bool,
+
+    /// Path under which standard input is stored
+    #[arg(long, value_name = "NAME", default_value = "stdin", requires = "stdin")]
+    pub(super) stdin_filename: PathBuf,
+}
+
+/// What is left out.
+#[derive(Args, Debug)]
+#[command(next_help_heading = "What is left out")]
+#[group(id = "SelectArgs", multiple = true)]
+pub(crate) struct SelectArgs {
+    /// Leave out what fits this pattern
+    #[arg(short, long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+
+    /// As --exclude, whatever upper and lower case
+    #[arg(long, value_name = "PATTERN")]
+    iexclude: Vec<String>,
+
+    /// File with patterns to leave out, one a line
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+
+    /// As --exclude-file, whatever upper and lower case
+    #[arg(long, value_name = "FILE")]
+    iexclude_file: Vec<PathBuf>,
+
+    /// Of a folder that holds this file (beginning with TEXT), keep only that file
+    #[arg(long, value_name = "NAME[:TEXT]", value_parser = clap::builder::OsStringValueParser::new())]
+    exclude_if_present: Vec<std::ffi::OsString>,
+
+    /// Leave out what is in folders marked as caches by a CACHEDIR.TAG
+    #[arg(long)]
+    exclude_caches: bool,
+
+    /// Leave out files with more bytes
+    #[arg(long, value_name = "SIZE", value_parser = size::parse)]
+    exclude_larger_than: Option<u64>,
+
+    /// Leave out files that are videos, by their content
+    #[arg(long)]
+    no_videos: bool,
+
+    /// Do not go into folders on which another file system is mounted
+    #[arg(short = 'x', long)]
+    one_file_system: bool,
+}
+
+impl SelectArgs {
+    /// What the options say; files of patterns are read.
+    pub(super) fn selection(&self) -> Result<Selection> {
+        let files = |paths: &'_ Vec<PathBuf>| paths.clone();
+        let (plain, either) = (files(&self.exclude_file), files(&self.iexclude_file));
+        let exclude = patterns(
+            [(self.exclude.as_slice(), Case::Counts), (self.iexclude.as_slice(), Case::Ignored)],
+            plain
+                .iter()
+                .map(|path| (path.as_path(), Case::Counts))
+                .chain(either.iter().map(|path| (path.as_path(), Case::Ignored))),
+        )?;
+        let markers =
+            self.exclude_if_present.iter().map(|text| marker(text.as_bytes())).collect::<Result<_>>()?;
+        Ok(Selection {
+            exclude,
+            markers,
+            caches: self.exclude_caches,
+            larger_than: self.exclude_larger_than,
+            one_file_system: self.one_file_system,
+            no_videos: self.no_videos,
+        })
+    }
+}
+
+/// Reads `NAME` or `NAME:TEXT`.
+fn marker(text: &[u8]) -> Result<Marker> {
+    let mut parts = text.splitn(2, |byte| *byte == b':');
+    let name = parts.next().unwrap_or_default();
+    if name.is_empty() || name.contains(&b'/') || matches!(name, b"." | b"..") {
+        return Err(Failure::usage("Failed to use --exclude-if-present")
+            .because("the name of a file is wanted, without folders")
+            .with_hint(
+                "as in --exclude-if-present .nobackup, or .nobackup:TEXT with how the file must begin",
+            ));
+    }
+    Ok(Marker { name: name.to_vec(), header: parts.next().unwrap_or_default().to_vec() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_marker_is_a_name_and_perhaps_a_beginning() {
+        let of = |text: &str| marker(text.as_bytes()).ok().map(|marker| (marker.name, marker.header));
+        assert_eq!(of(".nobackup"), Some((b".nobackup".to_vec(), Vec::new())));
+        assert_eq!(of("a:b:c"), Some((b"a".to_vec(), b"b:c".to_vec())));
+        for bad in ["", ":x", "a/b", "."] {
+            assert_eq!(of(bad), None, "{bad}");
+        }
+    }
+}
