@@ -11,6 +11,7 @@ use crate::format::tree::{decode_node, encode_node};
 use crate::model::{Node, NodeKind};
 use crate::source::Stat;
 use std::ops::Range;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// What the file system said of an entry. Equal keys mean: not touched since.
 pub type StatKey = [u8; 16];
@@ -78,6 +79,8 @@ pub struct Previous {
     pub tree: BlobId,
     bytes: Vec<u8>,
     entries: Vec<Place>,
+    /// The entry that will be asked for next, most likely: a hint only.
+    next: AtomicUsize,
 }
 
 #[derive(Debug)]
@@ -140,7 +143,7 @@ impl RowBuilder {
     #[must_use]
     pub fn finish(self) -> Previous {
         let Self { bytes, entries } = self;
-        let row = Previous { tree: BlobId::new([0; TREE_LEN]), bytes, entries };
+        let row = Previous { tree: BlobId::new([0; TREE_LEN]), bytes, entries, next: AtomicUsize::new(0) };
         let is_sorted = row.entries().is_sorted_by(|a, b| a.name < b.name);
         if is_sorted {
             return row;
@@ -151,7 +154,7 @@ impl RowBuilder {
         sorted.bytes.resize(TREE_LEN, 0);
         sorted.entries.reserve_exact(order.len());
         order.into_iter().for_each(|place| sorted.push(row.entry(place)));
-        Previous { tree: row.tree, bytes: sorted.bytes, entries: sorted.entries }
+        Previous { tree: row.tree, bytes: sorted.bytes, entries: sorted.entries, next: AtomicUsize::new(0) }
     }
 }
 
@@ -172,7 +175,7 @@ impl Previous {
             at = node.end;
             entries.push(Place { key: *key, kind: NodeKind::from_number(kind.into())?, name, node });
         }
-        Some(Self { tree, bytes, entries })
+        Some(Self { tree, bytes, entries, next: AtomicUsize::new(0) })
     }
 
     /// What a folder was according to a tree: with nodes, without keys.
@@ -193,10 +196,16 @@ impl Previous {
         RowEntry { key: place.key, kind: place.kind, name: slice(&place.name), node: slice(&place.node) }
     }
 
-    /// The entry of this name.
+    /// The entry of this name. Who asks for names in ascending order is answered without a search.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<RowEntry<'_>> {
+        let next = self.next.load(Ordering::Relaxed);
+        if let Some(place) = self.entries.get(next).filter(|place| self.entry(place).name == name) {
+            self.next.store(next + 1, Ordering::Relaxed);
+            return Some(self.entry(place));
+        }
         let at = self.entries.binary_search_by(|place| self.entry(place).name.cmp(name)).ok()?;
+        self.next.store(at + 1, Ordering::Relaxed);
         self.entries.get(at).map(|place| self.entry(place))
     }
 

@@ -12,6 +12,9 @@ use crossbeam_channel::{Sender, bounded};
 use std::io;
 use std::sync::Arc;
 
+/// What SQLite appends to a database's name for the files beside it that hold what is not merged yet.
+const SIDECARS: [&[u8]; 2] = [b"-wal", b"-journal"];
+
 /// Most threads that read files: each has a buffer of its own.
 const MAX_READERS: usize = 4;
 
@@ -73,6 +76,8 @@ struct Frame {
     next: usize,
     /// The one entry to take, because it says that the others are not wanted.
     only: Option<Vec<u8>>,
+    /// True if some entry may be the sidecar of a database: nearly no folder has any, and nothing is looked for then.
+    has_sidecars: bool,
 }
 
 /// A folder that the walk is about to go into.
@@ -149,7 +154,7 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        let sidecars = [&b"-wal"[..], b"-journal"].map(|suffix| {
+        let sidecars = SIDECARS.map(|suffix| {
             dir.stat_of(&[name, suffix].concat()).ok().filter(|stat| stat.kind == NodeKind::File)
         });
         self.entry(folder, &dir, name, stat, &sidecars)
@@ -240,7 +245,9 @@ impl Walk<'_> {
             let entry = at.ok().and_then(|at| entries.get(at));
             entry.is_some_and(|entry| entry.stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Dir))
         });
-        Frame { folder, entries, next: 0, only }
+        let has_sidecars =
+            entries.iter().any(|entry| SIDECARS.iter().any(|suffix| entry.name.ends_with(suffix)));
+        Frame { folder, entries, next: 0, only, has_sidecars }
     }
 
     /// A folder at which another file system begins is stored empty.
@@ -276,7 +283,10 @@ impl Walk<'_> {
         if stat.kind == NodeKind::Dir {
             return Ok(self.below(folder, &entry.name, stat, path()));
         }
-        let sidecars = [&b"-wal"[..], b"-journal"].map(|suffix| sibling(&frame.entries, &entry.name, suffix));
+        let sidecars = match frame.has_sidecars {
+            true => SIDECARS.map(|suffix| sibling(&frame.entries, &entry.name, suffix)),
+            false => [None; 2],
+        };
         match descent.here() {
             Ok(dir) => self.entry(folder, dir, &entry.name, stat, &sidecars)?,
             Err(e) => self.work.missing(folder, path(), &e),

@@ -27,7 +27,7 @@ const MAX_PACK_BLOBS: usize = 16384;
 /// What a blob takes in memory beside its bytes, roughly.
 const BLOB_OVERHEAD: usize = 512;
 /// Bytes of everything between reading and a durable pack.
-pub const BUDGET: usize = 64 << 20;
+pub const BUDGET: usize = 48 << 20;
 
 /// What a run added, in blobs and bytes.
 #[derive(Debug, Default)]
