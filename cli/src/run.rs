@@ -22,7 +22,8 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: &Environment) -> Outcom
         Err(error) => return not_parsed(&error, Style { json: wants_json, ..process }),
     };
     let ui = Arc::new(Ui::of_process(config::style(&cli.global, environment, process)));
-    let ended = run_verb(&cli, &ui, environment);
+    let ended =
+        run_verb(&cli, &ui, environment).map_err(|failure| failure.for_this_run(&cli.global.repeated()));
     let outcome = told(&ui, ended);
     match ui.finish() {
         Ok(()) => outcome,

@@ -3,7 +3,7 @@
 use crate::kit::World;
 use std::path::PathBuf;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 13] = [
     "init",
     "snapshot",
     "list",
@@ -11,12 +11,16 @@ const VERBS: [&str; 12] = [
     "diff",
     "cat",
     "restore",
+    "key",
     "recovery-kit",
     "demo",
     "completions",
     "man",
     "version",
 ];
+
+/// Verbs below a verb.
+const BELOW: [[&str; 2]; 4] = [["key", "list"], ["key", "add"], ["key", "remove"], ["key", "passwd"]];
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/cli/golden").join(format!("{name}.txt"))
@@ -25,13 +29,16 @@ fn golden(name: &str) -> PathBuf {
 #[test]
 fn help_is_as_it_was_agreed() {
     let world = World::new();
-    let mut texts = vec![("chatvault", world.run(["--help"]).succeeded().stdout)];
-    texts.extend(VERBS.map(|verb| (verb, world.run([verb, "--help"]).succeeded().stdout)));
+    let mut texts = vec![("chatvault".to_owned(), world.run(["--help"]).succeeded().stdout)];
+    texts.extend(VERBS.map(|verb| (verb.to_owned(), world.run([verb, "--help"]).succeeded().stdout)));
+    texts.extend(BELOW.map(|[verb, below]| {
+        (format!("{verb}-{below}"), world.run([verb, below, "--help"]).succeeded().stdout)
+    }));
     for (name, text) in texts {
         if std::env::var_os("UPDATE_GOLDEN").is_some() {
-            std::fs::write(golden(name), &text).unwrap();
+            std::fs::write(golden(&name), &text).unwrap();
         }
-        let wanted = std::fs::read_to_string(golden(name)).unwrap_or_default();
+        let wanted = std::fs::read_to_string(golden(&name)).unwrap_or_default();
         assert_eq!(text, wanted, "the help of {name} changed; UPDATE_GOLDEN=1 takes it over");
     }
 }
@@ -66,7 +73,10 @@ fn completions_are_written_for_every_shell() {
 fn the_manual_has_a_page_for_each_verb() {
     let world = World::new();
     let manual = world.run(["man"]).succeeded().stdout;
-    assert_eq!(manual.matches("\n.TH ").count() + usize::from(manual.starts_with(".TH")), VERBS.len() + 1);
+    assert_eq!(
+        manual.matches("\n.TH ").count() + usize::from(manual.starts_with(".TH")),
+        VERBS.len() + BELOW.len() + 1
+    );
     world.run(["man", "--output", "pages/man1"]).succeeded();
     for verb in VERBS {
         assert!(world.read(&format!("pages/man1/chatvault-{verb}.1")).contains(".TH"));

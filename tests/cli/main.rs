@@ -15,6 +15,7 @@ mod diff;
 mod help;
 mod init;
 mod interrupted;
+mod keys;
 mod kit;
 mod list;
 mod ls;

@@ -178,10 +178,25 @@ fn diff_and_restore() {
 }
 
 #[test]
+fn keys() {
+    let world = World::with_repository();
+    let line = world.repo(&["key", "add", "--json", "--new-recovery-key", "second"]).succeeded().json();
+    let wanted = ["message_type", "action", "id", "replaced", "kind", "recovery_key_file", "key_file"];
+    pinned("key add", &[line], &wanted);
+    let list = world.repo(&["key", "list", "--json"]).succeeded().json();
+    let wanted = ["id", "short_id", "kind", "current", "state", "created", "host", "user", "label"];
+    pinned("key list", &[list], &wanted);
+}
+
+#[test]
 fn the_others() {
     let world = World::new();
     let line = world.repo(&["init", "--json"]).succeeded().json();
-    pinned("init", &[line], &["message_type", "id", "repository", "opened_by", "recovery_key_file"]);
+    pinned(
+        "init",
+        &[line],
+        &["message_type", "id", "repository", "opened_by", "recovery_key_file", "key_file"],
+    );
     let line = world.repo(&["recovery-kit", "--json"]).succeeded().json();
     let wanted = ["message_type", "id", "repository", "action", "new_key", "file", "page"];
     pinned("recovery-kit", &[line], &wanted);

@@ -1,6 +1,7 @@
 //! Makes what `tests/reader/check_engine.py` compares: `tree FOLDER` builds the sample tree in `FOLDER/source`, and
-//! `snapshot FOLDER` takes a snapshot of it into `FOLDER/repository`, which opens with `FOLDER/password` and
-//! `FOLDER/recovery-key`; the snapshot's id is printed.
+//! `snapshot FOLDER` takes a snapshot of it into `FOLDER/repository`, which opens with `FOLDER/password`,
+//! with `FOLDER/recovery-key`, and with `FOLDER/second-password` and `FOLDER/key-file` together; the snapshot's id is
+//! printed.
 #![allow(
     clippy::print_stdout,
     clippy::unwrap_used,
@@ -11,7 +12,7 @@
 
 use chatvault_engine::backup::{self, BackupOptions};
 use chatvault_engine::base::event::Silent;
-use chatvault_engine::crypto::{Credential, RecoveryKey};
+use chatvault_engine::crypto::{Credential, KeyFile, RecoveryKey};
 use chatvault_engine::repo::{Repo, Session};
 use chatvault_engine::store::LocalStore;
 use chatvault_tests::{Lab, sample};
@@ -20,6 +21,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 const PASSWORD: &str = "correct horse, bätterie staple";
+const SECOND_PASSWORD: &str = "with a key file";
+const KEY_FILE: &[u8] = b"any file\r\n\0\xff";
 
 fn main() {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -43,8 +46,12 @@ fn snapshot(folder: &Path) -> String {
         let key = RecoveryKey::random().unwrap();
         fs::write(folder.join("recovery-key"), key.print() + "\n").unwrap();
         fs::write(folder.join("password"), PASSWORD.to_owned() + "\n").unwrap();
+        fs::write(folder.join("key-file"), KEY_FILE).unwrap();
+        let file = KeyFile::read(KEY_FILE, "it").unwrap();
+        let both = Credential::PasswordAndFile(SECOND_PASSWORD.as_bytes().to_vec().into(), file);
+        fs::write(folder.join("second-password"), SECOND_PASSWORD).unwrap();
         let store = Arc::new(LocalStore::create(&place).unwrap());
-        Repo::create(store, &[password, Credential::Recovery(key)], session).unwrap()
+        Repo::create(store, &[password, Credential::Recovery(key), both], session).unwrap()
     };
     let options = BackupOptions { paths: vec![folder.join("source")], ..BackupOptions::default() };
     backup::snapshot(&repo, &options, &Silent).unwrap().id.to_string()

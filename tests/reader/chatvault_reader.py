@@ -22,7 +22,7 @@ import re
 import sys
 
 import cbor
-from format_numbers import ENUMS
+from format_numbers import ENUMS, MAX_KEY_FILE
 from repository import Repository
 from stored import (
     FILE,
@@ -200,7 +200,7 @@ def arguments():
     parser = argparse.ArgumentParser(description="Independent reader of chatvault repositories.")
     parser.add_argument("repository")
     secret = parser.add_mutually_exclusive_group(required=True)
-    secret.add_argument("--password-file", help="one line end at its end does not belong to the password")
+    secret.add_argument("--password-file", help="its first line is the password")
     secret.add_argument("--recovery-key-file")
     parser.add_argument("--key-file", help="second factor beside the password")
     parser.add_argument("--without-index", action="store_true", help="read the trailers of the packs instead of index/")
@@ -211,6 +211,8 @@ def arguments():
     restore.add_argument("--all", action="store_true")
     restore.add_argument("target", nargs="+", metavar="[SNAPSHOT] OUT")
     options = parser.parse_args()
+    if options.key_file and not options.password_file:
+        parser.error("a key file goes with a password")
     if options.command == "restore" and len(options.target) != (1 if options.all else 2):
         parser.error("restore takes SNAPSHOT OUT, or --all OUT")
     return options
@@ -221,8 +223,9 @@ def run(options):
         text = read_file(options.recovery_key_file, 4096).decode("utf-8", "replace")
         credential = Credential(recovery_key=parse_recovery_key(text))
     else:
-        password = re.sub(rb"\r?\n\Z", b"", read_file(options.password_file, PIECE))
-        key_file = read_file(options.key_file, 64 * PIECE) if options.key_file else None
+        password = re.sub(rb"\r?\n.*\Z", b"", read_file(options.password_file, PIECE), flags=re.DOTALL)
+        key_file = read_file(options.key_file, MAX_KEY_FILE) if options.key_file else None
+        need(key_file != b"", "the key file is empty")
         credential = Credential(password, key_file)
     repository = Repository(options.repository, credential, options.without_index)
     if options.command == "list":

@@ -52,7 +52,8 @@ def read(text):
         if len(heading) > 1 and heading[1] == "number":
             numbers[heading[0]] = {name_of(row[0]): int(row[1]) for row in rows}
         elif heading[0] == "key":
-            fields = maps.setdefault(SECTIONS.get(section, section), {})
+            named = re.fullmatch("value of the (.*)", heading[1])
+            fields = maps.setdefault(named[1] if named else SECTIONS.get(section, section), {})
             for row in rows:
                 always = re.search(r"\(always\b", row[1]) is not None
                 fields.update({int(key): (always, row[1].startswith("reserved")) for key in row[0].split(",")})

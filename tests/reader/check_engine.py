@@ -118,6 +118,11 @@ def main():
             file = os.path.join(work, secret[2:].removesuffix("-file"))
             for further in ([], ["--without-index"]):
                 check(truths, work, [secret, file, *further])
+        second, key_file = os.path.join(work, "second-password"), os.path.join(work, "key-file")
+        check(truths, work, ["--password-file", second, "--key-file", key_file])
+        alone = [*READER, os.path.join(work, "repository"), "--password-file", second, "list"]
+        refused = subprocess.run(alone, capture_output=True)
+        assert refused.returncode == 12, refused
     finally:
         shutil.rmtree(work, ignore_errors=True)
 

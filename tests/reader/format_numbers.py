@@ -34,6 +34,13 @@ MAPS = {
         7: ("other_pack", "uint!"),
     },
     "key bundle": {0: ("dedup", "id!"), 1: ("epochs", "epochs!"), 2: ("mac", "id!")},
+    "note": {
+        0: ("created", "time!"),
+        1: ("host", "text!"),
+        2: ("user", "text!"),
+        3: ("label", "text"),
+        4: ("replaces", "id"),
+    },
     "trailer": {0: ("pack_class", "uint!"), 1: ("padding", "uint"), 2: ("entries", "array")},
     "index": {0: ("prune_epoch", "uint"), 1: ("packs", "array")},
     "node": {
@@ -99,8 +106,8 @@ MAPS = {
         10: ("target_writer", "writer"),
         11: ("target_sequence", "uint"),
         12: ("target_previous", "id"),
-        13: ("slot", "id"),
-        14: ("added", "flag"),
+        13: ("slot_added", "id"),
+        14: ("slots_removed", "byte strings"),
     },
     "lease": {
         0: ("writer", "writer!"),
@@ -120,6 +127,7 @@ CONTEXTS = [
     "chatvault 1 slot key: recovery",
     "chatvault 1 slot key: password and file",
     "chatvault 1 recovery key check",
+    "chatvault 1 slot note",
     "chatvault 1 blob id: KIND",
 ]
 
@@ -134,6 +142,8 @@ LONGEST = {
     "lease": 16 << 10,
 }
 MAX_BLOB = 16 << 20
+MAX_NOTE = 4096
+MAX_KEY_FILE = 64 << 20
 MAX_PAGE_ITEMS = 4096
 MAX_LEVEL = 7
 

@@ -73,9 +73,9 @@ class Writer:
         key = derive(f"chatvault 1 object key: {kind}", (secret or self.epoch) + self.repository + header)
         return AESGCM(key) if self.algorithm == 1 else ChaCha20Poly1305(key)
 
-    def sealed(self, kind, value, clear=b"", secret=None):
+    def sealed(self, kind, value, clear=b"", secret=None, plain=None):
         header = self.header(kind, *((2, 0) if kind == "key slot" else ()))
-        body = self.cipher(kind, header, secret).encrypt(bytes(12), encode(value), header + clear)
+        body = self.cipher(kind, header, secret).encrypt(bytes(12), plain or encode(value), header + clear)
         return header + clear + body
 
     def config(self, features=0):
@@ -83,10 +83,14 @@ class Writer:
         clear = self.repository + struct.pack("<Q", features)
         self.put("config", self.sealed("config", fields, clear), mirror=True)
 
-    def slot(self, kind, secret, cost=(0, 0, 0, bytes(16))):
-        bundle = {0: self.dedup, 1: [[1, self.epoch]], 2: b"\x04" * 32}
-        clear = struct.pack("<BIII16s", kind, *cost)
-        self.put_named("keys", self.sealed("key slot", bundle, clear, secret), mirror=True)
+    def slot(self, kind, secret, cost=(0, 0, 0, bytes(16)), note=None):
+        bundle = encode({0: self.dedup, 1: [[1, self.epoch]], 2: b"\x04" * 32})
+        clear = struct.pack("<BIII16sI", kind, *cost, len(bundle) + 16)
+        slot = self.sealed("key slot", None, clear, secret, bundle) + struct.pack("<I", 1)
+        key = derive("chatvault 1 slot note", self.epoch + self.repository + slot[:52])
+        cipher = AESGCM(key) if self.algorithm == 1 else ChaCha20Poly1305(key)
+        note = {0: [5, 6], 1: "host", 2: "user"} if note is None else note
+        self.put_named("keys", slot + cipher.encrypt(bytes(12), encode(note), slot), mirror=True)
 
     def recovery_slot(self, key):
         self.slot(2, derive("chatvault 1 slot key: recovery", key))

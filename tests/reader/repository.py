@@ -7,7 +7,7 @@ import struct
 from blake3 import blake3
 
 import cbor
-from format_numbers import ENUMS, LONGEST, MAX_BLOB, MAX_LEVEL, MAX_PAGE_ITEMS
+from format_numbers import ENUMS, LONGEST, MAX_BLOB, MAX_LEVEL, MAX_NOTE, MAX_PAGE_ITEMS
 from stored import (
     CONFIG_CLEAR,
     DIR,
@@ -108,16 +108,27 @@ class Repository:
             raise NewerFormat("the chunker is unknown")
 
     def open_slot(self, slot, repository, credential):
-        kind, memory, passes, lanes, salt = struct.unpack("<B3I16s", slot[HEADER : HEADER + SLOT_CLEAR])
+        clear = HEADER + SLOT_CLEAR
+        kind, memory, passes, lanes, salt, length = struct.unpack("<B3I16sI", slot[HEADER:clear])
         if kind != credential.kind:
             return None
         try:
             secret = credential.slot_key(memory, passes, lanes, salt)
             cipher = Header(slot, "key slot").cipher(secret, repository)
-            plain = unseal(cipher, 0, slot[: HEADER + SLOT_CLEAR], slot[HEADER + SLOT_CLEAR :])
+            plain = unseal(cipher, 0, slot[:clear], slot[clear : clear + length])
         except Damaged:
             return None
-        return Fields("key bundle", cbor.decode(plain))
+        bundle = Fields("key bundle", cbor.decode(plain))
+        self.open_note(slot, clear + length, dict(bundle.epochs), repository)
+        return bundle
+
+    def open_note(self, slot, at, epochs, repository):
+        """What a slot says to those who have the bundle: it vouches for the whole slot."""
+        need(TAG <= len(slot) - at - 4 <= MAX_NOTE, "the lengths in a key slot do not fit")
+        epoch = struct.unpack("<I", slot[at : at + 4])[0]
+        need(epoch in epochs, f"the note of a key slot is sealed under epoch {epoch}, which the key bundle lacks")
+        cipher = Header(slot, "key slot").cipher(epochs[epoch], repository, "chatvault 1 slot note")
+        return Fields("note", cbor.decode(unseal(cipher, 0, slot[: at + 4], slot[at + 4 :])))
 
     def cipher(self, header):
         need(header.epoch in self.epochs, f"it is sealed under epoch {header.epoch}, which the key bundle lacks")

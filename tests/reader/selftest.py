@@ -13,6 +13,8 @@ import unittest
 from contextlib import redirect_stderr, redirect_stdout
 from unittest import mock
 
+from blake3 import blake3
+
 import cbor
 import chatvault_reader
 import check_document
@@ -20,7 +22,7 @@ import mini_writer
 import stored
 from mini_writer import Writer, encode, print_recovery_key
 from repository import Repository
-from stored import Credential, Damaged, NewerFormat, WrongKey
+from stored import Credential, Damaged, NewerFormat, WrongKey, read_file
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 DOCUMENT = os.path.join(HERE, "..", "..", "docs", "format.md")
@@ -269,6 +271,19 @@ class ReadTest(InFolder):
                 self.assertEqual(len(Repository(self.root, good).snapshots), 2)
             for bad in (Credential(b"Secret"), Credential(b"secret", b""), Credential(recovery_key=bytes(31) + b"1")):
                 self.assertRaises(WrongKey, Repository, self.root, bad)
+
+    def test_a_slot_whose_note_is_none_or_was_altered_is_refused(self):
+        build(self.root)
+        open_repository(self.root)
+        keys = [os.path.join(self.root, where, "keys") for where in (".", "mirror")]
+        [name] = os.listdir(keys[0])
+        data = bytearray(read_file(os.path.join(keys[0], name), 1 << 20))
+        data[-1] ^= 1
+        for folder in keys:
+            os.remove(os.path.join(folder, name))
+            with open(os.path.join(folder, blake3(data).hexdigest()), "wb") as file:
+                file.write(data)
+        self.assertRaises(Damaged, open_repository, self.root)
 
     def test_derivations_out_of_range_are_refused_before_any_work(self):
         for cost in ((8, 3, 1), (65536, 2, 1), (2**32 - 1, 3, 1), (65536, 17, 1), (65536, 3, 0), (65536, 3, 17)):

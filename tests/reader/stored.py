@@ -19,7 +19,7 @@ import cbor
 from format_numbers import ENUMS, LONGEST, MAPS, MAX_BLOB
 
 MAGIC, END_MAGIC, FRAME_MAGIC = b"\x8aCVLT\x0d\x0a\x1a", b"CVLTpack", b"\x28\xb5\x2f\xfd"
-HEADER, TAG, TAIL, CONFIG_CLEAR, SLOT_CLEAR = 52, 16, 12, 40, 29
+HEADER, TAG, TAIL, CONFIG_CLEAR, SLOT_CLEAR = 52, 16, 12, 40, 33
 TRAILER_ORDINAL = 2**64 - 1
 PIECE = 1 << 20
 ZEROS = bytes(PIECE)
@@ -120,8 +120,8 @@ class Header:
         need(self.source == ENUMS["key source"]["slot key" if slot else "epoch key"], "its key source does not fit")
         need(not slot or self.epoch == 0, "a key slot has an epoch")
 
-    def cipher(self, secret, repository):
-        key = derive(f"chatvault 1 object key: {self.kind}", secret, repository, self.raw)
+    def cipher(self, secret, repository, context=None):
+        key = derive(context or f"chatvault 1 object key: {self.kind}", secret, repository, self.raw)
         return (AESGCM if self.algorithm == ENUMS["algorithm"]["AES-256-GCM"] else ChaCha20Poly1305)(key)
 
 

@@ -26,6 +26,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) recovery_key_file: Option<PathBuf>,
 
+    /// File that opens the repository together with the password: a second factor [env: CHATVAULT_KEY_FILE]
+    #[arg(long, value_name = "FILE", global = true)]
+    pub(crate) key_file: Option<PathBuf>,
+
     /// Folder of the caches [env: CHATVAULT_CACHE_DIR] [default: $XDG_CACHE_HOME/chatvault]
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -61,6 +65,7 @@ impl GlobalArgs {
             ("--password-file", path(&self.password_file)),
             ("--password-command", self.password_command.clone()),
             ("--recovery-key-file", path(&self.recovery_key_file)),
+            ("--key-file", path(&self.key_file)),
         ]
         .into_iter()
         .filter_map(|(option, value)| Some(format!(" {option} {}", shell_word(&one_line(&value?)))))
@@ -78,9 +83,13 @@ mod tests {
         let args = GlobalArgs {
             repo: Some("/my chats".into()),
             password_command: Some("pass it's".into()),
+            key_file: Some("/usb/a key".into()),
             json: true,
             ..GlobalArgs::default()
         };
-        assert_eq!(args.repeated(), " -r '/my chats' --password-command 'pass it'\\''s'");
+        assert_eq!(
+            args.repeated(),
+            " -r '/my chats' --password-command 'pass it'\\''s' --key-file '/usb/a key'"
+        );
     }
 }

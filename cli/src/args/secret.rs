@@ -2,8 +2,9 @@
 
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
+use chatvault_engine::base::Kind;
 use chatvault_engine::base::path::clean;
-use chatvault_engine::crypto::{Credential, RecoveryKey};
+use chatvault_engine::crypto::{Credential, KeyFile, RecoveryKey};
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::ffi::OsStrExt;
@@ -61,6 +62,32 @@ impl SecretSource {
             Self::PasswordCommand(command) => password(&run(command)?, "the output of the password command"),
             Self::RecoveryKeyFile(path) => Ok(Credential::Recovery(read_recovery_key(path)?)),
         }
+    }
+}
+
+/// Hashes a key file, the second factor beside a password.
+pub(crate) fn read_key_file(path: &Path) -> Result<KeyFile> {
+    let subject = shown(path);
+    let failed = |cause| {
+        Failure::io("read key file", &subject, cause)
+            .with_hint("check the name of the file and that you may read it")
+    };
+    let file = File::open(path).map_err(failed)?;
+    KeyFile::read(file, &subject).map_err(|error| {
+        let hint = if error.kind() == Kind::Usage {
+            "name the file that was given when the key was made; a new one: `head -c 32 /dev/urandom > FILE`"
+        } else {
+            "check the name of the file and that you may read it"
+        };
+        Failure::from(error).with_hint(hint)
+    })
+}
+
+/// The credential with its second factor, if there is one. A recovery key opens alone.
+pub(crate) fn with_key_file(credential: Credential, file: Option<KeyFile>) -> Credential {
+    match (credential, file) {
+        (Credential::Password(password), Some(file)) => Credential::PasswordAndFile(password, file),
+        (credential, _) => credential,
     }
 }
 
@@ -201,7 +228,9 @@ mod tests {
 
     fn key_of(credential: &Credential) -> String {
         match credential {
-            Credential::Password(bytes) => String::from_utf8(bytes.to_vec()).unwrap(),
+            Credential::Password(bytes) | Credential::PasswordAndFile(bytes, _) => {
+                String::from_utf8(bytes.to_vec()).unwrap()
+            }
             Credential::Recovery(key) => key.print(),
         }
     }
@@ -266,5 +295,20 @@ mod tests {
         assert_eq!(key_of(&source.read().unwrap()), "one");
         let failure = SecretSource::PasswordCommand("echo secret; exit 3".into()).read().unwrap_err();
         assert!(failure.message().contains('3') && !failure.message().contains("secret"));
+    }
+
+    #[test]
+    fn an_empty_or_missing_key_file_is_refused_and_a_recovery_key_takes_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        assert_eq!(read_key_file(&path).unwrap_err().condition(), Condition::Failed);
+        std::fs::write(&path, "").unwrap();
+        assert_eq!(read_key_file(&path).unwrap_err().condition(), Condition::Usage);
+        std::fs::write(&path, "x").unwrap();
+        let file = || Some(read_key_file(&path).unwrap());
+        let both = with_key_file(new_password(b"a", "it").unwrap(), file());
+        assert!(matches!(both, Credential::PasswordAndFile(..)));
+        let recovery = Credential::Recovery(RecoveryKey::random().unwrap());
+        assert!(matches!(with_key_file(recovery, file()), Credential::Recovery(_)));
     }
 }

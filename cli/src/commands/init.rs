@@ -8,14 +8,17 @@ use clap::Args;
 const EXAMPLES: &str = "\
 What opens the new repository:
   --password-file, --password-command  that password
+  one of them with --key-file FILE     that password and FILE together; FILE is made new if it is missing
   --recovery-key-file FILE             the key in FILE, which is made new if it is missing
   none of them, without -r             a new recovery key, which is kept in the configuration folder
   none of them, with -r                a password that is asked for on the terminal
+Further ways to open it are added by `chatvault key add` and `chatvault recovery-kit`.
 
 Examples:
   chatvault init
   chatvault init -r /media/ann/usb/chats
   chatvault init -r /media/ann/usb/chats --recovery-key-file ~/chats.key
+  chatvault init -r /srv/chats --key-file /media/ann/usb/chats.keyfile
 
 Exit codes: 0 done, 1 failed (also if a repository is there already, or the folder is not empty), 2 wrong usage.";
 

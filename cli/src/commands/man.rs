@@ -41,15 +41,22 @@ pub(crate) fn run(args: &ManArgs, context: &Context) -> Result<Outcome> {
     Ok(Outcome::done())
 }
 
-/// The page of the program, then one for each verb, with their file names.
+/// The page of the program, then one for each verb and each verb below it, with their file names.
 fn pages() -> io::Result<Vec<(String, String)>> {
     let mut program = Cli::command();
     program.build();
     let mut pages = vec![page(program.clone())?];
-    for verb in program.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set()) {
+    for verb in shown_below(&program) {
         pages.push(page(verb.clone())?);
+        for below in shown_below(verb) {
+            pages.push(page(below.clone())?);
+        }
     }
     Ok(pages)
+}
+
+fn shown_below(command: &clap::Command) -> impl Iterator<Item = &clap::Command> {
+    command.get_subcommands().filter(|verb| verb.get_name() != "help" && !verb.is_hide_set())
 }
 
 fn page(command: clap::Command) -> io::Result<(String, String)> {
@@ -67,10 +74,12 @@ mod tests {
     fn each_verb_has_its_page() {
         let pages = pages().unwrap();
         let names: Vec<&str> = pages.iter().map(|(name, _)| name.as_str()).collect();
-        let verbs = Cli::command().get_subcommands().count();
+        let program = Cli::command();
+        let below = program.get_subcommands().flat_map(clap::Command::get_subcommands);
+        let verbs = program.get_subcommands().chain(below).count();
         assert_eq!(names.len(), verbs + 1);
         assert_eq!(names.first(), Some(&"chatvault.1"));
-        assert!(names.contains(&"chatvault-recovery-kit.1"));
+        assert!(names.contains(&"chatvault-recovery-kit.1") && names.contains(&"chatvault-key-add.1"));
         assert!(pages.iter().all(|(_, page)| page.contains(".TH")));
     }
 }

@@ -5,6 +5,7 @@ mod completions;
 mod demo;
 mod diff;
 mod init;
+mod key;
 mod list;
 mod ls;
 mod man;
@@ -60,6 +61,7 @@ enum Command {
     #[command(visible_alias = "dump")]
     Cat(cat::CatArgs),
     Restore(restore::RestoreArgs),
+    Key(key::KeyArgs),
     RecoveryKit(recovery_kit::RecoveryKitArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
@@ -78,6 +80,7 @@ impl Cli {
             Command::Diff(args) => diff::run(args, context),
             Command::Cat(args) => cat::run(args, context),
             Command::Restore(args) => restore::run(args, context),
+            Command::Key(args) => key::run(args, context),
             Command::RecoveryKit(args) => recovery_kit::run(args, context),
             Command::Demo(args) => demo::run(args, context),
             Command::Completions(args) => completions::run(args, context),
@@ -99,7 +102,9 @@ mod tests {
 
     #[test]
     fn every_verb_explains_itself() {
-        for verb in Cli::command().get_subcommands() {
+        let program = Cli::command();
+        let below = program.get_subcommands().flat_map(clap::Command::get_subcommands);
+        for verb in program.get_subcommands().chain(below) {
             let name = verb.get_name();
             assert!(verb.get_about().is_some(), "{name}");
             let help = verb.clone().render_long_help().to_string();

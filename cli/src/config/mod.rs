@@ -116,6 +116,8 @@ pub(crate) struct Settings {
     pub(crate) repository: Option<PathBuf>,
     /// What opens it, if that is named.
     pub(crate) secret: Option<SecretSource>,
+    /// The second factor beside a password, if it is named.
+    pub(crate) key_file: Option<PathBuf>,
     /// The folder of the caches; none: in memory only.
     pub(crate) cache_dir: Option<PathBuf>,
     /// How hard to compress.
@@ -132,6 +134,7 @@ pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &F
         args.recovery_key_file.clone(),
         ["--password-file", "--password-command", "--recovery-key-file"],
     )?;
+    let is_from_args = from_args.is_some();
     let secret = match from_args {
         Some(secret) => Some(secret),
         None => SecretSource::one_of(
@@ -143,10 +146,31 @@ pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &F
     };
     Ok(Settings {
         repository: args.repo.clone().or_else(|| environment.path("CHATVAULT_REPOSITORY")),
+        key_file: key_file(args, environment, secret.as_ref(), is_from_args)?,
         secret,
         cache_dir: cache_dir(args, environment, folders),
         compression: compression(args, environment)?,
     })
+}
+
+/// The key file that goes with this secret. A recovery key opens alone: one that is named on the command line is
+/// stronger than a key file in the environment, any other pair contradicts itself.
+fn key_file(
+    args: &GlobalArgs,
+    environment: &Environment,
+    secret: Option<&SecretSource>,
+    secret_is_from_args: bool,
+) -> Result<Option<PathBuf>> {
+    let named = args.key_file.clone().or_else(|| environment.path("CHATVAULT_KEY_FILE"));
+    if !matches!(secret, Some(SecretSource::RecoveryKeyFile(_))) || named.is_none() {
+        return Ok(named);
+    }
+    if secret_is_from_args && args.key_file.is_none() {
+        return Ok(None);
+    }
+    Err(Failure::usage("Both a recovery key and a key file are given")
+        .because("a key file goes with a password; a recovery key opens the repository alone")
+        .with_hint("leave one out"))
 }
 
 fn cache_dir(args: &GlobalArgs, environment: &Environment, folders: &Folders) -> Option<PathBuf> {
@@ -244,6 +268,28 @@ mod tests {
             merged(&args, variables).unwrap().secret,
             Some(SecretSource::PasswordCommand("pass".into()))
         );
+    }
+
+    #[test]
+    fn a_key_file_goes_with_a_password_and_a_recovery_key_goes_alone() {
+        let file = |args: &GlobalArgs, variables: [(&str, &str); 2]| {
+            merged(args, variables).map(|settings| settings.key_file)
+        };
+        let (key_file, other) = (("CHATVAULT_KEY_FILE", "/k"), ("X", "x"));
+        let recovery = ("CHATVAULT_RECOVERY_KEY_FILE", "/r");
+        let named = GlobalArgs { key_file: Some("/n".into()), ..GlobalArgs::default() };
+        assert_eq!(file(&GlobalArgs::default(), [key_file, other]).unwrap(), Some("/k".into()));
+        assert_eq!(file(&named, [key_file, other]).unwrap(), Some("/n".into()));
+        let alone = GlobalArgs { recovery_key_file: Some("/r".into()), ..GlobalArgs::default() };
+        assert_eq!(file(&alone, [key_file, other]).unwrap(), None);
+        let both = GlobalArgs { recovery_key_file: Some("/r".into()), ..named.clone() };
+        for refused in [
+            file(&GlobalArgs::default(), [key_file, recovery]),
+            file(&named, [other, recovery]),
+            file(&both, [other, other]),
+        ] {
+            assert_eq!(refused.unwrap_err().condition(), Condition::Usage);
+        }
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! Making a repository, and the key that opens it, in an order that a crash cannot turn into a loss: the key is durable
 //! before the repository is there.
 
-use crate::args::secret::{SecretSource, new_password, read_recovery_key};
+use crate::args::secret::{SecretSource, new_password, read_key_file, read_recovery_key, with_key_file};
 use crate::config::kept::PendingKey;
 use crate::config::{known, private_file};
 use crate::context::{Context, no_credential};
@@ -9,7 +9,8 @@ use crate::output::error::{Failure, Result};
 use crate::output::human;
 use crate::output::prompt;
 use crate::output::wire::init::Initialized;
-use chatvault_engine::crypto::{Credential, RecoveryKey};
+use chatvault_engine::base::id::to_hex;
+use chatvault_engine::crypto::{Credential, KeyFile, RecoveryKey, random_bytes};
 use chatvault_engine::repo::Repo;
 use chatvault_engine::store::LocalStore;
 use std::path::{Path, PathBuf};
@@ -30,6 +31,8 @@ pub(crate) struct Created {
 pub(crate) enum OpenedBy {
     /// A password.
     Password,
+    /// A password and this key file together.
+    PasswordAndKeyFile(PathBuf),
     /// A recovery key in a file that the user named.
     RecoveryKeyFile(PathBuf),
     /// A recovery key that is kept in the configuration folder.
@@ -39,7 +42,8 @@ pub(crate) enum OpenedBy {
 /// A credential that is ready to be used, and how to undo what was made for it.
 enum Prepared {
     Ready(Credential, OpenedBy),
-    NewFile(RecoveryKey, PathBuf),
+    /// With a file that was made for it.
+    NewFile(Credential, OpenedBy, PathBuf),
     Kept(PendingKey, PathBuf),
 }
 
@@ -61,8 +65,7 @@ impl Context {
         let session = self.session();
         let repo = Repo::create(Arc::new(store), &[prepared.credential()], session)?;
         let opened_by = match prepared {
-            Prepared::Ready(_, opened_by) => opened_by,
-            Prepared::NewFile(_, file) => OpenedBy::RecoveryKeyFile(file),
+            Prepared::Ready(_, opened_by) | Prepared::NewFile(_, opened_by, _) => opened_by,
             Prepared::Kept(key, config) => OpenedBy::KeptKey(key.belongs_to(&config, repo.id())?),
         };
         self.remember(&path, &repo)?;
@@ -72,22 +75,40 @@ impl Context {
     /// The credential of the new repository: what is named, else a kept key for the default repository, else a password
     /// that is asked for.
     fn prepare(&self, repository: &Path) -> Result<Prepared> {
-        match &self.settings.secret {
-            Some(SecretSource::RecoveryKeyFile(file)) => recovery_key_file(file),
-            Some(source) => Ok(Prepared::Ready(source.read()?, OpenedBy::Password)),
-            None if self.is_default_repository() => {
+        let named = self.settings.key_file.is_some();
+        let password = match &self.settings.secret {
+            Some(SecretSource::RecoveryKeyFile(file)) => return recovery_key_file(file),
+            Some(source) => source.read()?,
+            None if self.is_default_repository() && !named => {
                 let config = self.folders.config()?;
-                Ok(Prepared::Kept(PendingKey::draw(&config)?, config))
+                return Ok(Prepared::Kept(PendingKey::draw(&config)?, config));
             }
-            None if prompt::is_possible() => {
-                let question = format!("New password for the repository {}", human::shown(repository));
-                let typed = prompt::new_password(&question);
-                self.not_cancelled()?;
-                let typed = typed?;
-                Ok(Prepared::Ready(new_password(typed.as_bytes(), "the password")?, OpenedBy::Password))
-            }
-            None => Err(no_credential("make", &human::shown(repository))),
+            None => self.new_password("make", &human::shown(repository))?,
+        };
+        let Some(file) = &self.settings.key_file else {
+            return Ok(Prepared::Ready(password, OpenedBy::Password));
+        };
+        let (key_file, is_new) = new_key_file(file)?;
+        let (both, opened_by) =
+            (with_key_file(password, Some(key_file)), OpenedBy::PasswordAndKeyFile(file.clone()));
+        Ok(if is_new {
+            Prepared::NewFile(both, opened_by, file.clone())
+        } else {
+            Prepared::Ready(both, opened_by)
+        })
+    }
+
+    /// Asks for a new password for this repository.
+    ///
+    /// # Errors
+    /// Fails if nobody can be asked; `act` is what it was needed for.
+    pub(crate) fn new_password(&self, act: &str, location: &str) -> Result<Credential> {
+        if !prompt::is_possible() {
+            return Err(no_credential(act, location));
         }
+        let typed = prompt::new_password(&format!("New password for the repository {location}"));
+        self.not_cancelled()?;
+        new_password(typed?.as_bytes(), "the password")
     }
 
     /// For the default repository this must succeed: it is what keeps a new one from being made in its place.
@@ -100,8 +121,7 @@ impl Context {
 impl Prepared {
     fn credential(&self) -> Credential {
         match self {
-            Self::Ready(credential, _) => credential.clone(),
-            Self::NewFile(key, _) => Credential::Recovery(key.clone()),
+            Self::Ready(credential, _) | Self::NewFile(credential, _, _) => credential.clone(),
             Self::Kept(pending, _) => Credential::Recovery(pending.key.clone()),
         }
     }
@@ -110,7 +130,7 @@ impl Prepared {
     fn undo(self) {
         match self {
             Self::Ready(..) => {}
-            Self::NewFile(_, file) => drop(std::fs::remove_file(file)),
+            Self::NewFile(_, _, file) => drop(std::fs::remove_file(file)),
             Self::Kept(pending, _) => pending.discard(),
         }
     }
@@ -118,28 +138,52 @@ impl Prepared {
 
 /// Uses the key in a file, or makes the file with a new one.
 fn recovery_key_file(file: &Path) -> Result<Prepared> {
+    let (key, is_new) = new_recovery_key(file)?;
+    let (credential, opened_by) = (Credential::Recovery(key), OpenedBy::RecoveryKeyFile(file.to_owned()));
+    Ok(if is_new {
+        Prepared::NewFile(credential, opened_by, file.to_owned())
+    } else {
+        Prepared::Ready(credential, opened_by)
+    })
+}
+
+/// The recovery key in a file, which is made with a new one if it is missing; and whether it was.
+pub(crate) fn new_recovery_key(file: &Path) -> Result<(RecoveryKey, bool)> {
     if file.symlink_metadata().is_ok() {
-        let key = read_recovery_key(file)?;
-        return Ok(Prepared::Ready(Credential::Recovery(key), OpenedBy::RecoveryKeyFile(file.to_owned())));
+        return Ok((read_recovery_key(file)?, false));
     }
     let key = RecoveryKey::random()?;
     private_file::create(file, &Zeroizing::new(format!("{}\n", key.print())))?;
-    Ok(Prepared::NewFile(key, file.to_owned()))
+    Ok((key, true))
+}
+
+/// A key file, which is made with 64 random digits if it is missing; and whether it was.
+pub(crate) fn new_key_file(file: &Path) -> Result<(KeyFile, bool)> {
+    let is_new = file.symlink_metadata().is_err();
+    if is_new {
+        // Digits, and no line end: nothing that copies text can alter them.
+        let bits = Zeroizing::new(random_bytes::<32>()?);
+        private_file::create(file, &Zeroizing::new(to_hex(&*bits)))?;
+    }
+    Ok((read_key_file(file)?, is_new))
 }
 
 impl Created {
     /// The line of JSON about it.
     pub(crate) fn wire(&self) -> Initialized {
-        let (opened_by, file) = match &self.opened_by {
-            OpenedBy::Password => ("password", None),
-            OpenedBy::RecoveryKeyFile(file) | OpenedBy::KeptKey(file) => ("recovery_key", Some(file)),
+        let (opened_by, file, key_file) = match &self.opened_by {
+            OpenedBy::Password => ("password", None, None),
+            OpenedBy::PasswordAndKeyFile(file) => ("password_and_key_file", None, Some(file)),
+            OpenedBy::RecoveryKeyFile(file) | OpenedBy::KeptKey(file) => ("recovery_key", Some(file), None),
         };
+        let text = |file: &PathBuf| file.to_string_lossy().into_owned();
         Initialized {
             message_type: "initialized",
             id: self.repo.id().to_string(),
             repository: self.repo.location(),
             opened_by,
-            recovery_key_file: file.map(|file| file.to_string_lossy().into_owned()),
+            recovery_key_file: file.map(text),
+            key_file: key_file.map(text),
         }
     }
 
@@ -152,6 +196,11 @@ impl Created {
         )];
         match &self.opened_by {
             OpenedBy::Password => words.push("Your password opens it; nobody can open it without.".to_owned()),
+            OpenedBy::PasswordAndKeyFile(file) => words.push(format!(
+                "Your password and the key file {} open it, together only. Keep copies of that file: it must not \
+                 change by a single byte.",
+                human::shown(file)
+            )),
             OpenedBy::RecoveryKeyFile(file) => words.push(format!(
                 "The recovery key in {} opens it. Keep a copy of that file in another place.",
                 human::shown(file)

@@ -21,6 +21,9 @@ use jiff::tz::TimeZone;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+/// How often a person may type the password.
+const MOST_ATTEMPTS: u32 = 3;
+
 /// What every command gets.
 #[derive(Debug)]
 pub(crate) struct Context {
@@ -159,20 +162,34 @@ impl Context {
     pub(crate) fn open(&self, observer: &dyn Observer) -> Result<Repo> {
         let store = self.open_store()?;
         let (credential, origin) = self.credential(&store)?;
-        self.open_with(store, &credential, &origin, observer)
+        self.open_with(store, credential, &origin, observer)
     }
 
-    /// Opens the repository of this store with this credential.
+    /// Opens the repository of this store with this credential. Somebody who typed a wrong password may try again.
     pub(crate) fn open_with(
         &self,
         store: LocalStore,
-        credential: &Credential,
+        mut credential: Credential,
         origin: &Origin,
         observer: &dyn Observer,
     ) -> Result<Repo> {
         let location = store.location();
-        let repo = Repo::open(Arc::new(store), credential, self.session(), observer)
-            .map_err(|error| origin.explain(error, &location))?;
+        let store: Arc<dyn Store> = Arc::new(store);
+        let mut attempts = 1;
+        let repo = loop {
+            match Repo::open(Arc::clone(&store), &credential, self.session(), observer) {
+                Err(error)
+                    if error.kind() == Kind::WrongKey
+                        && matches!(origin, Origin::Typed)
+                        && attempts < MOST_ATTEMPTS =>
+                {
+                    self.ui.remark("It does not open the repository; try again.");
+                    credential = self.ask(&location, credential)?;
+                    attempts += 1;
+                }
+                opened => break opened.map_err(|error| origin.explain(error, &location))?,
+            }
+        };
         if self.is_default_repository()
             && let Ok(config) = self.folders.config()
         {
@@ -183,11 +200,14 @@ impl Context {
 
     /// The credential for this repository: the one that is named, else a kept key, else what the user types.
     pub(crate) fn credential(&self, store: &LocalStore) -> Result<(Credential, Origin)> {
-        if let Some(secret) = &self.settings.secret {
-            return Ok((secret.read()?, Origin::Named));
+        let second = || self.settings.key_file.as_deref().map(secret::read_key_file).transpose();
+        if let Some(source) = &self.settings.secret {
+            return Ok((secret::with_key_file(source.read()?, second()?), Origin::Named));
         }
         let ids = repository_ids(store)?;
-        if let Ok(config) = self.folders.config()
+        // Who names a key file means the password that goes with it.
+        if self.settings.key_file.is_none()
+            && let Ok(config) = self.folders.config()
             && let Some((credential, id)) = find_kept(&config, store, &ids)?
         {
             return Ok((credential, Origin::Kept(kept::path_of(&config, id))));
@@ -195,17 +215,31 @@ impl Context {
         if !prompt::is_possible() {
             return Err(no_credential("open", &store.location()));
         }
-        let typed = prompt::password(&format!("Password of the repository {}", store.location()));
+        // Before the question: a person should not type in vain.
+        let file = second()?;
+        let typed = self.ask_password(&store.location())?;
+        Ok((secret::with_key_file(typed, file), Origin::Typed))
+    }
+
+    /// Asks for the password again; a key file stays.
+    fn ask(&self, location: &str, before: Credential) -> Result<Credential> {
+        let file = match before {
+            Credential::PasswordAndFile(_, file) => Some(file),
+            Credential::Password(_) | Credential::Recovery(_) => None,
+        };
+        Ok(secret::with_key_file(self.ask_password(location)?, file))
+    }
+
+    fn ask_password(&self, location: &str) -> Result<Credential> {
+        let typed = prompt::password(&format!("Password of the repository {location}"));
         self.not_cancelled()?;
-        let typed = typed?;
-        Ok((secret::new_password(typed.as_bytes(), "the password")?, Origin::Named))
+        secret::new_password(typed?.as_bytes(), "the password")
     }
 
     /// Fails if the user wished to stop, perhaps instead of an answer to a question.
     pub(crate) fn not_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() {
-            return Err(Failure::new(Condition::Cancelled, "Cancelled: nothing was done")
-                .with_hint("run the same command again"));
+            return Err(prompt::cancelled());
         }
         Ok(())
     }
@@ -256,8 +290,10 @@ pub(crate) fn unreadable(told: &[Warning]) -> Option<Failure> {
 /// Where a credential comes from.
 #[derive(Debug)]
 pub(crate) enum Origin {
-    /// The user named or typed it.
+    /// The user named it.
     Named,
+    /// The user typed it.
+    Typed,
     /// It is kept in this file.
     Kept(PathBuf),
 }
@@ -266,7 +302,7 @@ impl Origin {
     /// The failure to open something with it.
     pub(crate) fn explain(&self, error: chatvault_engine::base::Error, location: &str) -> Failure {
         match self {
-            Self::Named if error.kind() == Kind::WrongKey => {
+            Self::Named | Self::Typed if error.kind() == Kind::WrongKey => {
                 let failure = Failure::from(error);
                 let named =
                     failure.what().replacen("the repository", &format!("the repository {location}"), 1);

@@ -8,6 +8,9 @@ use chatvault_engine::base::{Error, Kind};
 use std::error::Error as StdError;
 use std::fmt::Display;
 
+/// Stands in advice for the program with the options that this run was given.
+const PROGRAM: &str = "{chatvault}";
+
 /// Why a command ends without its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -47,6 +50,14 @@ impl Failure {
     #[must_use]
     pub(crate) fn with_hint(mut self, hint: impl Display) -> Self {
         self.hint = Some(one_line(&hint.to_string()));
+        self
+    }
+
+    /// The same failure, whose advice names commands as this run would need them: `repeated` are the options that name
+    /// the repository and its key, each with a space in front.
+    #[must_use]
+    pub(crate) fn for_this_run(mut self, repeated: &str) -> Self {
+        self.hint = self.hint.map(|hint| hint.replace(PROGRAM, &format!("chatvault{}", one_line(repeated))));
         self
     }
 
@@ -101,18 +112,18 @@ fn advice(kind: Kind) -> Option<&'static str> {
     Some(match kind {
         Kind::Usage => "`chatvault --help` shows the verbs, `chatvault VERB --help` how to use one",
         Kind::NoRepository => {
-            "if it is on another disk, connect that disk; `chatvault init` makes a new repository"
+            "if it is on another disk, connect that disk; `{chatvault} init` makes a new repository"
         }
         Kind::AlreadyThere => "name another place, or use what is there",
         Kind::Locked => "wait until the other program has ended, then run this again",
         Kind::WrongKey => {
-            "check the password or key file that was used; the recovery key of a printed recovery kit opens it too \
-             (`--recovery-key-file FILE`)"
+            "check what was given: the password, and the key file (`--key-file FILE`) if the repository needs one; the \
+             recovery key of a printed recovery kit opens it alone (`--recovery-key-file FILE`)"
         }
         Kind::NewerFormat => {
             "a newer chatvault wrote this: update this one, and leave the repository as it is"
         }
-        Kind::NotFound => "`chatvault list` shows the snapshots, `chatvault ls SNAPSHOT` what is in one",
+        Kind::NotFound => "`{chatvault} list` shows the snapshots, `{chatvault} ls SNAPSHOT` what is in one",
         Kind::Ambiguous => "give more digits of the id",
         Kind::Damaged => {
             "change nothing in the repository; check the disk's health, and restore from an older snapshot or from a \
@@ -177,10 +188,21 @@ mod tests {
         ];
         for kind in kinds {
             let hint = advice(kind).unwrap_or_else(|| panic!("{kind:?}"));
+            assert!(
+                !hint.replace("`chatvault --help`", "").replace("`chatvault VERB", "").contains("`chatvault")
+            );
+            let shown = Failure::from(Error::new(kind, "do", "it")).for_this_run(" -r '/my chats'");
+            assert!(!shown.hint().unwrap().contains(['{', '}']), "{kind:?}");
             for verb in ["check`", "repair", "unlock", "forget", "prune"] {
                 assert!(!hint.contains(verb), "{kind:?} advises a verb that does not exist: {hint}");
             }
         }
+    }
+
+    #[test]
+    fn advice_repeats_the_options_of_this_run() {
+        let failure = Failure::from(Error::new(Kind::NotFound, "find", "x")).for_this_run(" -r '/my chats'");
+        assert!(failure.hint().unwrap().starts_with("`chatvault -r '/my chats' list` shows the snapshots"));
     }
 
     #[test]

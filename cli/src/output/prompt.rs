@@ -13,8 +13,18 @@ pub(crate) fn is_possible() -> bool {
 /// Asks for a password, which is not shown while it is typed.
 pub(crate) fn password(question: &str) -> Result<Zeroizing<String>> {
     rpassword::prompt_password(format!("{question}: ")).map(Zeroizing::new).map_err(|cause| {
-        Failure::new(Condition::Failed, "Failed to read the password from the terminal").because(cause)
+        if cause.kind() == io::ErrorKind::Interrupted {
+            return cancelled();
+        }
+        Failure::new(Condition::Failed, "Failed to read the password from the terminal")
+            .because(cause)
+            .with_hint("run this again, or give a file with `--password-file FILE`")
     })
+}
+
+/// The user wished to stop before anything was done.
+pub(crate) fn cancelled() -> Failure {
+    Failure::new(Condition::Cancelled, "Cancelled: nothing was done").with_hint("run the same command again")
 }
 
 /// Asks for a new password, twice.

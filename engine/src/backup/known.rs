@@ -30,10 +30,11 @@ impl Memory {
         host: &str,
         paths: &[StoredPath],
     ) -> Self {
-        let secret = repo.sealer.bundle.mac_key();
-        let stats = derive_key("chatvault 1 stat keys of a memory", &[&secret]);
-        let links = derive_key("chatvault 1 hard-link groups", &[&secret]);
-        let mut material: Vec<&[u8]> = vec![&secret, host.as_bytes()];
+        let key = repo.sealer.bundle.mac_key();
+        let secret: &[u8] = key.expose();
+        let stats = derive_key("chatvault 1 stat keys of a memory", &[secret]);
+        let links = derive_key("chatvault 1 hard-link groups", &[secret]);
+        let mut material: Vec<&[u8]> = vec![secret, host.as_bytes()];
         for path in paths {
             material.push(&[0]);
             material.push(path.as_bytes());

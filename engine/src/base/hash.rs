@@ -4,6 +4,7 @@
 //! Source of the algorithm: the BLAKE3 specification (O'Connor, Aumasson, Neves, Wilcox-O'Hearn, 2020).
 
 use crate::base::id::BlobId;
+use zeroize::{Zeroize, ZeroizeOnDrop};
 
 /// Plain BLAKE3 of some bytes: the name of packs, indexes, manifests and key slots.
 #[must_use]
@@ -18,7 +19,9 @@ pub fn derive_key(context: &str, material: &[&[u8]]) -> [u8; 32] {
     for part in material {
         hasher.update(part);
     }
-    *hasher.finalize().as_bytes()
+    let key = *hasher.finalize().as_bytes();
+    hasher.zeroize();
+    key
 }
 
 /// As [`derive_key`], with an output of any length.
@@ -27,11 +30,15 @@ pub fn derive_bytes(context: &str, material: &[&[u8]], out: &mut [u8]) {
     for part in material {
         hasher.update(part);
     }
-    hasher.finalize_xof().fill(out);
+    let mut reader = hasher.finalize_xof();
+    reader.fill(out);
+    reader.zeroize();
+    hasher.zeroize();
 }
 
-/// The key under which content of one kind is named. Two keys name the same content differently.
-#[derive(Clone)]
+/// The key under which content of one kind is named. Two keys name the same content differently. Wiped when it
+/// is dropped.
+#[derive(Clone, Zeroize, ZeroizeOnDrop)]
 pub struct IdKey([u8; 32]);
 
 impl IdKey {
@@ -63,6 +70,13 @@ impl std::fmt::Debug for IdKey {
 /// The name of content that arrives in pieces.
 #[derive(Debug)]
 pub struct IdStream(Box<blake3::Hasher>);
+
+impl Drop for IdStream {
+    fn drop(&mut self) {
+        // The state holds the key.
+        self.0.zeroize();
+    }
+}
 
 impl IdStream {
     /// Takes the next piece.

@@ -47,8 +47,12 @@ impl Catalog {
     /// The text says why an earlier catalog was thrown away, or why this one is in memory: because the folder cannot be
     /// used, or because another running program uses a catalog in it that does not fit. It is a clause without a
     /// capital and a full stop. `mac_key` must be the same for every catalog of the repository and known to no other.
-    pub fn open(dir: Option<&Path>, repo: &RepoId, mac_key: [u8; 32]) -> Result<(Self, Option<String>)> {
-        let key = Secret::new(mac_key);
+    pub fn open(
+        dir: Option<&Path>,
+        repo: &RepoId,
+        mac_key: impl Into<Secret>,
+    ) -> Result<(Self, Option<String>)> {
+        let key = mac_key.into();
         let Some(dir) = dir else { return Ok((Self::in_memory(repo, key)?, None)) };
         match files::open(dir, repo, &key) {
             Ok((connection, home, why)) => Ok((Self::with(connection, key, Some(home)), why)),

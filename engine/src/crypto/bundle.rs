@@ -52,8 +52,8 @@ impl KeyBundle {
 
     /// A key for one purpose of the local cache.
     #[must_use]
-    pub fn mac_key(&self) -> [u8; 32] {
-        hash::derive_key("chatvault 1 catalog memory", &[self.mac.expose()])
+    pub fn mac_key(&self) -> Secret {
+        Secret::new(hash::derive_key("chatvault 1 catalog memory", &[self.mac.expose()]))
     }
 
     /// The key of an epoch.

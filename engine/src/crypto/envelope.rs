@@ -182,10 +182,16 @@ impl Header {
 
     /// The key of the object with this header.
     pub fn object_key(&self, secret: &Secret, repo: &RepoId) -> Result<ObjectKey> {
-        let key = Secret::new(hash::derive_key(
-            self.kind.context(),
-            &[secret.expose(), repo.as_bytes(), &self.encode()],
-        ));
+        self.derived_key(self.kind.context(), secret, repo)
+    }
+
+    /// The key of the note in the key slot with this header; `secret` is an epoch key.
+    pub fn note_key(&self, secret: &Secret, repo: &RepoId) -> Result<ObjectKey> {
+        self.derived_key("chatvault 1 slot note", secret, repo)
+    }
+
+    fn derived_key(&self, context: &str, secret: &Secret, repo: &RepoId) -> Result<ObjectKey> {
+        let key = Secret::new(hash::derive_key(context, &[secret.expose(), repo.as_bytes(), &self.encode()]));
         ObjectKey::new(self.algorithm, key.expose())
             .map_err(|e| Error::new(Kind::Internal, "use the key of", self.kind.name()).because(e))
     }

@@ -31,6 +31,9 @@ impl KdfParams {
     /// The ceiling of the lanes.
     pub const MAX_LANES: u32 = 16;
 
+    /// What stands in a slot that no password opens.
+    pub(crate) const NONE: Self = Self { memory_kib: 0, passes: 0, lanes: 0, salt: [0; 16] };
+
     /// The default cost with this salt.
     #[must_use]
     pub fn standard(salt: [u8; 16]) -> Self {

@@ -8,6 +8,7 @@ use crate::model::{Event, EventAction};
 pub const MAX_LEN: u64 = 1 << 20;
 const MAX_TAGS: usize = 4096;
 const MAX_TEXT: usize = 64 * 1024;
+const MAX_SLOTS: usize = 64;
 
 /// The body's bytes.
 #[must_use]
@@ -41,8 +42,12 @@ pub fn encode(event: &Event) -> Vec<u8> {
         EventAction::Undo { snapshot } => {
             map.uint(5, 5).bytes(6, snapshot.as_bytes());
         }
-        EventAction::KeyChange { added, slot } => {
-            map.uint(5, 6).bytes(13, slot.as_bytes()).flag(14, *added);
+        EventAction::KeyChange { added, removed } => {
+            map.uint(5, 6).bytes_if(13, added.as_ref().map(|slot| &slot.as_bytes()[..])).array(
+                14,
+                removed,
+                |e, slot| e.bytes(slot.as_bytes()).map(|_| ()),
+            );
         }
     }
     map.finish()
@@ -70,7 +75,7 @@ pub fn decode(body: &[u8]) -> Result<Option<Event>> {
                 _ => EventAction::Undo { snapshot },
             }
         }
-        6 => EventAction::KeyChange { added: parts.added, slot: r.need(parts.slot, "key slot")? },
+        6 => EventAction::KeyChange { added: parts.added, removed: parts.removed },
         _ => return Ok(None),
     };
     Ok(Some(Event {
@@ -98,8 +103,8 @@ struct Parts {
     target_writer: Option<WriterId>,
     target_sequence: u64,
     target_previous: Option<[u8; 32]>,
-    slot: Option<KeyId>,
-    added: bool,
+    added: Option<KeyId>,
+    removed: Vec<KeyId>,
 }
 
 impl Parts {
@@ -118,8 +123,8 @@ impl Parts {
             10 => self.target_writer = Some(WriterId::new(r.fixed()?)),
             11 => self.target_sequence = r.uint()?,
             12 => self.target_previous = Some(r.fixed()?),
-            13 => self.slot = Some(KeyId::new(r.fixed()?)),
-            14 => self.added = r.flag()?,
+            13 => self.added = Some(KeyId::new(r.fixed()?)),
+            14 => self.removed = r.array(MAX_SLOTS, |r| Ok(KeyId::new(r.fixed()?)))?,
             _ => return Ok(false),
         }
         Ok(true)
@@ -141,7 +146,8 @@ mod tests {
             EventAction::Accept { snapshot },
             EventAction::Forget { snapshot, writer, sequence: 4, previous: Some([3; 32]) },
             EventAction::Undo { snapshot },
-            EventAction::KeyChange { added: true, slot: KeyId::new([5; 32]) },
+            EventAction::KeyChange { added: Some(KeyId::new([5; 32])), removed: vec![KeyId::new([6; 32])] },
+            EventAction::KeyChange { added: None, removed: vec![KeyId::new([6; 32]); 2] },
         ];
         for action in actions {
             let created = Timestamp::new(9, 9);

@@ -13,8 +13,21 @@ const MAX_TEXT: usize = 4096;
 pub enum LeaseKind {
     /// It adds packs, an index and a manifest.
     Snapshot = 0,
-    /// It changes what is there (key changes, repair).
+    /// It changes what is there (repair).
     Exclusive = 1,
+    /// It adds or removes key slots.
+    KeyChange = 2,
+}
+
+impl LeaseKind {
+    /// The kind of a stored number; one that is unknown counts as exclusive.
+    fn from_number(number: u64) -> Self {
+        match number {
+            0 => Self::Snapshot,
+            2 => Self::KeyChange,
+            _ => Self::Exclusive,
+        }
+    }
 }
 
 /// A run that is under way.
@@ -59,7 +72,7 @@ impl Lease {
         r.map(|key, r| {
             match key {
                 0 => writer = Some(WriterId::new(r.fixed()?)),
-                1 => kind = if r.uint()? == 0 { LeaseKind::Snapshot } else { LeaseKind::Exclusive },
+                1 => kind = LeaseKind::from_number(r.uint()?),
                 2 => host = Some(r.text(MAX_TEXT)?),
                 3 => boot_id = Some(r.text(MAX_TEXT)?),
                 4 => pid = Some(r.uint32()?),
@@ -86,19 +99,31 @@ impl Lease {
 mod tests {
     use super::*;
 
-    #[test]
-    fn reads_as_written_and_a_cut_one_is_refused() {
-        let lease = Lease {
+    fn sample(kind: LeaseKind) -> Lease {
+        Lease {
             writer: WriterId::new([1; 16]),
-            kind: LeaseKind::Exclusive,
+            kind,
             host: "laptop".into(),
             boot_id: "b".into(),
             pid: 7,
             started: 8,
             begun: Timestamp::new(9, 1),
-        };
+        }
+    }
+
+    #[test]
+    fn reads_as_written_and_a_cut_one_is_refused() {
+        for kind in [LeaseKind::Snapshot, LeaseKind::KeyChange] {
+            assert_eq!(Lease::decode(&sample(kind).encode()).unwrap(), sample(kind));
+        }
+        let lease = sample(LeaseKind::Exclusive);
         let body = lease.encode();
         assert_eq!(Lease::decode(&body).unwrap(), lease);
         assert!((0..body.len()).all(|len| Lease::decode(&body[..len]).is_err()));
+    }
+
+    #[test]
+    fn an_unknown_kind_counts_as_exclusive() {
+        assert_eq!(LeaseKind::from_number(3), LeaseKind::Exclusive);
     }
 }

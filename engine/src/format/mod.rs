@@ -7,6 +7,7 @@ pub mod cbor;
 pub mod config;
 pub mod event;
 pub mod index;
+pub mod key_note;
 pub mod lease;
 pub mod list;
 pub mod manifest;
@@ -15,4 +16,5 @@ pub mod pack;
 pub mod tree;
 
 pub use config::Config;
+pub use key_note::KeyNote;
 pub use lease::Lease;

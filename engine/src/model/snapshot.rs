@@ -170,12 +170,12 @@ pub enum EventAction {
         /// The snapshot.
         snapshot: SnapshotId,
     },
-    /// A key slot was added or removed.
+    /// Key slots came or went.
     KeyChange {
-        /// True if it was added.
-        added: bool,
-        /// The slot.
-        slot: crate::base::KeyId,
+        /// The slot that was added.
+        added: Option<crate::base::KeyId>,
+        /// The slots that were removed: from now on they are not to come back.
+        removed: Vec<crate::base::KeyId>,
     },
 }
 

@@ -39,12 +39,14 @@ pub struct Run {
 
 /// A place in a writer's chain.
 #[derive(Debug)]
-struct Identity {
-    writer: WriterId,
-    sequence: u64,
-    previous: Option<[u8; 32]>,
+pub(super) struct Identity {
+    pub(super) writer: WriterId,
+    /// The number of the next object.
+    pub(super) sequence: u64,
+    /// The hash of the last one.
+    pub(super) previous: Option<[u8; 32]>,
     /// Held while the chain is the catalog's own.
-    lock: Option<WriterLock>,
+    pub(super) lock: Option<WriterLock>,
 }
 
 impl Repo {
@@ -69,7 +71,7 @@ impl Repo {
     /// Looks at what earlier runs left: packs that no index names are adopted, packs that are gone are missed.
     fn find_remains(&self, run: &mut Run, observer: &dyn Observer) -> Result<()> {
         let leases = self.other_leases(&run.lease)?;
-        let somebody_writes = leases.iter().any(|found| !found.dead);
+        let somebody_writes = leases.iter().any(|found| !found.dead && found.may_write_packs());
         run.dead = leases.into_iter().filter(|found| found.dead).map(|found| found.name).collect();
         // What was written since the repository was opened is known before anything is called unknown.
         self.refresh(observer)?;
@@ -110,7 +112,7 @@ impl Repo {
 
     /// The catalog's writer goes on with its chain, if no other run has it and the repository does not hold its next
     /// number already (then the catalog is a copy or was put back). Otherwise a new writer begins.
-    fn take_identity(&self, history: &History) -> Result<Identity> {
+    pub(super) fn take_identity(&self, history: &History) -> Result<Identity> {
         let lock = self.with_catalog(Catalog::lock_writer)?;
         let known = if lock.is_some() { self.with_catalog(Catalog::writer)? } else { None };
         let goes_on = known

@@ -1,12 +1,12 @@
 //! A new repository: secrets, config, key slots.
 
-use crate::base::{KeyId, RepoId, Result, hash};
+use crate::base::{Error, KeyId, Kind, RepoId, Result, hash};
 use crate::crypto::secret::random_bytes;
-use crate::crypto::slot::{kdf_of, wrap};
+use crate::crypto::slot::{Derivations, wrap};
 use crate::crypto::{Credential, KdfParams, KeyBundle};
 use crate::format::Config;
 use crate::format::object::Sealer;
-use crate::repo::open::{Opened, read_slots};
+use crate::repo::open::Opened;
 use crate::repo::{Repo, Session};
 use crate::store::{ObjectName, Store};
 use std::sync::Arc;
@@ -24,28 +24,28 @@ impl Repo {
                 store.delete(&info.name)?;
             }
         }
+        let note = session.key_note().encode();
+        let mut first = None;
         for credential in credentials {
-            put_slot(store.as_ref(), &wrap(&sealer.repo, credential, kdf, &sealer.bundle)?)?;
+            let mut derivations = Derivations::default();
+            let slot = wrap(&sealer.repo, credential, &mut derivations, kdf, &sealer.bundle, &note)?;
+            let id = put_slot(store.as_ref(), &slot)?;
+            first = first.or(Some(id));
         }
+        let slot = first.ok_or_else(|| {
+            Error::new(Kind::Usage, "make the repository at", store.location())
+                .because("nothing is given that could open it")
+        })?;
         let config = Config::standard(session.now());
         let object = config.seal(&sealer)?;
         store.put_new(&ObjectName::config().mirror(), &object)?;
         store.put_new(&ObjectName::config(), &object)?;
-        Opened { sealer, config }.into_repo(store, session, &crate::base::event::Silent)
-    }
-
-    /// Adds a key slot. Shares the salt of an existing password slot, so that opening still costs one derivation.
-    pub fn add_slot(&self, credential: &Credential) -> Result<KeyId> {
-        let shared = read_slots(self.store.as_ref())?.iter().find_map(|(_, slot)| kdf_of(slot));
-        let kdf = match shared {
-            Some(kdf) => kdf,
-            None => KdfParams::standard(random_bytes()?),
-        };
-        put_slot(self.store.as_ref(), &wrap(&self.sealer.repo, credential, kdf, &self.sealer.bundle)?)
+        Opened { sealer, config, slot }.into_repo(store, session, &crate::base::event::Silent)
     }
 }
 
-fn put_slot(store: &dyn Store, slot: &[u8]) -> Result<KeyId> {
+/// Writes a slot and its second copy.
+pub(super) fn put_slot(store: &dyn Store, slot: &[u8]) -> Result<KeyId> {
     let id = KeyId::new(hash::digest(slot));
     let name = ObjectName::key(&id);
     store.put_new(&name, slot)?;

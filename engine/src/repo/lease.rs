@@ -1,6 +1,6 @@
 //! Leases: a run says that it is under way, and later runs see whether it still is.
 
-use crate::base::{Kind, LeaseId, Result, WriterId};
+use crate::base::{Kind, LeaseId, Result, Timestamp, WriterId};
 use crate::crypto::ObjectType;
 use crate::crypto::secret::random_bytes;
 use crate::format::Lease;
@@ -22,8 +22,17 @@ pub struct FoundLease {
     pub name: ObjectName,
     /// What it says; `None` if it cannot be read.
     pub lease: Option<Lease>,
+    /// When it was written, by the store's clock.
+    pub written: Timestamp,
     /// True if its run cannot come back.
     pub dead: bool,
+}
+
+impl FoundLease {
+    /// False only for what is known to write no packs.
+    pub(crate) fn may_write_packs(&self) -> bool {
+        self.lease.as_ref().is_none_or(|lease| lease.kind != LeaseKind::KeyChange)
+    }
 }
 
 impl Repo {
@@ -72,7 +81,7 @@ impl Repo {
                 .and_then(|body| Lease::decode(&body))
                 .ok();
             let dead = lease.as_ref().is_some_and(|lease| self.is_dead(lease));
-            found.push(FoundLease { name: info.name, lease, dead });
+            found.push(FoundLease { name: info.name, lease, written: info.modified, dead });
         }
         Ok(found)
     }

@@ -1,33 +1,38 @@
 //! Second copies: a copy that is missing is made again from the other one. What is damaged is left alone: it is read from
 //! the other copy, and replacing it is a repair that a person asks for.
 
+use crate::base::event::Silent;
 use crate::base::{KeyId, Observer, Result, SnapshotId, Warning, WarningKind};
 use crate::crypto::ObjectType;
 use crate::crypto::slot::MAX_SLOT_LEN;
 use crate::format::{config, event, manifest};
 use crate::repo::Repo;
 use crate::repo::objects::check_name;
-use crate::repo::snapshots::History;
+use crate::repo::snapshots::{History, SlotChanges};
 use crate::store::ObjectName;
 use std::collections::BTreeSet;
 
 impl Repo {
     /// Makes missing copies of config, key slots, manifests and events. A first copy that had to be made again is told:
-    /// somebody removed it. A forgotten manifest is not brought back.
+    /// somebody removed it. A forgotten manifest is not brought back, nor is a key slot that was removed.
     pub(crate) fn heal_mirrors(&self, history: &History, observer: &dyn Observer) -> Result<()> {
         for folder in ["config", "keys", "snapshots", "events"] {
             // Second copies first: one that is written meanwhile has its first copy already.
             let second = self.names(&format!("mirror/{folder}"))?;
             let first = self.names(folder)?;
-            for name in first.difference(&second) {
-                self.copy_object(name, name, &name.mirror())?;
+            let mut copied = Vec::new();
+            for name in first.difference(&second).filter(|name| !is_removed_slot(name, &history.slots)) {
+                if self.copy_object(name, name, &name.mirror())? {
+                    copied.push(name.mirror());
+                }
             }
-            for name in second.difference(&first) {
+            for name in second.difference(&first).filter(|name| !is_removed_slot(name, &history.slots)) {
                 let id = SnapshotId::from_hex(name.last());
                 if id.is_some_and(|id| history.forgotten.contains(&id)) {
                     continue;
                 }
                 if self.copy_object(name, &name.mirror(), name)? {
+                    copied.push(name.clone());
                     observer.warn(&Warning {
                         kind: WarningKind::MirrorUsed,
                         path: None,
@@ -37,6 +42,19 @@ impl Repo {
                     });
                 }
             }
+            if folder == "keys" && !copied.is_empty() {
+                self.take_back(&copied)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes away copies of key slots that another program removed while they were copied. It writes its event first and
+    /// deletes then: either its deletion came after our copy, or we see its event now.
+    fn take_back(&self, copied: &[ObjectName]) -> Result<()> {
+        let slots = self.slot_changes(&Silent)?;
+        for name in copied.iter().filter(|name| is_removed_slot(name, &slots)) {
+            self.remove_slot_copy(name)?;
         }
         Ok(())
     }
@@ -68,4 +86,9 @@ impl Repo {
         }
         Ok(sound)
     }
+}
+
+fn is_removed_slot(name: &ObjectName, slots: &SlotChanges) -> bool {
+    let is_slot = ["keys/", "mirror/keys/"].iter().any(|folder| name.as_str().starts_with(folder));
+    is_slot && KeyId::from_hex(name.last()).is_some_and(|id| slots.removed.contains(&id))
 }

@@ -7,6 +7,8 @@ pub mod adopt;
 pub mod budget;
 pub mod commit;
 pub mod create;
+pub mod events;
+pub mod keys;
 pub mod lease;
 mod local;
 pub mod mirror;
@@ -18,12 +20,13 @@ pub mod session;
 pub mod snapshots;
 pub mod writer;
 
+pub use keys::{KeySlot, Replaced};
 pub use open::verify_credential;
 pub use session::{Client, Session};
 pub use snapshots::Snapshot;
 
 use crate::base::hash::IdKey;
-use crate::base::{BlobId, RepoId};
+use crate::base::{BlobId, KeyId, RepoId};
 use crate::chunk::Chunker;
 use crate::codec::Decompressor;
 use crate::format::Config;
@@ -38,6 +41,8 @@ pub struct Repo {
     pub(crate) store: Arc<dyn Store>,
     pub(crate) sealer: Sealer,
     pub(crate) config: Config,
+    /// The key slot that opened it.
+    slot: KeyId,
     local: CatalogCell,
     pub(crate) session: Session,
     pub(crate) chunker: Arc<Chunker>,

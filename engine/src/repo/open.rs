@@ -20,11 +20,15 @@ use std::sync::{Arc, Mutex};
 
 /// Most key slots of a repository.
 const MAX_SLOTS: usize = 64;
+/// The same words whatever was given and whatever was wrong about it: which slots there are is nobody's business.
+const GIVEN: &str = "the password or key that was given";
 
 /// What a credential opened.
 pub(crate) struct Opened {
     pub(crate) sealer: Sealer,
     pub(crate) config: Config,
+    /// The key slot that the credential opened.
+    pub(crate) slot: KeyId,
 }
 
 impl Repo {
@@ -38,8 +42,9 @@ impl Repo {
         session: Session,
         observer: &dyn Observer,
     ) -> Result<Self> {
-        observer.phase(Phase::Opening);
         let opened = unlock(store.as_ref(), credential, observer)?;
+        // Not before: a person may be asked for the password again, and nothing may move on the screen meanwhile.
+        observer.phase(Phase::Opening);
         opened.into_repo(store, session, observer)
     }
 
@@ -99,7 +104,7 @@ impl Opened {
         session: Session,
         observer: &dyn Observer,
     ) -> Result<Repo> {
-        let Self { sealer, config } = self;
+        let Self { sealer, config, slot } = self;
         let folder = session.cache_dir.as_ref().map(|dir| dir.join(sealer.repo.to_string()));
         let (catalog, reason) = Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key())?;
         if let Some(why) = reason {
@@ -112,6 +117,7 @@ impl Opened {
             store,
             sealer,
             config,
+            slot,
             local: CatalogCell::new(catalog),
             session,
             chunker,
@@ -142,9 +148,9 @@ fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -
     let derivations = RefCell::new(Derivations::default());
     read_mirrored(store, &ObjectName::config(), config::MAX_LEN, observer, |object| {
         let repo = config::repository_id(object)?;
-        let sealer = open_slots(&repo, &slots, credential, &mut derivations.borrow_mut())?;
+        let (slot, sealer) = open_slots(&repo, &slots, credential, &mut derivations.borrow_mut())?;
         let config = Config::open(&sealer, object)?;
-        Ok(Opened { sealer, config })
+        Ok(Opened { sealer, config, slot })
     })
     .map_err(|e| {
         if e.kind() == Kind::NotFound {
@@ -161,37 +167,26 @@ fn open_slots(
     slots: &[(KeyId, Vec<u8>)],
     credential: &Credential,
     derivations: &mut Derivations,
-) -> Result<Sealer> {
+) -> Result<(KeyId, Sealer)> {
     if slots.is_empty() {
-        return Err(Error::damaged(
-            "open the repository with",
-            credential_name(credential),
-            "no key slot can be read",
-        ));
+        return Err(Error::damaged("open the repository with", GIVEN, "no key slot can be read"));
     }
     let mut damaged = None;
     for (id, slot) in slots {
         match unwrap(repo, credential, derivations, slot, &id.short()) {
-            Ok(Some(bundle)) => return Ok(Sealer::new(*repo, bundle)),
+            Ok(Some(bundle)) => return Ok((*id, Sealer::new(*repo, bundle))),
             Ok(None) => {}
             Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => damaged = Some(e),
             Err(e) => return Err(e),
         }
     }
-    let wrong = Error::new(Kind::WrongKey, "open the repository with", credential_name(credential));
+    let wrong = Error::new(Kind::WrongKey, "open the repository with", GIVEN);
     Err(match damaged {
         Some(e) => {
             wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text()))
         }
         None => wrong.because("it does not open it"),
     })
-}
-
-fn credential_name(credential: &Credential) -> &'static str {
-    match credential {
-        Credential::Password(_) => "this password",
-        Credential::Recovery(_) => "this recovery key",
-    }
 }
 
 /// All key slots whose bytes are what their names stand for, from both copies, in a stable order.

@@ -1,6 +1,7 @@
 //! What the caller brings along: who it is, its clock, its folders, its wish to stop.
 
 use crate::base::{Cancel, Timestamp};
+use crate::format::KeyNote;
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -47,6 +48,16 @@ impl Session {
     #[must_use]
     pub fn now(&self) -> Timestamp {
         (self.clock)()
+    }
+
+    /// What a key slot that is made now says about itself.
+    pub(crate) fn key_note(&self) -> KeyNote {
+        KeyNote {
+            created: self.now(),
+            host: self.client.host.clone(),
+            user: self.client.user.clone(),
+            ..KeyNote::default()
+        }
     }
 }
 

@@ -1,6 +1,6 @@
 //! The history: all manifests, with the events folded over them.
 
-use crate::base::{Error, Kind, Observer, Result, SnapshotId, Warning, WarningKind, WriterId, hash};
+use crate::base::{Error, KeyId, Kind, Observer, Result, SnapshotId, Warning, WarningKind, WriterId, hash};
 use crate::crypto::ObjectType;
 use crate::format::{event, manifest};
 use crate::model::{Event, EventAction, Head, Manifest};
@@ -36,6 +36,17 @@ pub struct History {
     pub lamport: u64,
     /// The snapshots that are forgotten; their manifests may be there still.
     pub forgotten: HashSet<SnapshotId>,
+    /// What became of key slots.
+    pub slots: SlotChanges,
+}
+
+/// What events say about key slots. The slots of `init` are in none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SlotChanges {
+    /// Those that were added and not removed since.
+    pub added: BTreeSet<KeyId>,
+    /// Those that were removed. A copy that is still there, or there again, is not to be used or copied.
+    pub removed: BTreeSet<KeyId>,
 }
 
 impl Repo {
@@ -61,6 +72,7 @@ impl Repo {
         self.refresh(observer)?;
         let events = self.events(&mut history, observer)?;
         history.forgotten = fold(&mut history.snapshots, &events);
+        history.slots = fold_slots(&events);
         self.tell_of_catalog(observer);
         history.snapshots.sort_by_key(|s| (s.manifest.time, s.manifest.lamport, s.id));
         Ok(history)
@@ -79,6 +91,11 @@ impl Repo {
         let manifest = manifest::decode(&body, id)?;
         self.with_catalog(|catalog| catalog.put_manifest(id, &body))?;
         Ok(manifest)
+    }
+
+    /// What events say about key slots at this moment.
+    pub(crate) fn slot_changes(&self, observer: &dyn Observer) -> Result<SlotChanges> {
+        Ok(fold_slots(&self.events(&mut History::default(), observer)?))
     }
 
     fn events(&self, history: &mut History, observer: &dyn Observer) -> Result<Vec<Event>> {
@@ -186,6 +203,26 @@ fn fold(snapshots: &mut Vec<Snapshot>, events: &[Event]) -> HashSet<SnapshotId> 
     forgotten
 }
 
+/// What was last said of each slot, in the same order.
+fn fold_slots(events: &[Event]) -> SlotChanges {
+    let mut order: Vec<&Event> = events.iter().collect();
+    order.sort_by_key(|event| (event.lamport, event.writer));
+    let mut slots = SlotChanges::default();
+    for event in order {
+        if let EventAction::KeyChange { added, removed } = &event.action {
+            if let Some(id) = added {
+                slots.added.insert(*id);
+                slots.removed.remove(id);
+            }
+            for id in removed {
+                slots.added.remove(id);
+                slots.removed.insert(*id);
+            }
+        }
+    }
+    slots
+}
+
 fn apply(snapshot: &mut Snapshot, action: &EventAction) {
     match action {
         EventAction::Tag { add, remove, .. } => {
@@ -242,11 +279,30 @@ mod tests {
             event(6, 3, forget(4)),
         ];
         history.forgotten = fold(&mut history.snapshots, &events);
+        history.slots = fold_slots(&events);
         let left: Vec<_> = history.snapshots.iter().map(|s| s.id).collect();
         assert_eq!(left, [id(1), id(3)]);
         let first = &history.snapshots[0];
         assert_eq!(first.tags, ["b", "c"]);
         assert_eq!(first.description.as_deref(), Some("later"));
         assert!(first.accepted);
+    }
+
+    #[test]
+    fn what_was_last_said_of_a_key_slot_counts() {
+        let id = |n: u8| KeyId::new([n; 32]);
+        let change = |added: &[u8], removed: &[u8]| EventAction::KeyChange {
+            added: added.first().map(|n| id(*n)),
+            removed: removed.iter().map(|n| id(*n)).collect(),
+        };
+        let events = [
+            event(4, 1, change(&[2], &[3, 1])),
+            event(3, 2, change(&[3], &[])),
+            event(2, 9, change(&[], &[2, 4])),
+            event(5, 1, change(&[4], &[])),
+        ];
+        let slots = fold_slots(&events);
+        assert_eq!(slots.added, [id(2), id(4)].into());
+        assert_eq!(slots.removed, [id(1), id(3)].into());
     }
 }

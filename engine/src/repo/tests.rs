@@ -61,7 +61,7 @@ fn each_credential_opens_and_no_other() {
         assert!(!error.full_text().chars().any(|c| c.is_ascii_digit()), "{}", error.full_text());
     }
     let second = Credential::Recovery(RecoveryKey::random().unwrap());
-    made.add_slot(&second).unwrap();
+    made.add_key(&second, None, &Silent).unwrap();
     assert!(open(&store, &second).is_ok());
 }
 

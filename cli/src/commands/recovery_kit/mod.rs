@@ -12,6 +12,7 @@ use crate::output::human::shown;
 use crate::output::progress::Progress;
 use crate::output::wire::init::RecoveryKit;
 use crate::output::{human, warnings};
+use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{Kind, RepoId};
 use chatvault_engine::crypto::{Credential, RecoveryKey};
 use chatvault_engine::repo::{Repo, verify_credential};
@@ -28,7 +29,7 @@ Examples:
   chatvault recovery-kit --output ~/kit.txt
   chatvault -r /media/ann/usb/chats recovery-kit --verify typed.txt
 
-Exit codes: 0 done, 1 failed, 2 wrong usage, 10 no repository, 12 the key does not open this repository.";
+Exit codes: 0 done, 1 failed, 2 wrong usage, 10 no repository, 11 another program changes keys, 12 the key does not open this repository.";
 
 /// Print a page with the recovery key, to keep on paper
 ///
@@ -120,7 +121,8 @@ fn make(output: Option<&Path>, context: &Context) -> Result<Outcome> {
         private_file::create(file, &page)?;
     }
     if let Some(repo) = &kit.add_to
-        && let Err(error) = repo.add_slot(&Credential::Recovery(kit.key.clone()))
+        && let Err(error) =
+            repo.add_key(&Credential::Recovery(kit.key.clone()), Some("recovery kit"), &Silent)
     {
         if let Some(file) = output {
             // It was made a moment ago, and its key opens nothing.
@@ -140,7 +142,7 @@ fn prepare(store: LocalStore, context: &Context) -> Result<Kit> {
         return Ok(Kit { key, id, add_to: None });
     }
     let progress = Progress::new(&context.ui);
-    let repo = context.open_with(store, &credential, &origin, &progress)?;
+    let repo = context.open_with(store, credential, &origin, &progress)?;
     // The kit is right whatever else is damaged.
     let _ = warnings::tell(&context.ui, &progress);
     Ok(Kit { key: RecoveryKey::random()?, id: repo.id(), add_to: Some(repo) })

@@ -11,6 +11,8 @@ pub(crate) struct Initialized {
     pub(crate) opened_by: &'static str,
     /// The file with the recovery key, if it has one.
     pub(crate) recovery_key_file: Option<String>,
+    /// The key file that is needed with the password.
+    pub(crate) key_file: Option<String>,
 }
 
 /// A recovery kit, made or verified.

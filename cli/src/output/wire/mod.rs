@@ -6,6 +6,7 @@ pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod error;
 pub(crate) mod init;
+pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod restore;
 pub(crate) mod snapshot;

@@ -1,0 +1,291 @@
+//! `key`: who can open the repository, and what is said to those who cannot. A password costs a quarter of a second each
+//! time: most of this is done with recovery keys.
+
+use crate::kit::{Ran, World};
+use chatvault_engine::base::event::Silent;
+use chatvault_engine::base::{Cancel, Timestamp, WriterId};
+use chatvault_engine::crypto::{Credential, RecoveryKey};
+use chatvault_engine::format::lease::LeaseKind;
+use chatvault_engine::repo::{Client, Repo, Session};
+use chatvault_engine::store::LocalStore;
+use serde_json::Value;
+use std::fs;
+use std::io::{Read, Write};
+use std::os::unix::fs::PermissionsExt;
+use std::process::{Child, Stdio};
+use std::sync::Arc;
+
+/// The keys of `repo`, by the recovery key in this file.
+fn keys(world: &World, key: &str) -> Vec<Value> {
+    let list = world.run(["-r", "repo", "--recovery-key-file", key, "key", "list", "--json"]);
+    list.succeeded().json().as_array().unwrap().clone()
+}
+
+fn id_of(keys: &[Value], label: &str) -> String {
+    let key = keys.iter().find(|key| key["label"] == label).unwrap();
+    key["id"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_key_is_added_listed_and_removed() {
+    let world = World::with_repository();
+    let add = ["key", "add", "--new-recovery-key", "second", "--label", "a \x1b[31mpaper"];
+    let line = world.repo(&[&add[..], &["--json"]].concat()).succeeded().json();
+    assert_eq!((&line["message_type"], &line["action"]), (&"key_changed".into(), &"added".into()));
+    assert_eq!((&line["kind"], &line["recovery_key_file"]), (&"recovery_key".into(), &"second".into()));
+    assert_eq!(fs::metadata(world.path("second")).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let listed = keys(&world, "second");
+    assert_eq!(listed.len(), 2);
+    let id = id_of(&listed, "a \x1b[31mpaper");
+    assert_eq!(line["id"], id.as_str());
+    for key in &listed {
+        assert_eq!(key["current"], key["id"] == id.as_str());
+        assert_eq!((&key["user"], &key["state"]), (&"ann".into(), &"active".into()));
+        assert!(key["created"].is_string() && key["host"].is_string());
+    }
+    let table = world.repo(&["key", "list"]).succeeded().stdout;
+    assert!(table.lines().count() == 3 && table.contains("a \\u{1b}[31mpaper"), "{table}");
+    assert!(table.contains("*  recovery key"), "{table}");
+
+    world.repo(&["key", "remove", &id[..6].to_uppercase()]).succeeded();
+    world.run(["-r", "repo", "--recovery-key-file", "second", "list"]).failed_with(12, &["does not open"]);
+    assert_eq!(keys(&world, "key").len(), 1);
+    assert!(world.files("repo/leases").is_empty());
+}
+
+#[test]
+fn what_would_lock_people_out_is_refused_with_what_to_do() {
+    let world = World::with_repository();
+    let own = keys(&world, "key")[0]["id"].as_str().unwrap().to_owned();
+    world.repo(&["key", "remove", &own, "--force"]).failed_with(2, &["the last one", "-r repo"]);
+    world.repo(&["key", "add", "--new-recovery-key", "second", "-q"]).succeeded();
+    world.repo(&["key", "remove", &own]).failed_with(2, &["at this moment", "--force"]);
+    world
+        .repo(&["key", "remove", "zz"])
+        .failed_with(1, &["no key begins so", "chatvault -r repo --recovery-key-file key key list"]);
+    world.repo(&["key", "remove", ""]).failed_with(1, &["no key"]);
+    world.repo(&["key", "add", "--new-recovery-key", "second"]).failed_with(1, &["opens it already"]);
+    world
+        .repo(&["key", "add", "--label", &"x".repeat(300), "--new-recovery-key", "third"])
+        .failed_with(2, &["256"]);
+    assert!(!world.path("third").exists(), "a key that opens nothing is left behind");
+    world.repo(&["key", "passwd"]).failed_with(2, &["recovery key", "key add"]);
+    world.repo(&["key", "add"]).failed_with(2, &["--new-password-file"]);
+    world.repo(&["key", "add", "--new-recovery-key", "x", "--new-key-file", "y"]).ended_with(2);
+    world.repo(&["key", "remove", &own, "--force"]).succeeded();
+    world.repo(&["list"]).ended_with(12);
+    world.run(["-r", "repo", "--recovery-key-file", "second", "list"]).succeeded();
+}
+
+#[test]
+fn a_changed_password_opens_and_the_old_one_no_longer_does() {
+    let world = World::new();
+    world.write("old", "old horse\n");
+    world.write("new", "new horse\nsecond line\n");
+    world.run(["-r", "repo", "-p", "old", "init", "-q"]).succeeded();
+    let passwd = ["-r", "repo", "-p", "old", "key", "passwd", "--json", "--new-password-command", "cat new"];
+    let line = world.run(passwd).succeeded().json();
+    assert_eq!((&line["action"], &line["kind"]), (&"replaced".into(), &"password".into()));
+    assert_ne!(line["id"], line["replaced"]);
+    assert_eq!(world.files("repo/keys").len(), 1);
+    assert_eq!(world.files("repo/mirror/keys").len(), 1);
+    let refused = world.run(["-r", "repo", "-p", "old", "list"]).failed_with(12, &["does not open"]);
+    assert!(!refused.stderr.contains("slot") && !refused.stderr.contains("horse"), "{}", refused.stderr);
+    world.run(["-r", "repo", "-p", "new", "list"]).succeeded();
+}
+
+#[test]
+fn password_and_key_file_open_together_and_every_wrong_or_missing_factor_is_told_in_the_same_words() {
+    let world = World::new();
+    world.write("pw", "horse\n");
+    world.write("wrong", "cow\n");
+    let init = world.run(["-r", "repo", "-p", "pw", "--key-file", "second", "init", "--json"]);
+    let line = init.succeeded().json();
+    assert_eq!((&line["opened_by"], &line["key_file"]), (&"password_and_key_file".into(), &"second".into()));
+    assert_eq!(fs::metadata(world.path("second")).unwrap().permissions().mode() & 0o777, 0o600);
+    assert_eq!(world.read("second").len(), 64);
+    let file = world.text("second");
+    world.run_with(&[("CHATVAULT_KEY_FILE", &file)], &["-r", "repo", "-p", "pw", "list"]).succeeded();
+
+    let mut said = Vec::new();
+    for given in [
+        &["-p", "wrong", "--key-file", "second"][..],
+        &["-p", "pw", "--key-file", "wrong"],
+        &["-p", "pw"],
+        &["-p", "wrong"],
+    ] {
+        let ran = world.run([&["-r", "repo"], given, &["list"]].concat()).failed_with(12, &["does not open"]);
+        said.push((ran.stdout, ran.stderr));
+    }
+    // A recovery key that is one, but not of this repository.
+    world.write("other", RecoveryKey::random().unwrap().print());
+    let ran = world.run(["-r", "repo", "--recovery-key-file", "other", "list"]).ended_with(12);
+    said.push((ran.stdout, ran.stderr));
+    said.dedup();
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(!said[0].1.contains("slot"));
+}
+
+#[test]
+fn key_files_that_are_none_are_refused_and_one_that_is_missing_is_only_made_for_a_new_key() {
+    let world = World::with_repository();
+    world.write("pw", "horse\n");
+    world.write("empty", "");
+    let with = |file: &str| world.run(["-r", "repo", "-p", "pw", "--key-file", file, "list"]);
+    with("missing").failed_with(1, &["read key file missing"]);
+    assert!(!world.path("missing").exists());
+    with("empty").failed_with(2, &["empty"]);
+    with("live").failed_with(1, &["key file live"]);
+    let both = ["-r", "repo", "--recovery-key-file", "key", "--key-file", "pw", "list"];
+    world.run(both).failed_with(2, &["Both"]);
+    let refused = ["key", "add", "--new-password-file", "pw", "--new-key-file", "empty"];
+    world.repo(&refused).failed_with(2, &["empty"]);
+    // The key file of the old password goes on with the new one.
+    world.repo(&["key", "add", "-q", "--new-password-file", "pw", "--new-key-file", "file"]).succeeded();
+    world.write("next", "cow\n");
+    let opened =
+        ["-r", "repo", "-p", "pw", "--key-file", "file", "key", "passwd", "--new-password-file", "next"];
+    world.run(opened).succeeded();
+    world.run(["-r", "repo", "-p", "next", "--key-file", "file", "list"]).succeeded();
+    assert_eq!(keys(&world, "key").len(), 2);
+}
+
+/// A lease of this test's own process, which lives.
+fn lease_of_a_living_program(world: &World) -> Repo {
+    let read = |path: &str| fs::read_to_string(path).unwrap().trim().to_owned();
+    let stat = read("/proc/self/stat");
+    let client = Client {
+        host: read("/proc/sys/kernel/hostname"),
+        user: "ann".into(),
+        program: "test".into(),
+        boot_id: read("/proc/sys/kernel/random/boot_id"),
+        pid: std::process::id(),
+        process_started: stat
+            .rsplit_once(')')
+            .unwrap()
+            .1
+            .split_whitespace()
+            .nth(19)
+            .unwrap()
+            .parse()
+            .unwrap(),
+    };
+    let session = Session {
+        client,
+        clock: Arc::new(Timestamp::default),
+        is_alive: Arc::new(|_, _| true),
+        utc_offset_minutes: 0,
+        cache_dir: None,
+        compression: 3,
+        threads: 1,
+        cancel: Cancel::new(),
+    };
+    let key = Credential::Recovery(RecoveryKey::parse(&world.read("key")).unwrap());
+    let store = LocalStore::open(&world.path("repo")).unwrap();
+    Repo::open(Arc::new(store), &key, session, &Silent).unwrap()
+}
+
+#[test]
+fn while_another_program_changes_keys_it_is_11_and_a_running_snapshot_forbids_nothing() {
+    let world = World::with_repository();
+    let other = lease_of_a_living_program(&world);
+    let writer = WriterId::new([1; 16]);
+    let lease = other.take_lease(LeaseKind::KeyChange, writer).unwrap();
+    let add = |file: &str| world.repo(&["key", "add", "-q", "--new-recovery-key", file]);
+    add("second").failed_with(11, &["another program is at work", &std::process::id().to_string()]);
+    assert!(!world.path("second").exists());
+    assert_eq!(world.files("repo/keys").len(), 1);
+    world.repo(&["key", "list"]).succeeded();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    other.remove_lease(&lease.name).unwrap();
+    other.take_lease(LeaseKind::Snapshot, writer).unwrap();
+    add("second").succeeded();
+    assert_eq!(world.files("repo/keys").len(), 2);
+}
+
+#[test]
+fn a_key_that_was_removed_and_put_back_is_shown_and_goes_with_the_next_change() {
+    let world = World::with_repository();
+    world.repo(&["key", "add", "-q", "--new-recovery-key", "second", "--label", "second"]).succeeded();
+    let id = id_of(&keys(&world, "key"), "second");
+    let slot = fs::read(world.path(&format!("repo/keys/{id}"))).unwrap();
+    world.repo(&["key", "remove", "-q", &id]).succeeded();
+    world.write(&format!("repo/keys/{id}"), &slot);
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    assert_eq!(world.files("repo/mirror/keys").len(), 1, "a snapshot brought it back");
+    let listed = keys(&world, "key");
+    assert_eq!(listed.iter().find(|key| key["id"] == id.as_str()).unwrap()["state"], "removed");
+    assert!(world.repo(&["key", "list"]).succeeded().stdout.contains("removed, second"));
+    world.repo(&["key", "add", "-q", "--new-recovery-key", "third"]).succeeded();
+    assert!(!world.path(&format!("repo/keys/{id}")).exists());
+}
+
+#[test]
+fn a_key_that_is_gone_though_nobody_removed_it_is_22() {
+    let world = World::with_repository();
+    world.repo(&["key", "add", "-q", "--new-recovery-key", "second", "--label", "second"]).succeeded();
+    let id = id_of(&keys(&world, "key"), "second");
+    for folder in ["keys", "mirror/keys"] {
+        fs::remove_file(world.path(&format!("repo/{folder}/{id}"))).unwrap();
+    }
+    let ran = world.repo(&["key", "list"]).ended_with(22);
+    assert!(ran.stderr.contains(&id[..8]), "{}", ran.stderr);
+}
+
+/// The program on a terminal of its own; its standard output is what the terminal shows.
+fn on_a_terminal(world: &World, arguments: &str) -> Child {
+    let program = format!("{} {arguments}", env!("CARGO_BIN_EXE_chatvault"));
+    let mut command = world.command([""; 0]);
+    let mut terminal = std::process::Command::new("script");
+    terminal.args(["-qec", &program, "/dev/null"]).current_dir(world.path("")).env_clear();
+    terminal.envs(command.env("TERM", "dumb").get_envs().filter_map(|(name, value)| Some((name, value?))));
+    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+fn type_in(mut terminal: Child, typed: &str) -> Ran {
+    terminal.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+    let output = terminal.wait_with_output().unwrap();
+    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+    Ran { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() }
+}
+
+#[test]
+fn at_a_terminal_a_password_may_be_typed_three_times_and_is_not_shown() {
+    let world = World::new();
+    world.write("pw", "right\n");
+    world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
+    let ran = type_in(on_a_terminal(&world, "-r repo list"), "wrong1\nwrong2\nright\n").succeeded();
+    assert_eq!(ran.stdout.matches("Password of the repository").count(), 3, "{}", ran.stdout);
+    let ran = type_in(on_a_terminal(&world, "-r repo list"), "wrong1\nwrong2\nwrong3\nright\n");
+    assert_eq!(ran.code, 12, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches("Password of the repository").count(), 3, "{}", ran.stdout);
+}
+
+#[test]
+fn at_a_terminal_a_new_password_is_asked_for_twice() {
+    let world = World::with_repository();
+    let add = "-r repo --recovery-key-file key key add";
+    let ran = type_in(on_a_terminal(&world, add), "one\nother\n").ended_with(1);
+    assert!(ran.stdout.contains("differ"), "{}", ran.stdout);
+    type_in(on_a_terminal(&world, add), "one\none\n").succeeded();
+    world.write("pw", "one\n");
+    world.run(["-r", "repo", "-p", "pw", "list"]).succeeded();
+}
+
+#[test]
+fn an_interrupt_at_the_question_ends_it_at_once() {
+    let world = World::new();
+    world.write("pw", "right\n");
+    world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
+    let mut terminal = on_a_terminal(&world, "-r repo list");
+    let mut shown = Vec::new();
+    let mut byte = [0];
+    let stdout = terminal.stdout.as_mut().unwrap();
+    while !String::from_utf8_lossy(&shown).contains("Password of") && stdout.read(&mut byte).unwrap() == 1 {
+        shown.push(byte[0]);
+    }
+    // The first one may come before the question reads: then it is a signal, and the second one ends the program.
+    let ran = type_in(terminal, "\x03\x03");
+    assert_eq!(ran.code, 130, "{}{}", String::from_utf8_lossy(&shown), ran.stdout);
+}
