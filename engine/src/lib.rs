@@ -8,6 +8,7 @@ pub mod base;
 pub mod chunk;
 pub mod codec;
 pub mod crypto;
+pub mod filter;
 pub mod model;
 
 pub mod format;
