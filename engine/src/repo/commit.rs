@@ -39,12 +39,14 @@ pub struct Run {
 
 /// A place in a writer's chain.
 #[derive(Debug)]
-struct Identity {
-    writer: WriterId,
-    sequence: u64,
-    previous: Option<[u8; 32]>,
+pub(super) struct Identity {
+    pub(super) writer: WriterId,
+    /// The number of the next object.
+    pub(super) sequence: u64,
+    /// The hash of the last one.
+    pub(super) previous: Option<[u8; 32]>,
     /// Held while the chain is the catalog's own.
-    lock: Option<WriterLock>,
+    pub(super) lock: Option<WriterLock>,
 }
 
 impl Repo {
@@ -110,7 +112,7 @@ impl Repo {
 
     /// The catalog's writer goes on with its chain, if no other run has it and the repository does not hold its next
     /// number already (then the catalog is a copy or was put back). Otherwise a new writer begins.
-    fn take_identity(&self, history: &History) -> Result<Identity> {
+    pub(super) fn take_identity(&self, history: &History) -> Result<Identity> {
         let lock = self.with_catalog(Catalog::lock_writer)?;
         let known = if lock.is_some() { self.with_catalog(Catalog::writer)? } else { None };
         let goes_on = known

@@ -7,6 +7,7 @@ pub mod adopt;
 pub mod budget;
 pub mod commit;
 pub mod create;
+pub mod events;
 pub mod lease;
 mod local;
 pub mod mirror;
