@@ -7,14 +7,17 @@
 
 mod blobs;
 mod files;
+mod folders;
 mod manifests;
 mod memory;
 mod schema;
+pub mod scratch;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use blobs::{BlobCopy, ClassTotals};
+pub use folders::{CacheFolder, Clearing, caches, clear_cache};
 pub use schema::SCHEMA;
 pub use writer::{WriterLock, WriterState};
 

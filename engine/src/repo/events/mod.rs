@@ -42,8 +42,7 @@ impl TagChange {
         wanted.sort();
         wanted.dedup();
         let add: Vec<String> = wanted.iter().filter(|tag| !snapshot.tags.contains(tag)).cloned().collect();
-        let remove: Vec<String> =
-            snapshot.tags.iter().filter(|tag| !wanted.contains(tag)).cloned().collect();
+        let remove: Vec<String> = snapshot.tags.iter().filter(|tag| !wanted.contains(tag)).cloned().collect();
         let mut actions = Vec::new();
         if !add.is_empty() || !remove.is_empty() {
             actions.push(EventAction::Tag { snapshot: snapshot.id, add, remove });
@@ -63,7 +62,12 @@ impl Repo {
     ///
     /// # Errors
     /// [`Kind::Usage`] if an action is too long to be stored; then nothing is written.
-    pub fn record(&self, history: &History, actions: Vec<EventAction>, observer: &dyn Observer) -> Result<()> {
+    pub fn record(
+        &self,
+        history: &History,
+        actions: Vec<EventAction>,
+        observer: &dyn Observer,
+    ) -> Result<()> {
         actions.iter().try_for_each(check)?;
         if actions.is_empty() {
             return Ok(());
@@ -100,8 +104,7 @@ impl Repo {
         let digest = hash::digest(&object);
         if identity.lock.is_some() {
             // A catalog that missed this begins a new chain next time.
-            let _only_saves_a_chain =
-                self.catalog().set_writer(&event.writer, event.sequence, Some(digest));
+            let _only_saves_a_chain = self.catalog().set_writer(&event.writer, event.sequence, Some(digest));
         }
         identity.sequence += 1;
         identity.previous = Some(digest);

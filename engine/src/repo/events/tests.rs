@@ -102,7 +102,8 @@ fn events_and_manifests_of_a_catalog_are_one_chain() {
         let name = ObjectName::event(&head[0].writer, number);
         let first = world.store.get(&name, 1 << 20).unwrap();
         assert_eq!(world.store.get(&name.mirror(), 1 << 20).unwrap(), first);
-        let event = event::decode(&repo.sealer.open(ObjectType::Event, &first, "it").unwrap()).unwrap().unwrap();
+        let event =
+            event::decode(&repo.sealer.open(ObjectType::Event, &first, "it").unwrap()).unwrap().unwrap();
         let before = if number == 2 { *world.id.as_bytes() } else { head_before(&world, &head[0].writer) };
         assert_eq!(event.previous, Some(before));
     }
