@@ -26,6 +26,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) recovery_key_file: Option<PathBuf>,
 
+    /// Profile of profiles.toml in the configuration folder, for what is not given here [env: CHATVAULT_PROFILE]
+    #[arg(short = 'P', long, value_name = "NAME", global = true)]
+    pub(crate) profile: Option<String>,
+
     /// Folder of the caches [env: CHATVAULT_CACHE_DIR] [default: $XDG_CACHE_HOME/chatvault]
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -57,6 +61,7 @@ impl GlobalArgs {
     pub(crate) fn repeated(&self) -> String {
         let path = |path: &Option<PathBuf>| path.as_deref().map(shown);
         [
+            ("-P", self.profile.clone()),
             ("-r", path(&self.repo)),
             ("--password-file", path(&self.password_file)),
             ("--password-command", self.password_command.clone()),
@@ -78,9 +83,10 @@ mod tests {
         let args = GlobalArgs {
             repo: Some("/my chats".into()),
             password_command: Some("pass it's".into()),
+            profile: Some("phone".into()),
             json: true,
             ..GlobalArgs::default()
         };
-        assert_eq!(args.repeated(), " -r '/my chats' --password-command 'pass it'\\''s'");
+        assert_eq!(args.repeated(), " -P phone -r '/my chats' --password-command 'pass it'\\''s'");
     }
 }

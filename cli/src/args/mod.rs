@@ -1,5 +1,6 @@
 //! What the command line can say, as clap and as values. Knows no repository.
 
+pub(crate) mod filter;
 pub(crate) mod global;
 pub(crate) mod secret;
 pub(crate) mod select;

@@ -26,6 +26,7 @@ it, the folder it points to is stored. This program's own folders and the reposi
 Examples:
   chatvault snapshot ~/WhatsApp
   chatvault snapshot --tag before-update --description \"before the new phone\" ~/WhatsApp ~/Pictures
+  chatvault -P phone snapshot
   chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
 
 Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
@@ -35,8 +36,8 @@ could not be read, 10 no repository, 12 wrong password or key, 22 the repository
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SnapshotArgs {
-    /// The folders or files
-    #[arg(required = true, value_name = "PATH")]
+    /// The folders or files; without any, those of the profile
+    #[arg(value_name = "PATH")]
     paths: Vec<PathBuf>,
 
     /// Tag of the snapshot; can be given several times
@@ -57,7 +58,8 @@ pub(crate) struct SnapshotArgs {
 }
 
 pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
-    let paths = sources::resolve(&args.paths)?;
+    let profile = &context.settings.snapshot;
+    let paths = sources::resolve(sources::or_profile(&args.paths, &profile.paths)?)?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
     let repo = open_or_create(context, &progress)?;
@@ -65,10 +67,10 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         paths,
         own_folders: context.own_folders(&repo),
         owners: process::owners(),
-        host: args.host.clone(),
+        host: args.host.clone().or_else(|| profile.host.clone()),
         time: None,
-        tags: args.tags.clone(),
-        description: args.description.clone(),
+        tags: if args.tags.is_empty() { profile.tag.clone() } else { args.tags.clone() },
+        description: args.description.clone().or_else(|| profile.description.clone()),
         force: args.force,
     };
     let taken = take(context, &repo, &options, &progress);
