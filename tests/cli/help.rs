@@ -3,15 +3,19 @@
 use crate::kit::World;
 use std::path::PathBuf;
 
-const VERBS: [&str; 12] = [
+const VERBS: [&str; 16] = [
     "init",
     "snapshot",
     "list",
     "ls",
+    "find",
     "diff",
     "cat",
     "restore",
+    "stats",
+    "tag",
     "recovery-kit",
+    "cache",
     "demo",
     "completions",
     "man",
