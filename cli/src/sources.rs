@@ -9,6 +9,20 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
+/// What is to be stored: what the command line says, else what the profile says.
+///
+/// # Errors
+/// Wrong usage if neither says anything.
+pub(crate) fn or_profile<'p>(given: &'p [PathBuf], profile: &'p [PathBuf]) -> Result<&'p [PathBuf]> {
+    match (given, profile) {
+        ([], []) => Err(Failure::usage("No PATH to take a snapshot of is given").with_hint(
+            "`chatvault snapshot FOLDER`, or `paths` in the [NAME.snapshot] of a profile: -P NAME",
+        )),
+        ([], profile) => Ok(profile),
+        (given, _) => Ok(given),
+    }
+}
+
 /// Absolute paths without `.` and `..`, in the order given, each once. Symbolic links on the way are resolved, so that one
 /// folder has one name; a link at the end stays a link, unless a slash stands behind it.
 ///

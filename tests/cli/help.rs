@@ -3,16 +3,20 @@
 use crate::kit::World;
 use std::path::PathBuf;
 
-const VERBS: [&str; 13] = [
+const VERBS: [&str; 17] = [
     "init",
     "snapshot",
     "list",
     "ls",
+    "find",
     "diff",
     "cat",
     "restore",
     "key",
+    "stats",
+    "tag",
     "recovery-kit",
+    "cache",
     "demo",
     "completions",
     "man",

@@ -7,11 +7,13 @@
     reason = "all of this is a test, helpers too; tests say what they claim in their names"
 )]
 
+mod cache;
 mod cat;
 mod damage;
 mod defaults;
 mod demo;
 mod diff;
+mod find;
 mod help;
 mod init;
 mod interrupted;
@@ -20,12 +22,15 @@ mod kit;
 mod list;
 mod ls;
 mod output;
+mod profile;
 mod recovery_kit;
 mod restore;
 mod secrets;
 mod select;
 mod snapshot;
 mod snapshot_options;
+mod stats;
+mod tag;
 mod wire;
 
 #[test]

@@ -222,3 +222,103 @@ fn the_others() {
     let line = serde_json::from_str(&ran.stderr).unwrap();
     pinned("exit_error", &[line], &["message_type", "code", "condition", "message", "hint"]);
 }
+
+#[test]
+fn find_and_tag() {
+    let world = World::with_repository();
+    symlink("a.txt", world.path("live/link")).unwrap();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let lines = world.repo(&["find", "--json", "*"]).succeeded().json_lines();
+    let wanted = [
+        "message_type",
+        "path",
+        "host",
+        "source",
+        "state",
+        "type",
+        "size",
+        "mtime",
+        "content_id",
+        "linktarget",
+        "first_snapshot",
+        "first_time",
+        "last_snapshot",
+        "last_time",
+        "snapshots",
+        "paths",
+        "versions",
+        "conditions",
+        "exit_code",
+    ];
+    pinned("find", &lines, &wanted);
+    let lines = world.repo(&["tag", "--json", "--add", "x", "latest"]).succeeded().json_lines();
+    let wanted = [
+        "message_type",
+        "snapshot_id",
+        "changed",
+        "tags",
+        "description",
+        "changed_snapshots",
+        "conditions",
+        "exit_code",
+    ];
+    pinned("tag", &lines, &wanted);
+}
+
+#[test]
+fn stats_and_cache() {
+    let world = World::with_snapshot();
+    let place = format!("latest:{}", world.text("live"));
+    let lines = [&["stats", "--json"][..], &["stats", "--json", &place]]
+        .map(|arguments| world.repo(arguments).succeeded().json());
+    let own = [
+        "message_type",
+        "path",
+        "snapshots_count",
+        "total_file_count",
+        "total_size",
+        "total_unique_size",
+        "total_stored_size",
+        "blob_count",
+        "deduplication_ratio",
+        "compression_ratio",
+        "kinds",
+        "metadata",
+        "snapshots",
+        "unneeded_size",
+        "pack_classes",
+        "repository",
+        "repository_size",
+        "conditions",
+        "exit_code",
+    ];
+    let nested: Vec<String> = [
+        ("kinds", &["kind", "file_count", "size", "blob_count", "unique_size", "stored_size"][..]),
+        ("metadata", &["blob_count", "unique_size", "stored_size"]),
+        ("snapshots", &["snapshot_id", "time", "file_count", "size", "alone"]),
+        ("snapshots.alone", &["blob_count", "unique_size", "stored_size"]),
+        ("pack_classes", &["class", "pack_count", "size", "blob_count"]),
+        ("repository", &["name", "file_count", "size"]),
+    ]
+    .into_iter()
+    .flat_map(|(above, names)| names.iter().map(move |name| format!("{above}.{name}")))
+    .collect();
+    let wanted: Vec<&str> = own.into_iter().chain(nested.iter().map(String::as_str)).collect();
+    pinned("stats", &lines, &wanted);
+    let lines = world.run(["cache", "--json"]).succeeded().json_lines();
+    let wanted = [
+        "message_type",
+        "repository_id",
+        "repository",
+        "folder",
+        "size",
+        "last_use",
+        "in_use",
+        "cleared",
+        "caches",
+        "freed",
+        "conditions",
+        "exit_code",
+    ];
+    pinned("cache", &lines, &wanted);
+}

@@ -275,9 +275,9 @@ def fold(manifests, events):
             undone[event.snapshot] = event.lamport
         elif event.action == action["tag"] and event.snapshot in manifests:
             manifest = manifests[event.snapshot]
-            kept = [tag for tag in manifest.tags if tag not in event.add]
-            manifest.tags = [tag for tag in kept + event.add if tag not in event.remove]
+            kept = [tag for tag in manifest.tags if tag not in event.add and tag not in event.remove]
+            manifest.tags = kept + event.add
         elif event.action == action["describe"] and event.snapshot in manifests:
-            manifests[event.snapshot].description = event.text
+            manifests[event.snapshot].description = event.text or None
     seen = (item for item in manifests.items() if forgotten.get(item[0], -1) <= undone.get(item[0], -1))
     return dict(sorted(seen, key=lambda item: (item[1].time, item[0])))

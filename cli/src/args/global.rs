@@ -30,6 +30,10 @@ pub(crate) struct GlobalArgs {
     #[arg(long, value_name = "FILE", global = true)]
     pub(crate) key_file: Option<PathBuf>,
 
+    /// Profile of profiles.toml in the configuration folder, for what is not given here [env: CHATVAULT_PROFILE]
+    #[arg(short = 'P', long, value_name = "NAME", global = true)]
+    pub(crate) profile: Option<String>,
+
     /// Folder of the caches [env: CHATVAULT_CACHE_DIR] [default: $XDG_CACHE_HOME/chatvault]
     #[arg(long, value_name = "PATH", global = true)]
     pub(crate) cache_dir: Option<PathBuf>,
@@ -61,6 +65,7 @@ impl GlobalArgs {
     pub(crate) fn repeated(&self) -> String {
         let path = |path: &Option<PathBuf>| path.as_deref().map(shown);
         [
+            ("-P", self.profile.clone()),
             ("-r", path(&self.repo)),
             ("--password-file", path(&self.password_file)),
             ("--password-command", self.password_command.clone()),
@@ -84,12 +89,13 @@ mod tests {
             repo: Some("/my chats".into()),
             password_command: Some("pass it's".into()),
             key_file: Some("/usb/a key".into()),
+            profile: Some("phone".into()),
             json: true,
             ..GlobalArgs::default()
         };
         assert_eq!(
             args.repeated(),
-            " -r '/my chats' --password-command 'pass it'\\''s' --key-file '/usb/a key'"
+            " -P phone -r '/my chats' --password-command 'pass it'\\''s' --key-file '/usb/a key'"
         );
     }
 }

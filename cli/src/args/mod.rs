@@ -1,5 +1,6 @@
 //! What the command line can say, as clap and as values. Knows no repository.
 
+pub(crate) mod filter;
 pub(crate) mod global;
 pub(crate) mod new_secret;
 pub(crate) mod patterns;

@@ -16,20 +16,39 @@ pub(crate) const FORMS: &str = "2026-11-20, \"2026-11-20 18:00\", today, yesterd
 /// # Errors
 /// Says what is wrong with it: not understood, or in the future.
 pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
-    let moment = exact(text)
-        .or_else(|| local(text, now))
-        .ok_or_else(|| format!("it is no time that is understood; write {FORMS}"))?;
-    let (begin, end) = moment;
+    let (begin, end) = span(text, now)?;
     if begin > now.timestamp() {
         return Err(format!("it is in the future; now it is {}", now.strftime("%Y-%m-%d %H:%M:%S %:z")));
     }
     Ok(stored(end.min(now.timestamp())))
 }
 
+/// Reads a time as the beginning of a span: a day means its first instant. It may be in the future.
+///
+/// # Errors
+/// Says that it is not understood.
+pub(crate) fn parse_begin(text: &str, now: &Zoned) -> Result<Timestamp, String> {
+    span(text, now).map(|(begin, _)| stored(begin))
+}
+
+/// Reads a time as the end of a span: a day means its last instant. It may be in the future.
+///
+/// # Errors
+/// As [`parse_begin`].
+pub(crate) fn parse_end(text: &str, now: &Zoned) -> Result<Timestamp, String> {
+    span(text, now).map(|(_, end)| stored(end))
+}
+
 /// A time as the engine keeps it: seconds rounded down, nanoseconds forward.
 pub(crate) fn stored(time: jiff::Timestamp) -> Timestamp {
     let whole = time.as_second() - i64::from(time.subsec_nanosecond() < 0);
     Timestamp::new(whole, time.subsec_nanosecond().rem_euclid(1_000_000_000).unsigned_abs())
+}
+
+fn span(text: &str, now: &Zoned) -> Result<Moment, String> {
+    exact(text)
+        .or_else(|| local(text, now))
+        .ok_or_else(|| format!("it is no time that is understood; write {FORMS}"))
 }
 
 /// First and last instant of what was written.
@@ -163,6 +182,17 @@ mod tests {
         ] {
             assert_eq!(read(text), wanted, "{text}");
         }
+    }
+
+    #[test]
+    fn a_span_begins_with_the_first_instant_of_a_day_and_ends_with_its_last() {
+        let utc = |time: Timestamp| jiff::Timestamp::new(time.secs, 0).unwrap().to_string();
+        let both = |text| (utc(parse_begin(text, &now()).unwrap()), utc(parse_end(text, &now()).unwrap()));
+        let pair = |begin: &str, end: &str| (begin.to_owned(), end.to_owned());
+        assert_eq!(both("yesterday"), pair("2026-11-19T23:00:00Z", "2026-11-20T22:59:59Z"));
+        assert_eq!(both("2026-11-20 18:00"), pair("2026-11-20T17:00:00Z", "2026-11-20T17:00:00Z"));
+        assert_eq!(both("2099-01-01").0, "2098-12-31T23:00:00Z");
+        assert!(parse_begin("soon", &now()).is_err());
     }
 
     #[test]

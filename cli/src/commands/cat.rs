@@ -1,5 +1,6 @@
 //! `cat`
 
+use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
@@ -26,15 +27,19 @@ pub(crate) struct CatArgs {
     /// The snapshot and the path of the file in it
     #[arg(value_name = "SNAPSHOT:PATH")]
     place: OsString,
+
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     let (selector, path) = Place::parse_with_path(&args.place, &context.now())?;
+    let filter = args.filter.read()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &selector, &progress)?;
+    let snapshot = context.select(&snapshots, &filter, &selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
     let node = browse::lookup(&repo, snapshot, &path)?;
     if node.kind != NodeKind::File {

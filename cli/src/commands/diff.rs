@@ -1,5 +1,6 @@
 //! `diff`
 
+use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
@@ -39,17 +40,21 @@ pub(crate) struct DiffArgs {
     /// The second snapshot, or `live` for the folders as they are now
     #[arg(value_name = "SNAPSHOT|live", default_value = "live")]
     second: OsString,
+
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     let now = context.now();
     let first = Place::parse_snapshot(&args.first, &now)?;
     let second = if args.second == "live" { None } else { Some(Place::parse_snapshot(&args.second, &now)?) };
+    let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let first = context.select(&snapshots, &first, &progress)?;
+    let first = context.select(&snapshots, &filter, &first, &progress)?;
     let mut shown = 0_u64;
     let mut show = |change: &Change| {
         shown += 1;
@@ -57,7 +62,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     };
     let (target, counts) = match second {
         Some(second) => {
-            let second = context.select(&snapshots, &second, &progress)?;
+            let second = context.select(&snapshots, &filter, &second, &progress)?;
             let counts = diff::snapshots(&repo, first, second, &StoredPath::root(), &progress, &mut show);
             (second.id.to_string(), counts)
         }

@@ -1,5 +1,6 @@
 //! `list`
 
+use crate::args::filter::FilterArgs;
 use crate::context::{Context, unreadable};
 use crate::exit::Outcome;
 use crate::output::error::{Result, one_line};
@@ -7,6 +8,7 @@ use crate::output::progress::Progress;
 use crate::output::table::{self, Column};
 use crate::output::wire::snapshot::WireSnapshot;
 use crate::output::{human, warnings};
+use chatvault_engine::browse::last_of_each;
 use chatvault_engine::repo::Snapshot;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -18,6 +20,7 @@ after the word `incomplete` if some files could not be read.
 
 Examples:
   chatvault list
+  chatvault list --host phone --latest 3
   chatvault -r /media/ann/usb/chats list --json
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 10 no repository, 12 wrong password or key, 22 damaged.";
@@ -25,7 +28,14 @@ Exit codes: 0 done, 1 failed, 2 wrong usage, 10 no repository, 12 wrong password
 /// List the snapshots, oldest first
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct ListArgs {}
+pub(crate) struct ListArgs {
+    /// Only the last so many of the same folders of each machine
+    #[arg(long, value_name = "NUMBER")]
+    latest: Option<usize>,
+
+    #[command(flatten)]
+    filter: FilterArgs,
+}
 
 const COLUMNS: [Column; 8] = [
     Column::words("ID"),
@@ -38,15 +48,25 @@ const COLUMNS: [Column; 8] = [
     Column::words("TAGS"),
 ];
 
-pub(crate) fn run(_: &ListArgs, context: &Context) -> Result<Outcome> {
+pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<Outcome> {
+    let filter = args.filter.read()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
-    let snapshots = context.open(&progress)?.snapshots(&progress)?;
+    let all = context.open(&progress)?.snapshots(&progress)?;
+    let is_empty = all.is_empty();
+    let mut snapshots: Vec<Snapshot> = all.into_iter().filter(|snapshot| filter.admits(snapshot)).collect();
+    if let Some(count) = args.latest {
+        snapshots = last_of_each(snapshots, count);
+    }
     let told = progress.finish();
     warnings::show(ui, &told, progress.warnings_dropped());
     let outcome = warnings::outcome(&told);
     if ui.style().json {
         ui.json(&snapshots.iter().map(WireSnapshot::from).collect::<Vec<_>>());
+        return Ok(outcome);
+    }
+    if snapshots.is_empty() && !is_empty {
+        ui.status("No snapshot is as asked for.");
         return Ok(outcome);
     }
     if snapshots.is_empty() {

@@ -1,5 +1,6 @@
 //! `ls`
 
+use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
 use crate::context::Context;
 use crate::exit::Outcome;
@@ -42,15 +43,19 @@ pub(crate) struct LsArgs {
     /// Show permissions, owner, size and time of each entry
     #[arg(short, long)]
     long: bool,
+
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     let place = Place::parse(&args.place, &context.now())?;
+    let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &place.selector, &progress)?;
+    let snapshot = context.select(&snapshots, &filter, &place.selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
     let printer = Printer { ui, long: args.long, zone: context.zone() };
     let listed = match &place.path {

@@ -1,9 +1,11 @@
 //! The verbs: one enum, one match, one file each.
 
+mod cache;
 mod cat;
 mod completions;
 mod demo;
 mod diff;
+mod find;
 mod init;
 mod key;
 mod list;
@@ -12,6 +14,8 @@ mod man;
 mod recovery_kit;
 mod restore;
 mod snapshot;
+mod stats;
+mod tag;
 mod version;
 
 use crate::args::global::GlobalArgs;
@@ -25,6 +29,7 @@ Examples:
   chatvault snapshot ~/WhatsApp              keep the folder as it is now
   chatvault list                             show all snapshots
   chatvault ls latest:/home/ann/WhatsApp     show what is in the last one
+  chatvault find IMG-2024.jpg                show in which snapshots a file is, and how it was
   chatvault restore @yesterday --target out  give back the state of yesterday
   chatvault recovery-kit                     print the key, to keep on paper
 
@@ -57,12 +62,16 @@ enum Command {
     #[command(visible_alias = "snapshots")]
     List(list::ListArgs),
     Ls(ls::LsArgs),
+    Find(find::FindArgs),
     Diff(diff::DiffArgs),
     #[command(visible_alias = "dump")]
     Cat(cat::CatArgs),
     Restore(restore::RestoreArgs),
     Key(key::KeyArgs),
+    Stats(stats::StatsArgs),
+    Tag(tag::TagArgs),
     RecoveryKit(recovery_kit::RecoveryKitArgs),
+    Cache(cache::CacheArgs),
     Demo(demo::DemoArgs),
     Completions(completions::CompletionsArgs),
     Man(man::ManArgs),
@@ -77,11 +86,15 @@ impl Cli {
             Command::Snapshot(args) => snapshot::run(args, context),
             Command::List(args) => list::run(args, context),
             Command::Ls(args) => ls::run(args, context),
+            Command::Find(args) => find::run(args, context),
             Command::Diff(args) => diff::run(args, context),
             Command::Cat(args) => cat::run(args, context),
             Command::Restore(args) => restore::run(args, context),
             Command::Key(args) => key::run(args, context),
+            Command::Stats(args) => stats::run(args, context),
+            Command::Tag(args) => tag::run(args, context),
             Command::RecoveryKit(args) => recovery_kit::run(args, context),
+            Command::Cache(args) => cache::run(args, context),
             Command::Demo(args) => demo::run(args, context),
             Command::Completions(args) => completions::run(args, context),
             Command::Man(args) => man::run(args, context),

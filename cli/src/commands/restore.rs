@@ -1,5 +1,6 @@
 //! `restore`
 
+use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
@@ -41,15 +42,19 @@ pub(crate) struct RestoreArgs {
     /// The folder that gets the files; it is made if it is missing
     #[arg(long, value_name = "DIR")]
     target: PathBuf,
+
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let place = Place::parse(&args.place, &context.now())?;
+    let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &place.selector, &progress)?;
+    let snapshot = context.select(&snapshots, &filter, &place.selector, &progress)?;
     let options = RestoreOptions {
         target: args.target.clone(),
         path: place.path.clone(),

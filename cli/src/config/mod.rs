@@ -1,14 +1,16 @@
-//! From command line and environment to settings, once. The only place that reads the environment.
+//! From command line, environment and profile to settings, once. The only place that reads the environment.
 
 pub(crate) mod kept;
 pub(crate) mod known;
 pub(crate) mod private_file;
+pub(crate) mod profile;
 
 use crate::args::global::GlobalArgs;
 use crate::args::secret::SecretSource;
 use crate::exit::Condition;
 use crate::output::Style;
 use crate::output::error::{Failure, Result};
+use profile::{Profile, SnapshotProfile};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
@@ -45,6 +47,11 @@ impl Environment {
         self.get(name).map(PathBuf::from)
     }
 
+    /// A variable that holds an absolute path; any other one counts as not set.
+    fn absolute(&self, name: &str) -> Option<PathBuf> {
+        self.path(name).filter(|path| path.is_absolute())
+    }
+
     /// An on-off variable.
     fn flag(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| {
@@ -71,7 +78,7 @@ pub(crate) struct Folders {
 impl Folders {
     /// The folders that the environment names. A relative path is ignored, as the specification says.
     pub(crate) fn of(environment: &Environment) -> Self {
-        let absolute = |name| environment.path(name).filter(|path| path.is_absolute());
+        let absolute = |name| environment.absolute(name);
         let home = absolute("HOME");
         let folder = |name, below: &str| {
             absolute(name)
@@ -109,7 +116,7 @@ fn homeless(what: &str) -> Failure {
         .because("HOME is not set to an absolute path")
 }
 
-/// What command line and environment say together.
+/// What command line, environment and profile say together.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Settings {
     /// The repository, if one is named.
@@ -122,12 +129,18 @@ pub(crate) struct Settings {
     pub(crate) cache_dir: Option<PathBuf>,
     /// How hard to compress.
     pub(crate) compression: i32,
+    /// What the profile says of `snapshot`.
+    pub(crate) snapshot: SnapshotProfile,
 }
 
 const DEFAULT_COMPRESSION: i32 = 3;
 
-/// Settings from both sources; the command line is stronger.
+/// Settings from all sources: the command line is stronger than the environment, and that than the profile.
 pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &Folders) -> Result<Settings> {
+    let profile = match args.profile.as_deref().or(environment.text("CHATVAULT_PROFILE")?) {
+        Some(name) => profile::load(&folders.config()?, name, environment)?,
+        None => Profile::default(),
+    };
     let from_args = SecretSource::one_of(
         args.password_file.clone(),
         args.password_command.clone(),
@@ -144,12 +157,26 @@ pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &F
             ["CHATVAULT_PASSWORD_FILE", "CHATVAULT_PASSWORD_COMMAND", "CHATVAULT_RECOVERY_KEY_FILE"],
         )?,
     };
+    let secret = match secret {
+        Some(secret) => Some(secret),
+        None => SecretSource::one_of(
+            profile.password_file,
+            profile.password_command,
+            profile.recovery_key_file,
+            ["password-file", "password-command", "recovery-key-file"],
+        )?,
+    };
     Ok(Settings {
-        repository: args.repo.clone().or_else(|| environment.path("CHATVAULT_REPOSITORY")),
-        key_file: key_file(args, environment, secret.as_ref(), is_from_args)?,
+        repository: args
+            .repo
+            .clone()
+            .or_else(|| environment.path("CHATVAULT_REPOSITORY"))
+            .or(profile.repository),
+        key_file: key_file(args, environment, profile.key_file, secret.as_ref(), is_from_args)?,
         secret,
-        cache_dir: cache_dir(args, environment, folders),
-        compression: compression(args, environment)?,
+        cache_dir: cache_dir(args, environment, profile.cache_dir.or_else(|| folders.cache.clone())),
+        compression: compression(args, environment, profile.compression)?,
+        snapshot: profile.snapshot,
     })
 }
 
@@ -158,10 +185,11 @@ pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &F
 fn key_file(
     args: &GlobalArgs,
     environment: &Environment,
+    profile: Option<PathBuf>,
     secret: Option<&SecretSource>,
     secret_is_from_args: bool,
 ) -> Result<Option<PathBuf>> {
-    let named = args.key_file.clone().or_else(|| environment.path("CHATVAULT_KEY_FILE"));
+    let named = args.key_file.clone().or_else(|| environment.path("CHATVAULT_KEY_FILE")).or(profile);
     if !matches!(secret, Some(SecretSource::RecoveryKeyFile(_))) || named.is_none() {
         return Ok(named);
     }
@@ -173,7 +201,7 @@ fn key_file(
         .with_hint("leave one out"))
 }
 
-fn cache_dir(args: &GlobalArgs, environment: &Environment, folders: &Folders) -> Option<PathBuf> {
+fn cache_dir(args: &GlobalArgs, environment: &Environment, otherwise: Option<PathBuf>) -> Option<PathBuf> {
     if args.no_cache {
         return None;
     }
@@ -183,15 +211,15 @@ fn cache_dir(args: &GlobalArgs, environment: &Environment, folders: &Folders) ->
     if environment.flag("CHATVAULT_NO_CACHE") {
         return None;
     }
-    environment.path("CHATVAULT_CACHE_DIR").or_else(|| folders.cache.clone())
+    environment.path("CHATVAULT_CACHE_DIR").or(otherwise)
 }
 
-fn compression(args: &GlobalArgs, environment: &Environment) -> Result<i32> {
+fn compression(args: &GlobalArgs, environment: &Environment, profile: Option<i32>) -> Result<i32> {
     if let Some(level) = args.compression {
         return Ok(level);
     }
     let Some(text) = environment.text("CHATVAULT_COMPRESSION")? else {
-        return Ok(DEFAULT_COMPRESSION);
+        return Ok(profile.unwrap_or(DEFAULT_COMPRESSION));
     };
     text.parse().ok().filter(|level| (1..=19).contains(level)).ok_or_else(|| {
         Failure::usage("Failed to read the variable CHATVAULT_COMPRESSION")

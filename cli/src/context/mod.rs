@@ -11,7 +11,7 @@ use crate::output::progress::Progress;
 use crate::output::{Ui, prompt, warnings};
 use crate::process;
 use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp, Warning, WarningKind};
-use chatvault_engine::browse::{self, Selector};
+use chatvault_engine::browse::{self, Selector, SnapshotFilter};
 use chatvault_engine::crypto::Credential;
 use chatvault_engine::format::config;
 use chatvault_engine::repo::{self, Repo, Session, Snapshot};
@@ -61,17 +61,18 @@ impl Context {
         format!("chatvault{} {verb}", self.repeated)
     }
 
-    /// The snapshot that is meant.
+    /// The snapshot that is meant, among those that the filter admits.
     ///
     /// # Errors
     /// Fails if there is none; where some cannot be read, they are told of.
     pub(crate) fn select<'s>(
         &self,
         snapshots: &'s [Snapshot],
+        filter: &SnapshotFilter,
         selector: &Selector,
         progress: &Progress<'_>,
     ) -> Result<&'s Snapshot> {
-        browse::select(snapshots, selector, self.time()).map_err(|error| {
+        browse::select_among(snapshots, filter, selector, self.time()).map_err(|error| {
             let told = progress.finish();
             warnings::show(&self.ui, &told, progress.warnings_dropped());
             if !snapshots.is_empty() {

@@ -63,6 +63,11 @@ pub(crate) fn count(number: u64, noun: &str) -> String {
     }
 }
 
+/// A noun for so many things: `tag`, `tags`.
+pub(crate) fn noun(number: usize, noun: &str) -> String {
+    if number == 1 { noun.to_owned() } else { format!("{noun}s") }
+}
+
 /// A number with commas: `1,204`.
 pub(crate) fn thousands(number: u64) -> String {
     let digits = number.to_string();
@@ -126,6 +131,11 @@ pub(crate) fn mode(letter: char, bits: u32) -> String {
         text.push(execute);
     }
     text
+}
+
+/// How many times the second the first is; 1 if there is nothing to compare with.
+pub(crate) fn ratio(before: u64, after: u64) -> f64 {
+    if after == 0 { 1.0 } else { to_float(before) / to_float(after) }
 }
 
 /// A count as a number for display only; exact up to 2^53.

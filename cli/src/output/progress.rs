@@ -257,13 +257,15 @@ impl Status {
 }
 
 /// Each phase with its name in JSON and in words.
-const PHASES: [(Phase, &str, &str); 6] = [
+const PHASES: [(Phase, &str, &str); 8] = [
     (Phase::Opening, "opening", "Opening the repository"),
     (Phase::Storing, "storing", "Storing"),
     (Phase::Committing, "committing", "Making it durable"),
     (Phase::Planning, "planning", "Planning"),
     (Phase::Restoring, "restoring", "Restoring"),
     (Phase::Comparing, "comparing", "Comparing"),
+    (Phase::Searching, "searching", "Searching"),
+    (Phase::Counting, "counting", "Counting"),
 ];
 
 fn phase_name(phase: Phase) -> &'static str {

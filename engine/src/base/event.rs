@@ -17,6 +17,10 @@ pub enum Phase {
     Restoring,
     /// Two trees are compared.
     Comparing,
+    /// Snapshots are searched.
+    Searching,
+    /// What snapshots hold is counted.
+    Counting,
 }
 
 /// What is counted while an operation runs; the unit is in the name.

@@ -1,15 +1,20 @@
-//! L6: looking into snapshots: which one is meant, what lies in it, and the bytes of a file.
+//! L6: looking into snapshots: which one is meant, what lies in it, the bytes of a file, in which snapshots a path was
+//! what, and how much all of it takes.
 //!
 //! Nothing here goes down by recursion or holds a whole tree: snapshots may be deeper and wider than memory.
 
 mod content;
+pub mod find;
 mod folder;
+mod narrow;
 mod select;
+pub mod stats;
 mod walk;
 
 pub use content::{ContentReader, Piece, for_each_piece, write_content};
 pub use folder::FolderNodes;
-pub use select::{Selector, select};
+pub use narrow::{SnapshotFilter, last_of_each};
+pub use select::{Selector, select, select_among};
 pub use walk::{Step, Walk, list, lookup};
 
 #[cfg(test)]

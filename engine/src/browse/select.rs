@@ -3,6 +3,7 @@
 use crate::base::id::to_hex;
 use crate::base::path::clean;
 use crate::base::{Error, Kind, Result, Timestamp};
+use crate::browse::narrow::SnapshotFilter;
 use crate::repo::Snapshot;
 
 /// Most candidates that are named when an id fits several snapshots.
@@ -28,10 +29,27 @@ pub enum Selector {
 /// [`Kind::NotFound`] if there is none; [`Kind::Ambiguous`] if an id fits several, whose cause lists them, one a line;
 /// [`Kind::Usage`] for a time that has not come yet and for no digits at all.
 pub fn select<'s>(snapshots: &'s [Snapshot], selector: &Selector, now: Timestamp) -> Result<&'s Snapshot> {
-    let mut ordered: Vec<&Snapshot> = snapshots.iter().collect();
+    select_among(snapshots, &SnapshotFilter::default(), selector, now)
+}
+
+/// Finds the snapshot that is meant among those that a filter admits, however it is named.
+///
+/// # Errors
+/// As [`select`].
+pub fn select_among<'s>(
+    snapshots: &'s [Snapshot],
+    filter: &SnapshotFilter,
+    selector: &Selector,
+    now: Timestamp,
+) -> Result<&'s Snapshot> {
+    let mut ordered: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| filter.admits(snapshot)).collect();
     ordered.sort_by_key(|snapshot| (snapshot.manifest.time, snapshot.id));
     let Some(first) = ordered.first().copied() else {
-        return Err(not_found("a snapshot", "there is none in this repository"));
+        let why = match snapshots.len() {
+            0 => "there is none in this repository".to_owned(),
+            number => format!("none of the {number} in this repository is {}", filter.words()),
+        };
+        return Err(not_found("a snapshot", why));
     };
     match selector {
         Selector::Latest { back } => ordered.iter().rev().nth(*back).copied().ok_or_else(|| {
@@ -210,6 +228,24 @@ mod tests {
             [snapshot(&[0xab, 0xcd, 0xef, 0x01, 0x22], 1), snapshot(&[0xab, 0xcd, 0xef, 0x01, 0x33], 2)];
         let (_, text) = refused(&two, &Selector::Prefix("abcdef01".into()));
         assert!(text.contains("abcdef012200") && text.contains("abcdef013300"), "{text}");
+    }
+
+    #[test]
+    fn a_filter_narrows_whatever_the_selector_is() {
+        let mut all = [snapshot(b"a1", 10), snapshot(b"a2", 20)];
+        all[1].manifest.host = "tablet".to_owned();
+        let on = |host: &str, selector: &Selector| {
+            let filter = SnapshotFilter { hosts: vec![host.to_owned()], ..SnapshotFilter::default() };
+            select_among(&all, &filter, selector, at(1000)).map(|one| one.manifest.time.secs)
+        };
+        for selector in
+            [Selector::Latest { back: 0 }, Selector::Prefix("61".into()), Selector::AtOrBefore(at(500))]
+        {
+            assert_eq!(on("host", &selector).unwrap(), 10);
+            assert_eq!(on("tablet", &selector).unwrap(), 20);
+            let text = on("nobody", &selector).unwrap_err().full_text();
+            assert!(text.contains("none of the 2") && text.contains("machine nobody"), "{text}");
+        }
     }
 
     #[test]

@@ -19,10 +19,10 @@ use std::time::Duration;
 
 const DATABASE: &str = "catalog.sqlite";
 /// The database and what SQLite may put beside it.
-const DATABASE_FILES: [&str; 4] =
+pub(super) const DATABASE_FILES: [&str; 4] =
     [DATABASE, "catalog.sqlite-wal", "catalog.sqlite-shm", "catalog.sqlite-journal"];
-const LOCK: &str = "catalog.lock";
-const TAG: &str = "CACHEDIR.TAG";
+pub(super) const LOCK: &str = "catalog.lock";
+pub(super) const TAG: &str = "CACHEDIR.TAG";
 const TAG_TEXT: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
     # This file says that this folder is a cache and need not be backed up.\n\
     # It was made by chatvault; https://bford.info/cachedir/ tells more.\n";
@@ -44,20 +44,31 @@ pub(super) fn open(
     repo: &RepoId,
     key: &Secret,
 ) -> Result<(Connection, Home, Option<String>), String> {
-    let home = Home::enter(dir)?;
-    let is_alone = home.lock_alone_or_shared()?;
-    let (connection, why) = if is_alone {
-        let opened = open_alone(&home, repo, key)?;
-        home.share()?;
-        opened
-    } else {
-        match connect(&home, repo, key, false) {
-            Ok(connection) => (connection, None),
-            Err(Trouble::Rebuild(why)) => return Err(format!("{why}, and another running program uses it")),
-            Err(Trouble::Unusable(why)) => return Err(why),
+    for _ in 0..TRIES {
+        let home = Home::enter(dir)?;
+        let is_alone = home.lock_alone_or_shared()?;
+        // Else the cache was cleared while we waited: its lock is nobody's any more.
+        if !home.is_current() {
+            continue;
         }
-    };
-    Ok((connection, home, why))
+        let (connection, why) = if is_alone {
+            let opened = open_alone(&home, repo, key)?;
+            home.share()?;
+            opened
+        } else {
+            match connect(&home, repo, key, false) {
+                Ok(connection) => (connection, None),
+                Err(Trouble::Rebuild(why)) => {
+                    return Err(format!("{why}, and another running program uses it"));
+                }
+                Err(Trouble::Unusable(why)) => return Err(why),
+            }
+        };
+        if home.is_current() {
+            return Ok((connection, home, why));
+        }
+    }
+    Err("it is cleared again and again by another program".to_owned())
 }
 
 fn open_alone(home: &Home, repo: &RepoId, key: &Secret) -> Result<(Connection, Option<String>), String> {
@@ -132,6 +143,12 @@ impl Home {
             let _ = tag.write_all(TAG_TEXT.as_bytes());
         }
         Ok(Self { dir, lock })
+    }
+
+    /// True if the lock that we have is still the one that stands in the folder.
+    fn is_current(&self) -> bool {
+        let (ours, there) = (self.lock.metadata(), fs::symlink_metadata(self.dir.join(LOCK)));
+        matches!((ours, there), (Ok(ours), Ok(there)) if (ours.dev(), ours.ino()) == (there.dev(), there.ino()))
     }
 
     /// Takes the lock alone (true), or shares it with those who have it.
@@ -221,18 +238,24 @@ impl Home {
         }
     }
 
+    /// Writes a small file that nothing rests on; what it held is replaced.
+    pub(super) fn write_file(&self, name: &str, content: &[u8]) -> io::Result<()> {
+        let mut file = open_private(&self.dir.join(name), OFlags::TRUNC)?;
+        file.write_all(content)
+    }
+
     /// Opens another file of the folder for locking; it is made if missing.
     pub(super) fn open_lock_file(&self, name: &str) -> io::Result<File> {
         open_private(&self.dir.join(name), OFlags::empty())
     }
 }
 
-fn lock_failed(e: &io::Error) -> String {
+pub(super) fn lock_failed(e: &io::Error) -> String {
     format!("the cache folder cannot be locked ({e})")
 }
 
 /// Opens a file of our own folder for writing, made for the owner alone if missing; links are refused.
-fn open_private(path: &Path, more: OFlags) -> io::Result<File> {
+pub(super) fn open_private(path: &Path, more: OFlags) -> io::Result<File> {
     let flags = OFlags::RDWR | OFlags::CREATE | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC | more;
     Ok(rustix::fs::open(path, flags, Mode::RUSR | Mode::WUSR)?.into())
 }

@@ -7,15 +7,18 @@
 
 mod blobs;
 mod files;
+mod folders;
 mod manifests;
 mod memory;
 mod schema;
+pub mod scratch;
 mod staged;
 #[cfg(test)]
 mod tests;
 mod writer;
 
 pub use blobs::{BlobCopy, ClassTotals};
+pub use folders::{CacheFolder, Clearing, caches, clear_cache};
 pub use schema::SCHEMA;
 pub use staged::Staged;
 pub use writer::{WriterLock, WriterState};

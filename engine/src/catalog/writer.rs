@@ -4,7 +4,7 @@ use super::{Catalog, failed, get_meta, put_meta};
 use crate::base::{Error, Kind, Result, WriterId};
 use std::fs::{File, TryLockError};
 
-const LOCK: &str = "writer.lock";
+pub(super) const LOCK: &str = "writer.lock";
 const WRITER: &str = "writer";
 
 /// A writer, and the number and the hash of its last object.

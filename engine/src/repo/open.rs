@@ -110,6 +110,7 @@ impl Opened {
         if let Some(why) = reason {
             warn_catalog(observer, &catalog, &why);
         }
+        catalog.note_use(&store.location());
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
         let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
         let id_keys = BlobKind::ALL.map(|kind| sealer.bundle.id_key(kind));

@@ -231,7 +231,9 @@ fn apply(snapshot: &mut Snapshot, action: &EventAction) {
             snapshot.tags.sort();
             snapshot.tags.dedup();
         }
-        EventAction::Describe { text, .. } => snapshot.description = Some(text.clone()),
+        EventAction::Describe { text, .. } => {
+            snapshot.description = Some(text.clone()).filter(|text| !text.is_empty());
+        }
         EventAction::Accept { .. } => snapshot.accepted = true,
         EventAction::Forget { .. } | EventAction::Undo { .. } | EventAction::KeyChange { .. } => {}
     }

@@ -2,6 +2,7 @@
 
 use crate::args::patterns::{Case, patterns};
 use crate::args::{size, tag};
+use crate::config::profile::SnapshotProfile;
 use crate::output::error::{Failure, Result};
 use chatvault_engine::backup::{Marker, Selection};
 use clap::Args;
@@ -25,6 +26,7 @@ Examples:
   chatvault snapshot --exclude Cache --exclude '*.tmp' --no-videos ~/WhatsApp
   chatvault snapshot --dry-run ~/WhatsApp
   mysqldump chats | chatvault snapshot --stdin --stdin-filename chats.sql
+  chatvault -P phone snapshot
   chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
 
 Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
@@ -34,8 +36,8 @@ could not be read, 10 no repository, 12 wrong password or key, 22 the repository
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct SnapshotArgs {
-    /// The folders or files
-    #[arg(value_name = "PATH", required_unless_present_any = ["files_from", "files_from_raw", "stdin"])]
+    /// The folders or files; without any, those of the profile
+    #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
 
     /// Tag of the snapshot; can be given several times
@@ -144,28 +146,40 @@ pub(crate) struct SelectArgs {
 }
 
 impl SelectArgs {
-    /// What the options say; files of patterns are read.
-    pub(super) fn selection(&self) -> Result<Selection> {
-        let files = |paths: &'_ Vec<PathBuf>| paths.clone();
-        let (plain, either) = (files(&self.exclude_file), files(&self.iexclude_file));
+    /// What the options say, and what the profile says where they are silent; files of patterns are read.
+    pub(super) fn selection(&self, profile: &SnapshotProfile) -> Result<Selection> {
+        let exclude = or(&self.exclude, &profile.exclude);
+        let iexclude = or(&self.iexclude, &profile.iexclude);
+        let files = or(&self.exclude_file, &profile.exclude_file).iter().map(|path| (path, Case::Counts));
+        let files = files.chain(self.iexclude_file.iter().map(|path| (path, Case::Ignored)));
         let exclude = patterns(
-            [(self.exclude.as_slice(), Case::Counts), (self.iexclude.as_slice(), Case::Ignored)],
-            plain
-                .iter()
-                .map(|path| (path.as_path(), Case::Counts))
-                .chain(either.iter().map(|path| (path.as_path(), Case::Ignored))),
+            [(exclude, Case::Counts), (iexclude, Case::Ignored)],
+            files.map(|(path, case)| (path.as_path(), case)),
         )?;
-        let markers =
-            self.exclude_if_present.iter().map(|text| marker(text.as_bytes())).collect::<Result<_>>()?;
+        let given: Vec<&[u8]> = if self.exclude_if_present.is_empty() {
+            profile.exclude_if_present.iter().map(String::as_bytes).collect()
+        } else {
+            self.exclude_if_present.iter().map(|text| text.as_bytes()).collect()
+        };
+        let largest = profile.exclude_larger_than.as_deref().map(|text| {
+            size::parse(text).map_err(|why| {
+                Failure::usage("Failed to use exclude-larger-than of the profile").because(why)
+            })
+        });
         Ok(Selection {
             exclude,
-            markers,
-            caches: self.exclude_caches,
-            larger_than: self.exclude_larger_than,
-            one_file_system: self.one_file_system,
-            no_videos: self.no_videos,
+            markers: given.into_iter().map(marker).collect::<Result<_>>()?,
+            caches: self.exclude_caches || profile.exclude_caches,
+            larger_than: self.exclude_larger_than.map(Ok).or(largest).transpose()?,
+            one_file_system: self.one_file_system || profile.one_file_system,
+            no_videos: self.no_videos || profile.no_videos,
         })
     }
+}
+
+/// What was given, else what the profile says.
+fn or<'a, T>(given: &'a [T], profile: &'a [T]) -> &'a [T] {
+    if given.is_empty() { profile } else { given }
 }
 
 /// Reads `NAME` or `NAME:TEXT`.

@@ -35,7 +35,8 @@ pub(super) fn paths(args: &SnapshotArgs) -> Result<Vec<PathBuf>> {
             );
         }
     }
-    if paths.is_empty() && !args.sources.stdin {
+    let has_lists = !(args.sources.files_from.is_empty() && args.sources.files_from_raw.is_empty());
+    if paths.is_empty() && has_lists {
         return Err(Failure::usage("Failed to take a snapshot")
             .because("the lists of paths name nothing")
             .with_hint("write one path a line into the file"));

@@ -18,6 +18,7 @@ use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored};
 use chatvault_engine::base::{Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning};
+use chatvault_engine::browse::SnapshotFilter;
 use chatvault_engine::model::Statistics;
 use chatvault_engine::repo::Repo;
 use chatvault_engine::source::{self, Skip};
@@ -25,9 +26,13 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
+    let profile = &context.settings.snapshot;
     let given = input::paths(args)?;
-    let paths = if args.sources.stdin { Vec::new() } else { sources::resolve(&given)? };
-    let select = args.select.selection()?;
+    let paths = match args.sources.stdin {
+        true => Vec::new(),
+        false => sources::resolve(sources::or_profile(&given, &profile.paths)?)?,
+    };
+    let select = args.select.selection(profile)?;
     let time = args.time.as_deref().map(|text| state_time(text, context)).transpose()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
@@ -37,10 +42,10 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         select,
         own_folders: context.own_folders(&repo),
         owners: process::owners(),
-        host: args.host.clone(),
+        host: args.host.clone().or_else(|| profile.host.clone()),
         time,
-        tags: args.tags.clone(),
-        description: args.description.clone(),
+        tags: if args.tags.is_empty() { profile.tag.clone() } else { args.tags.clone() },
+        description: args.description.clone().or_else(|| profile.description.clone()),
         parent: parent(args, context, &repo, &progress)?,
         force: args.force,
         ignored: Ignored { ctime: args.ignore_ctime, inode: args.ignore_inode },
@@ -115,7 +120,7 @@ fn parent(
     let Some(name) = &args.parent else { return Ok(None) };
     let selector = Place::parse_snapshot(name, &context.now())?;
     let snapshots = repo.snapshots(progress)?;
-    Ok(Some(context.select(&snapshots, &selector, progress)?.id))
+    Ok(Some(context.select(&snapshots, &SnapshotFilter::default(), &selector, progress)?.id))
 }
 
 fn explained(error: chatvault_engine::base::Error) -> Failure {

@@ -2,15 +2,19 @@
 //!
 //! Fields are only added. The engine's types are not serialised: they are converted here.
 
+pub(crate) mod cache;
 pub(crate) mod demo;
 pub(crate) mod diff;
 pub(crate) mod error;
+pub(crate) mod find;
 pub(crate) mod init;
 pub(crate) mod key;
 pub(crate) mod node;
 pub(crate) mod restore;
 pub(crate) mod snapshot;
+pub(crate) mod stats;
 pub(crate) mod status;
+pub(crate) mod tag;
 
 use chatvault_engine::base::StoredPath;
 use chatvault_engine::base::id::to_hex;
