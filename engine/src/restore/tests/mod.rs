@@ -4,7 +4,7 @@ mod confined;
 mod faithful;
 mod faults;
 
-use super::{RestoreOptions, RestoreSummary, apply, plan};
+use super::{RestoreOptions, RestorePlan, RestoreSummary, apply};
 use crate::base::event::Silent;
 use crate::base::{Kind, Result, StoredPath};
 use crate::repo::{Repo, Snapshot};
@@ -18,8 +18,17 @@ fn options(target: &Path, path: Option<&str>) -> RestoreOptions {
     RestoreOptions {
         target: target.to_path_buf(),
         path: path.map(|path| StoredPath::parse(path.as_bytes()).unwrap()),
-        repository: None,
+        ..RestoreOptions::default()
     }
+}
+
+fn plan(
+    repo: &Repo,
+    snapshot: &Snapshot,
+    options: &RestoreOptions,
+    observer: &dyn crate::base::Observer,
+) -> Result<RestorePlan> {
+    super::plan(repo, snapshot, options, observer, &mut |_| {})
 }
 
 fn restore(repo: &Repo, snapshot: &Snapshot, target: &Path, path: Option<&str>) -> Result<RestoreSummary> {
