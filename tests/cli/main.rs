@@ -21,6 +21,7 @@ mod ls;
 mod output;
 mod recovery_kit;
 mod restore;
+mod restore_again;
 mod secrets;
 mod select;
 mod snapshot;

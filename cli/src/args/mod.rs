@@ -1,6 +1,7 @@
 //! What the command line can say, as clap and as values. Knows no repository.
 
 pub(crate) mod global;
+pub(crate) mod patterns;
 pub(crate) mod secret;
 pub(crate) mod select;
 pub(crate) mod tag;

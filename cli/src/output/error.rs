@@ -105,6 +105,7 @@ fn advice(kind: Kind) -> Option<&'static str> {
         }
         Kind::AlreadyThere => "name another place, or use what is there",
         Kind::Locked => "wait until the other program has ended, then run this again",
+        Kind::InUse => "end the program that uses it, then run this again",
         Kind::WrongKey => {
             "check the password or key file that was used; the recovery key of a printed recovery kit opens it too \
              (`--recovery-key-file FILE`)"
@@ -163,6 +164,7 @@ mod tests {
             Kind::NoRepository,
             Kind::AlreadyThere,
             Kind::Locked,
+            Kind::InUse,
             Kind::WrongKey,
             Kind::NewerFormat,
             Kind::NotFound,

@@ -33,7 +33,7 @@ mod work;
 
 pub use apply::apply;
 pub use options::{Overwrite, Ownership, RestoreOptions};
-pub use plan::plan;
+pub use plan::{plan, plan_each};
 
 use crate::base::{BlobId, Cancel, StoredPath, Timestamp, Warning};
 use crate::browse::{FolderNodes, Walk};

@@ -21,13 +21,26 @@ use std::path::{Path, PathBuf};
 /// Most things in the way that are named.
 const MOST_NAMED: u64 = 5;
 
-/// Looks at snapshot and target; writes nothing. Hands to `tell` what will be done with each entry.
+/// Looks at snapshot and target; writes nothing.
+///
+/// # Errors
+/// As [`plan_each`].
+pub fn plan(
+    repo: &Repo,
+    snapshot: &Snapshot,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+) -> Result<RestorePlan> {
+    plan_each(repo, snapshot, options, observer, &mut |_| {})
+}
+
+/// As [`plan`], and hands to `tell` what will be done with each entry.
 ///
 /// # Errors
 /// [`Kind::NotFound`] if the snapshot does not hold the path, or nothing that is meant; [`Kind::Usage`] if the target
-/// overlaps with the repository; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::Locked`] if an app seems
+/// overlaps with the repository; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::InUse`] if an app seems
 /// to use the target; [`Kind::NoSpace`] if there is too little room.
-pub fn plan(
+pub fn plan_each(
     repo: &Repo,
     snapshot: &Snapshot,
     options: &RestoreOptions,
@@ -63,7 +76,7 @@ pub fn plan(
     };
     planner.look(repo)?;
     let Planner { mut plan, conflicts, live, largest, .. } = planner;
-    live.check(Kind::Locked)?;
+    live.check(Kind::InUse)?;
     conflicts.check(Kind::AlreadyThere)?;
     let is_nothing = plan.files + plan.dirs + plan.symlinks + plan.specials + plan.deleted == 0;
     if is_nothing && !options.include.is_empty() && plan.damaged.is_empty() {

@@ -1,10 +1,13 @@
 //! What a restore promises, on a real file system. All tests hold for the superuser and for everybody else.
 
+mod attributes;
 mod confined;
 mod faithful;
 mod faults;
+mod overwrite;
+mod select;
 
-use super::{RestoreOptions, RestorePlan, RestoreSummary, apply};
+use super::{RestoreOptions, RestoreSummary, apply, plan};
 use crate::base::event::Silent;
 use crate::base::{Kind, Result, StoredPath};
 use crate::repo::{Repo, Snapshot};
@@ -20,15 +23,6 @@ fn options(target: &Path, path: Option<&str>) -> RestoreOptions {
         path: path.map(|path| StoredPath::parse(path.as_bytes()).unwrap()),
         ..RestoreOptions::default()
     }
-}
-
-fn plan(
-    repo: &Repo,
-    snapshot: &Snapshot,
-    options: &RestoreOptions,
-    observer: &dyn crate::base::Observer,
-) -> Result<RestorePlan> {
-    super::plan(repo, snapshot, options, observer, &mut |_| {})
 }
 
 fn restore(repo: &Repo, snapshot: &Snapshot, target: &Path, path: Option<&str>) -> Result<RestoreSummary> {
