@@ -113,8 +113,8 @@ fn a_dry_run_shows_the_plan_and_touches_nothing() {
     world.write("out/a.txt", "mine\n");
     world.write("out/sub/extra", "extra");
     let before = picture(&world.path("out"));
-    let options =
-        ["restore", &place, "--target", "out", "--overwrite", "always", "--delete", "--dry-run"].map(str::to_owned);
+    let options = ["restore", &place, "--target", "out", "--overwrite", "always", "--delete", "--dry-run"]
+        .map(str::to_owned);
     let options: Vec<&str> = options.iter().map(String::as_str).collect();
     let ran = world.repo(&options).succeeded();
     let live = world.text("live");

@@ -30,7 +30,8 @@ fn a_killed_restore_goes_on_and_clears_away_its_remains() {
     }
     world.repo(&["snapshot", "-q", "live"]).succeeded();
     let place = format!("latest:{}", world.text("live"));
-    let restore = ["restore", "--json", "--no-progress", &place, "--target", "out", "--overwrite", "if-changed"];
+    let restore =
+        ["restore", "--json", "--no-progress", &place, "--target", "out", "--overwrite", "if-changed"];
     let program = ["-r", "repo", "--recovery-key-file", "key"];
     let mut command = world.command(program.iter().chain(&restore));
     let mut running = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();

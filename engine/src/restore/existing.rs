@@ -50,6 +50,8 @@ impl Overwrite {
         }
         match node.kind {
             NodeKind::File if found.size != node.size => Decision::Replace,
+            // Its metadata are those of its other names, too.
+            NodeKind::File if found.nlink > 1 && node.hard_link.is_none() => Decision::Replace,
             NodeKind::File if self == Self::IfChanged && node.mtime == Some(found.mtime) => Decision::Same,
             NodeKind::File => Decision::Compare,
             NodeKind::Symlink => match folder.read_link(&node.name, found.size) {

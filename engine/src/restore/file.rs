@@ -65,6 +65,10 @@ fn is_there(work: &Work<'_>, job: &Job) -> Result<bool> {
         // What we may not read, or what has changed its kind meanwhile, gives way.
         Err(_) => return Ok(false),
     };
+    // Of several names not all need be ours: none of them gets an owner with this one.
+    if work.setter.gives_owners() && file.stat().map_err(failed("look at", path))?.nlink > 1 {
+        return Ok(false);
+    }
     let key = work.repo.id_key(BlobKind::Data);
     if job.decision == Decision::Compare && !same_content(&file, node, key, path, &work.stop)? {
         return Ok(false);

@@ -103,9 +103,14 @@ impl Setter {
         }
     }
 
+    /// True if entries get owners.
+    pub(super) fn gives_owners(&self) -> bool {
+        !matches!(self.ownership, Ownership::Own)
+    }
+
     /// True if times and permissions are all that is ever set on this entry.
     pub(super) fn is_plain(&self, node: &Node) -> bool {
-        node.xattrs.is_empty() && matches!(self.ownership, Ownership::Own)
+        node.xattrs.is_empty() && !self.gives_owners()
     }
 
     /// Permission bits of an entry that has its stored owner or has not.
