@@ -25,6 +25,7 @@ mod output;
 mod profile;
 mod recovery_kit;
 mod restore;
+mod restore_again;
 mod secrets;
 mod select;
 mod snapshot;

@@ -1,8 +1,10 @@
-//! `restore`: everything comes back as it was, and nothing is overwritten.
+//! `restore`: everything comes back as it was, and nothing is overwritten unless that is asked for.
 
-use crate::kit::{World, picture};
+use crate::kit::{Ran, World, picture};
 use std::fs::{self, Permissions};
-use std::os::unix::fs::{PermissionsExt, symlink};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
 
 #[test]
 fn a_folder_comes_back_byte_for_byte_with_times_and_permissions() {
@@ -84,4 +86,168 @@ fn further_names_of_files_are_told_apart_from_files() {
     world.repo(&["snapshot", "-q", "live"]).succeeded();
     let ran = world.repo(&["restore", "latest", "--target", "out"]).succeeded();
     assert!(ran.stdout.contains("3 of 3, and 1 further name of one of them, "), "{}", ran.stdout);
+}
+
+#[test]
+fn what_stands_in_the_way_is_overwritten_as_asked() {
+    let world = World::with_snapshot();
+    let place = format!("latest:{}", world.text("live"));
+    world.write("out/a.txt", "mine, and newer\n");
+    let restore = |more: &[&str]| world.repo(&[&["restore", &place, "--target", "out"], more].concat());
+    let refused = restore(&[]).failed_with(1, &["a.txt", "--overwrite"]);
+    assert!(refused.stderr.contains("--dry-run"), "{}", refused.stderr);
+    let ran = restore(&["--overwrite", "if-newer"]).succeeded();
+    assert!(ran.stdout.contains("There:  1 kept"), "{}", ran.stdout);
+    assert_eq!(world.read("out/a.txt"), "mine, and newer\n");
+    let ran = restore(&["--overwrite", "if-changed", "--verify"]).succeeded();
+    assert!(ran.stdout.contains("There:  1 overwritten, 2 as stored already"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Read:   3 files again, as stored"), "{}", ran.stdout);
+    assert_eq!(picture(&world.path("out")), picture(&world.path("live")));
+    restore(&["--overwrite", "sometimes"]).ended_with(2);
+}
+
+#[test]
+fn a_dry_run_shows_the_plan_and_touches_nothing() {
+    let world = World::with_snapshot();
+    let place = format!("latest:{}", world.text("live"));
+    world.write("out/a.txt", "mine\n");
+    world.write("out/sub/extra", "extra");
+    let before = picture(&world.path("out"));
+    let options = ["restore", &place, "--target", "out", "--overwrite", "always", "--delete", "--dry-run"]
+        .map(str::to_owned);
+    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let ran = world.repo(&options).succeeded();
+    let live = world.text("live");
+    for line in [
+        format!("overwrite  {live}/a.txt"),
+        format!("make       {live}/sub/b.bin"),
+        format!("delete     {live}/sub/extra"),
+        "Delete: 1 entry, 5 B".to_owned(),
+    ] {
+        assert!(ran.stdout.lines().any(|shown| shown == line), "`{line}` is not in:\n{}", ran.stdout);
+    }
+    let lines = world.repo(&[&options[..], &["--json", "--no-progress"]].concat()).succeeded().json_lines();
+    let (summary, actions) = lines.split_last().unwrap();
+    assert_eq!((&summary["dry_run"], &summary["deleted"]), (&true.into(), &1.into()));
+    assert_eq!(summary["files_restored"], 0);
+    assert!(actions.iter().any(|line| line["action"] == "merge" && line["type"] == "dir"));
+    assert_eq!(picture(&world.path("out")), before);
+    world.repo(&["restore", &place, "--target", "new", "--dry-run"]).succeeded();
+    assert!(!world.path("new").exists());
+    world.repo(&options[..options.len() - 1]).succeeded();
+    assert_eq!(picture(&world.path("out")), picture(&world.path("live")));
+}
+
+#[test]
+fn patterns_choose_and_wrong_ones_are_told() {
+    let world = World::with_snapshot();
+    world.write("patterns", "# what is wanted\n*.txt\n");
+    let place = format!("latest:{}", world.text("live"));
+    let restore = |more: &[&str]| world.repo(&[&["restore", &place, "--target", "out"], more].concat());
+    restore(&["--include-file", "patterns", "--iexclude", "C.TXT"]).succeeded();
+    let names: Vec<_> = picture(&world.path("out")).into_iter().map(|seen| seen.0).collect();
+    assert_eq!(names, ["", "a.txt"].map(std::path::PathBuf::from));
+    restore(&["--exclude", "[a"]).failed_with(2, &["[a"]);
+    restore(&["--include", "*.nothing"]).failed_with(1, &["fits the patterns"]);
+}
+
+#[test]
+fn a_live_app_is_left_in_peace_unless_forced() {
+    let world = World::with_repository();
+    let database = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
+    database.pragma_update(None, "journal_mode", "delete").unwrap();
+    database.execute_batch("create table m (t); insert into m values ('old');").unwrap();
+    drop(database);
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let place = format!("latest:{}", world.text("live"));
+    let live = |more: &[&str]| {
+        world.repo(&[&["restore", &place, "--target", "live", "--overwrite", "if-changed"], more].concat())
+    };
+    // The app has it open, and its newest message is in the sidecar alone.
+    let app = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
+    app.pragma_update(None, "journal_mode", "wal").unwrap();
+    app.execute_batch("insert into m values ('new');").unwrap();
+    let refused = live(&[]).failed_with(1, &["chats.db", "another program has it open", "--force"]);
+    assert!(refused.stderr.contains("chats.db-wal"), "{}", refused.stderr);
+    assert!(world.path("live/chats.db-wal").exists());
+    // As if the app had been killed: what it left is moved out of the way, and kept.
+    let ran = live(&["--force"]).succeeded();
+    assert!(ran.stderr.contains("chats.db-wal.before-restore"), "{}", ran.stderr);
+    assert!(world.path("live/chats.db-wal.before-restore").exists());
+    let restored = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
+    let count: i64 = restored.query_row("select count(*) from m", [], |row| row.get(0)).unwrap();
+    assert_eq!(count, 1);
+    drop(app);
+}
+
+#[test]
+fn what_this_program_keeps_is_never_deleted() {
+    let world = World::with_repository();
+    world.write("home/chats/a", "a");
+    world.repo(&["snapshot", "-q", "home"]).succeeded();
+    world.write("home/.config/chatvault/recovery-keys/kept", "a key");
+    world.write("home/.config/other", "extra");
+    fs::rename(world.path("key"), world.path("home/key")).unwrap();
+    let place = format!("latest:{}", world.text("home"));
+    let home = world.text("home");
+    let key = world.text("home/key");
+    let arguments = ["-r", "repo", "--recovery-key-file", &key, "restore", &place, "--target", &home];
+    world.run([&arguments[..], &["--overwrite", "if-changed", "--delete"]].concat()).succeeded();
+    assert!(world.path("home/key").exists());
+    assert_eq!(world.read("home/.config/chatvault/recovery-keys/kept"), "a key");
+    assert!(!world.path("home/.config/other").exists());
+}
+
+/// Runs the program as a user who owns nothing here but the folder `out`; nothing if we may not become one.
+fn as_nobody(world: &World, arguments: &[&str]) -> Option<Ran> {
+    const NOBODY: u32 = 65534;
+    if fs::metadata("/proc/self").unwrap().uid() != 0 {
+        return None;
+    }
+    for name in ["", "home", "tmp"] {
+        fs::set_permissions(world.path(name), Permissions::from_mode(0o777)).unwrap();
+    }
+    let all = ["repo", "key", "out"].map(|name| world.path(name));
+    // Folders in `out` keep theirs.
+    assert!(Command::new("chown").args(["-R", "65534:65534"]).args(&all[..2]).status().unwrap().success());
+    chown(&all[2], Some(NOBODY), Some(NOBODY)).unwrap();
+    let program = ["-r", "repo", "--recovery-key-file", "key", "--no-cache"];
+    Some(Ran::of(world.command(program.iter().chain(arguments)).uid(NOBODY).gid(NOBODY)))
+}
+
+#[test]
+fn owners_that_may_not_be_given_are_1_and_lend_no_rights() {
+    let world = World::with_repository();
+    fs::set_permissions(world.path("live/a.txt"), Permissions::from_mode(0o4755)).unwrap();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let place = format!("latest:{}", world.text("live"));
+    fs::create_dir(world.path("out")).unwrap();
+    let Some(ran) = as_nobody(&world, &["restore", &place, "--target", "out", "--owner"]) else { return };
+    let ran = ran.ended_with(1);
+    assert!(ran.stdout.contains("Owners: 4 entries"), "{}", ran.stdout);
+    assert!(ran.stderr.contains("Owners of 4 entries could not be set"), "{}", ran.stderr);
+    let found = fs::metadata(world.path("out/a.txt")).unwrap();
+    assert_eq!((found.uid(), found.mode() & 0o7777), (65534, 0o755));
+    assert_eq!(world.read("out/a.txt"), "first\n");
+}
+
+#[test]
+fn folders_that_are_closed_to_us_are_opened_or_told() {
+    let world = World::with_snapshot();
+    let place = format!("latest:{}", world.text("live"));
+    fs::create_dir_all(world.path("out/sub")).unwrap();
+    let ours = Permissions::from_mode(0o555);
+    chown(world.path("out/sub"), Some(65534), Some(65534)).ok();
+    fs::set_permissions(world.path("out/sub"), ours.clone()).unwrap();
+    let restore = ["restore", &place, "--target", "out", "--overwrite", "if-changed"];
+    let Some(ran) = as_nobody(&world, &restore) else { return };
+    ran.succeeded();
+    assert_eq!(picture(&world.path("out"))[1..], picture(&world.path("live"))[1..]);
+    // A folder of somebody else stays closed, and what was to come into it is told.
+    fs::remove_dir_all(world.path("out/sub")).unwrap();
+    fs::create_dir(world.path("out/sub")).unwrap();
+    fs::set_permissions(world.path("out/sub"), ours).unwrap();
+    let ran = as_nobody(&world, &restore).unwrap().ended_with(1);
+    assert!(ran.stderr.contains("sub/b.bin: Not restored"), "{}", ran.stderr);
+    assert_eq!(fs::read_dir(world.path("out/sub")).unwrap().count(), 0);
 }

@@ -164,17 +164,32 @@ fn diff_and_restore() {
         "dirs_restored",
         "symlinks_restored",
         "hard_links_restored",
+        "specials_restored",
         "specials_skipped",
         "total_bytes",
         "bytes_restored",
+        "dry_run",
+        "overwritten",
+        "unchanged",
+        "kept",
+        "deleted",
+        "verified",
+        "differing",
         "damaged",
         "failed",
+        "owners_failed",
         "total_duration",
         "conditions",
         "exit_code",
         "warnings",
     ];
     pinned("restore", &[summary], &wanted);
+    let mut lines = world
+        .repo(&["restore", "--json", "--no-progress", "--dry-run", &place, "--target", "new"])
+        .succeeded()
+        .json_lines();
+    lines.pop();
+    pinned("restore --dry-run", &lines, &["message_type", "action", "path", "type", "size"]);
 }
 
 #[test]

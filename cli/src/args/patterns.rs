@@ -1,64 +1,47 @@
-//! Patterns as options and from files.
+//! Patterns for paths, given one by one or in files.
 
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
 use chatvault_engine::filter::{Pattern, Patterns};
 use std::fs::File;
 use std::io::Read;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Longest file of patterns that is read, in bytes.
 const MAX_LEN: u64 = 16 << 20;
 
-/// Which way a pattern was given.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Case {
-    /// Upper and lower case differ.
-    Counts,
-    /// Upper and lower case are the same.
-    Ignored,
-}
-
-/// Reads patterns from options and files, in that order, and puts them together.
+/// Puts patterns together: those of files first, then those in which case counts, then the others. The last one that
+/// fits a path decides.
 ///
 /// # Errors
-/// Wrong usage for a pattern that is none; failed for a file that cannot be read.
-pub(crate) fn patterns<'p>(
-    given: impl IntoIterator<Item = (&'p [String], Case)>,
-    files: impl IntoIterator<Item = (&'p Path, Case)>,
-) -> Result<Patterns> {
-    let mut all = Vec::new();
-    for (texts, case) in given {
-        all.extend(texts.iter().map(|text| pattern(text, case)));
+/// Fails for a file that cannot be read and for what is no pattern.
+pub(crate) fn read(files: &[PathBuf], exact: &[String], ignoring_case: &[String]) -> Result<Patterns> {
+    let mut patterns = Vec::new();
+    for file in files {
+        patterns.extend(lines(&text(file)?));
     }
-    for (path, case) in files {
-        all.extend(lines(&read(path)?).map(|line| pattern(line, case)));
-    }
-    Patterns::new(&all).map_err(|e| {
-        let hint = "`*` and `?` stand for characters within a name, `[a-z]` for one of several, `**` for any folders";
-        Failure::from(e).with_hint(hint)
+    patterns.extend(exact.iter().map(Pattern::new));
+    patterns.extend(ignoring_case.iter().map(Pattern::ignoring_case));
+    Patterns::new(&patterns).map_err(|error| {
+        Failure::from(error)
+            .with_hint("quote it for the shell; `*`, `?`, `[a-z]`, `{a,b}` and `**` mean something")
     })
 }
 
-fn pattern(text: &str, case: Case) -> Pattern {
-    match case {
-        Case::Counts => Pattern::new(text),
-        Case::Ignored => Pattern::ignoring_case(text),
+fn text(path: &Path) -> Result<String> {
+    let failed = |cause| Failure::io("read the patterns in", shown(path), cause);
+    let mut bytes = Vec::new();
+    File::open(path).map_err(failed)?.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > MAX_LEN {
+        return Err(failed(std::io::Error::other("it is longer than any file of patterns")));
     }
+    String::from_utf8(bytes).map_err(|_| failed(std::io::Error::other("it is no UTF-8 text")))
 }
 
-/// The patterns of a file: one a line; empty lines and lines that begin with `#` are none.
-fn lines(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim_end).filter(|line| !line.is_empty() && !line.starts_with('#'))
-}
-
-fn read(path: &Path) -> Result<String> {
-    let hint = "a file of patterns is text with one pattern a line; lines that begin with # are notes";
-    let mut text = String::new();
-    File::open(path)
-        .and_then(|file| file.take(MAX_LEN).read_to_string(&mut text))
-        .map_err(|cause| Failure::io("read", shown(path), cause).with_hint(hint))?;
-    Ok(text)
+/// One pattern on each line; empty lines and those that begin with `#` are none.
+fn lines(text: &str) -> impl Iterator<Item = Pattern> {
+    let lines = text.lines().map(str::trim_end);
+    lines.filter(|line| !line.is_empty() && !line.starts_with('#')).map(Pattern::new)
 }
 
 #[cfg(test)]
@@ -68,23 +51,22 @@ mod tests {
     use chatvault_engine::base::StoredPath;
 
     #[test]
-    fn options_and_files_are_put_together_and_the_last_one_decides() {
+    fn files_come_before_what_the_command_line_says() {
         let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("patterns");
-        std::fs::write(&path, "# notes\n\n!keep.tmp  \n*.LOG\n").unwrap();
-        let given = ["*.tmp".to_owned()];
-        let all = patterns([(&given[..], Case::Counts)], [(path.as_path(), Case::Ignored)]).unwrap();
-        let fits = |name: &str| all.matches(&StoredPath::root().join(name.as_bytes()));
-        assert!(fits("a.tmp") && fits("a.log") && !fits("KEEP.tmp") && !fits("a.TMP"));
+        let file = folder.path().join("patterns");
+        std::fs::write(&file, "# a remark\n\n*.jpg\r\nb c.txt \n").unwrap();
+        let patterns = read(&[file], &["!keep.jpg".into()], &["*.PNG".into()]).unwrap();
+        let fits = |path: &str| patterns.matches(&StoredPath::parse(path.as_bytes()).unwrap());
+        assert!(fits("/a.jpg") && fits("/x/b c.txt") && fits("/a.png"));
+        assert!(!fits("/keep.jpg") && !fits("/a.JPG") && !fits("/# a remark"));
     }
 
     #[test]
-    fn what_is_no_pattern_and_what_cannot_be_read_is_told_with_a_hint() {
-        let given = ["[a".to_owned()];
-        let wrong = patterns([(&given[..], Case::Counts)], []).unwrap_err();
+    fn what_cannot_be_read_or_is_no_pattern_is_told() {
+        let missing = read(&["/nowhere/at all".into()], &[], &[]).unwrap_err();
+        assert_eq!(missing.condition(), Condition::Failed);
+        assert!(missing.message().contains("/nowhere/at all"));
+        let wrong = read(&[], &["[a".into()], &[]).unwrap_err();
         assert_eq!(wrong.condition(), Condition::Usage);
-        assert!(wrong.hint().is_some());
-        let missing = patterns([], [(Path::new("/not/there"), Case::Counts)]).unwrap_err();
-        assert!(missing.message().contains("/not/there") && missing.hint().is_some());
     }
 }

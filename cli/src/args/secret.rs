@@ -27,6 +27,14 @@ pub(crate) enum SecretSource {
 }
 
 impl SecretSource {
+    /// The file that holds the secret, if one does.
+    pub(crate) fn file(&self) -> Option<&Path> {
+        match self {
+            Self::PasswordFile(file) | Self::RecoveryKeyFile(file) => Some(file),
+            Self::PasswordCommand(_) => None,
+        }
+    }
+
     /// The one source of three that is given; `names` are how the user can say them.
     pub(crate) fn one_of(
         password_file: Option<PathBuf>,

@@ -1,39 +1,50 @@
 //! `restore`
 
 use crate::args::filter::FilterArgs;
+use crate::args::patterns;
+use crate::args::secret::SecretSource;
 use crate::args::select::Place;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
 use crate::output::progress::Progress;
-use crate::output::wire::WireWarning;
-use crate::output::wire::restore::WireRestore;
+use crate::output::restored::{Restored, planned};
 use crate::output::{human, warnings};
-use chatvault_engine::base::{Kind, StoredPath, Warning};
-use chatvault_engine::repo::Snapshot;
-use chatvault_engine::restore::{self, RestoreOptions, RestoreSummary};
-use clap::Args;
+use crate::process;
+use chatvault_engine::base::{Error, Kind};
+use chatvault_engine::repo::Repo;
+use chatvault_engine::restore::{self, Overwrite, Ownership, RestoreOptions};
+use clap::{Args, ValueEnum};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 const EXAMPLES: &str = "\
 Without PATH, everything comes back under its stored path: /home/ann/photos to DIR/home/ann/photos. With PATH, what is in \
-that folder, or that one file, comes straight into DIR. Nothing that is there is overwritten: if something stands in the \
-way, nothing is restored.
+that folder, or that one file, comes straight into DIR. Without --overwrite nothing that is there is touched: if \
+something stands in the way, nothing is restored. What is overwritten is there until the stored file is whole.
+
+A PATTERN is written as for a shell and fits stored paths: `*.jpg` and `Media/*` anywhere, `/home/**/Media` from the top. \
+What lies below a folder that fits is meant too; --exclude is stronger than --include. After a `!` a pattern takes out \
+again what an earlier one meant; those of files come first.
+
+A restore that was interrupted goes on with --overwrite if-changed: what is there already is not written again. With \
+--verify too it reads every file again, also those that it found there.
 
 Examples:
   chatvault restore latest --target out
   chatvault restore @2026-11-20:/home/ann/WhatsApp --target WhatsApp-of-friday
+  chatvault restore latest --include '*.jpg' --target pictures
+  chatvault restore latest:/home/ann/WhatsApp --target ~/WhatsApp --overwrite always --delete --dry-run
 
-Exit codes: 0 done, 1 failed (also if something stands in the way, or the target refused some files), 2 wrong usage (also \
-if the target overlaps with the repository), 10 no repository, 12 wrong password or key, 22 some files are lost to \
-damage, the others are restored, 130 cancelled.";
+Exit codes: 0 done, 1 failed (also if something stands in the way, an app is using the target, the target refused some \
+files, or --verify found a difference), 2 wrong usage (also if the target overlaps with the repository), 10 no \
+repository, 12 wrong password or key, 22 some files are lost to damage, the others are restored, 130 cancelled.";
 
 /// Give back the state of a snapshot
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
+#[expect(clippy::struct_excessive_bools, reason = "each is an option of its own")]
 pub(crate) struct RestoreArgs {
     /// The snapshot, and perhaps a path in it
     #[arg(value_name = "SNAPSHOT[:PATH]")]
@@ -45,6 +56,116 @@ pub(crate) struct RestoreArgs {
 
     #[command(flatten)]
     filter: FilterArgs,
+
+    /// Restore only what this fits; can be given several times
+    #[arg(long, value_name = "PATTERN")]
+    include: Vec<String>,
+
+    /// As --include, with upper and lower case the same
+    #[arg(long, value_name = "PATTERN")]
+    iinclude: Vec<String>,
+
+    /// As --include, with the patterns in a file, one on each line
+    #[arg(long, value_name = "FILE")]
+    include_file: Vec<PathBuf>,
+
+    /// Do not restore what this fits; can be given several times
+    #[arg(long, value_name = "PATTERN")]
+    exclude: Vec<String>,
+
+    /// As --exclude, with upper and lower case the same
+    #[arg(long, value_name = "PATTERN")]
+    iexclude: Vec<String>,
+
+    /// As --exclude, with the patterns in a file, one on each line
+    #[arg(long, value_name = "FILE")]
+    exclude_file: Vec<PathBuf>,
+
+    /// What happens to what stands in the way; without this nothing is restored then
+    #[arg(long, value_name = "WHEN", value_enum)]
+    overwrite: Option<OverwriteArg>,
+
+    /// Remove from restored folders what the snapshot does not have there; excluded paths stay
+    #[arg(long)]
+    delete: bool,
+
+    /// Show what would be done, and do nothing
+    #[arg(long, conflicts_with = "verify")]
+    dry_run: bool,
+
+    /// Afterwards, read every file again from the disk and compare it with what was stored
+    #[arg(long)]
+    verify: bool,
+
+    /// Make holes of all blocks of zeroes; without this what was a hole is one
+    #[arg(long)]
+    sparse: bool,
+
+    /// Give files their stored owners and groups, by name where the name exists here; set-user-id bits too
+    #[arg(long)]
+    owner: bool,
+
+    /// With --owner, take the stored numbers and not the names
+    #[arg(long, requires = "owner")]
+    numeric_owner: bool,
+
+    /// Restore pipes and sockets too, and devices as root
+    #[arg(long)]
+    special: bool,
+
+    /// Write although an app seems to be using the target; delete although the snapshot is incomplete
+    #[arg(long)]
+    force: bool,
+}
+
+/// When something that stands in the way is overwritten.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum OverwriteArg {
+    /// Files are compared by content, and replaced where it differs
+    Always,
+    /// As always, but a file of the stored size and time counts as unchanged
+    IfChanged,
+    /// Only what is older than what was stored is replaced
+    IfNewer,
+    /// What is there stays; only what is missing is restored
+    Never,
+}
+
+impl From<OverwriteArg> for Overwrite {
+    fn from(when: OverwriteArg) -> Self {
+        match when {
+            OverwriteArg::Always => Self::Always,
+            OverwriteArg::IfChanged => Self::IfChanged,
+            OverwriteArg::IfNewer => Self::IfNewer,
+            OverwriteArg::Never => Self::Never,
+        }
+    }
+}
+
+impl RestoreArgs {
+    fn options(&self, place: &Place, context: &Context, repo: &Repo) -> Result<RestoreOptions> {
+        let secret = context.settings.secret.as_ref().and_then(SecretSource::file);
+        let ownership = match (self.owner, self.numeric_owner) {
+            (false, _) => Ownership::Own,
+            (true, false) => Ownership::Names(process::owners()),
+            (true, true) => Ownership::Numbers,
+        };
+        Ok(RestoreOptions {
+            target: self.target.clone(),
+            path: place.path.clone(),
+            repository: repo.local_path().map(Path::to_owned),
+            include: patterns::read(&self.include_file, &self.include, &self.iinclude)?,
+            exclude: patterns::read(&self.exclude_file, &self.exclude, &self.iexclude)?,
+            overwrite: self.overwrite.map(Into::into).unwrap_or_default(),
+            delete: self.delete,
+            protected: context.own_folders(repo).into_iter().chain(secret.map(Path::to_owned)).collect(),
+            verify: self.verify,
+            sparse: self.sparse,
+            ownership,
+            special: self.special,
+            force: self.force,
+        })
+    }
 }
 
 pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
@@ -55,16 +176,20 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
     let snapshot = context.select(&snapshots, &filter, &place.selector, &progress)?;
-    let options = RestoreOptions {
-        target: args.target.clone(),
-        path: place.path.clone(),
-        repository: repo.local_path().map(Path::to_owned),
+    let options = args.options(&place, context, &repo)?;
+    let mut tell = |entry: &restore::Planned<'_>| {
+        if args.dry_run {
+            planned(ui, entry);
+        }
     };
-    let planned = restore::plan(&repo, snapshot, &options, &progress);
-    let has_begun = planned.is_ok();
-    let restored = planned.and_then(|plan| {
-        let (files, bytes) = (plan.files, plan.bytes);
-        restore::apply(&repo, plan, &progress).map(|summary| Restored { summary, files, bytes })
+    let plan = restore::plan_each(&repo, snapshot, &options, &progress, &mut tell);
+    let has_begun = plan.is_ok() && !args.dry_run;
+    let restored = plan.and_then(|plan| {
+        let restored = Restored::planned(&plan, args.verify, args.dry_run);
+        if args.dry_run {
+            return Ok(restored);
+        }
+        restore::apply(&repo, plan, &progress).map(|summary| restored.done(summary))
     });
     let told = progress.finish();
     let restored = match restored {
@@ -87,7 +212,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     Ok(outcome)
 }
 
-fn explained(error: chatvault_engine::base::Error, target: &Path, has_begun: bool) -> Failure {
+fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
     match error.kind() {
         Kind::Cancelled if has_begun => Failure::new(
             Condition::Cancelled,
@@ -96,18 +221,26 @@ fn explained(error: chatvault_engine::base::Error, target: &Path, has_begun: boo
                 shown(target)
             ),
         )
-        .with_hint(format!(
-            "to run it again, delete what is in {}, or name another folder: --target DIR",
-            shown(target)
-        )),
+        .with_hint("to go on, run the same command with `--overwrite if-changed`: what is there is not written again"),
         Kind::Cancelled => Failure::new(Condition::Cancelled, "Cancelled: nothing was restored")
             .with_hint("run the same command again"),
-        Kind::AlreadyThere => {
-            Failure::from(error).with_hint("nothing was restored; name a new or empty folder: --target DIR")
-        }
+        Kind::AlreadyThere => Failure::from(error).with_hint(
+            "nothing was restored; name a new or empty folder: --target DIR, or say what may be overwritten: \
+             --overwrite if-changed, if-newer, never or always (--dry-run shows what that would do)",
+        ),
+        Kind::InUse => Failure::from(error).with_hint(
+            "nothing was restored; close the app and run this again, name another folder: --target DIR, or say \
+             --force if no app is using it",
+        ),
+        Kind::Usage if error.act() == "delete" => Failure::from(error)
+            .with_hint("leave --delete out, or say --force if all that is meant to be gone"),
         Kind::Usage => Failure::from(error).with_hint("name another folder: --target DIR"),
         Kind::NoSpace => {
-            let failure = Failure::from(error).with_hint("make room there, or name a folder on another disk");
+            let failure = Failure::from(error).with_hint(if has_begun {
+                "make room there and run this again with `--overwrite if-changed`: what is there is not written again"
+            } else {
+                "make room there, or name a folder on another disk"
+            });
             let why = failure.why().map(human::sizes);
             match why {
                 Some(why) => failure.because(why),
@@ -115,95 +248,5 @@ fn explained(error: chatvault_engine::base::Error, target: &Path, has_begun: boo
             }
         }
         _ => error.into(),
-    }
-}
-
-/// Names that hard links give to files that are counted already.
-fn further_names(count: u64) -> String {
-    match count {
-        0 => String::new(),
-        1 => ", and 1 further name of one of them".to_owned(),
-        _ => format!(", and {} of them", human::count(count, "further name")),
-    }
-}
-
-struct Restored {
-    summary: RestoreSummary,
-    /// Files and bytes that were to be restored.
-    files: u64,
-    bytes: u64,
-}
-
-impl Restored {
-    fn outcome(&self, told: &[Warning]) -> Outcome {
-        warnings::outcome(told)
-            .with(Condition::Damaged, self.summary.damaged > 0)
-            .with(Condition::Failed, self.summary.failed > 0)
-    }
-
-    fn words(&self, snapshot: &Snapshot, target: &Path, elapsed: Duration) -> Vec<String> {
-        let summary = &self.summary;
-        let mut words = vec![
-            format!(
-                "Snapshot {} of {} restored to {}",
-                snapshot.id.short(),
-                snapshot.manifest.host,
-                shown(target)
-            ),
-            format!(
-                "Files:  {} of {}{}, {}; {}",
-                human::thousands(summary.files),
-                human::thousands(self.files),
-                further_names(summary.hard_links),
-                human::bytes(summary.bytes),
-                human::count(summary.dirs, "folder")
-            ),
-            format!("Time:   {}", human::duration(elapsed)),
-        ];
-        if summary.damaged > 0 {
-            words.push(format!(
-                "Lost:   {} could not be read from the repository",
-                human::count(summary.damaged, "entry")
-            ));
-        }
-        if summary.failed > 0 {
-            words.push(format!(
-                "Failed: {} could not be written to the target",
-                human::count(summary.failed, "entry")
-            ));
-        }
-        words
-    }
-
-    fn wire(
-        &self,
-        snapshot: &Snapshot,
-        path: Option<&StoredPath>,
-        target: &Path,
-        told: &[Warning],
-        outcome: &Outcome,
-        elapsed: Duration,
-    ) -> WireRestore {
-        let summary = &self.summary;
-        WireRestore {
-            message_type: "summary",
-            snapshot_id: snapshot.id.to_string(),
-            path: path.map(Into::into),
-            target: target.to_string_lossy().into_owned(),
-            total_files: self.files,
-            files_restored: summary.files,
-            dirs_restored: summary.dirs,
-            symlinks_restored: summary.symlinks,
-            hard_links_restored: summary.hard_links,
-            specials_skipped: summary.specials,
-            total_bytes: self.bytes,
-            bytes_restored: summary.bytes,
-            damaged: summary.damaged,
-            failed: summary.failed,
-            total_duration: elapsed.as_secs_f64(),
-            conditions: outcome.names(),
-            exit_code: outcome.code(),
-            warnings: told.iter().map(WireWarning::from).collect(),
-        }
     }
 }

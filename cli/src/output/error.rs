@@ -116,6 +116,7 @@ fn advice(kind: Kind) -> Option<&'static str> {
         }
         Kind::AlreadyThere => "name another place, or use what is there",
         Kind::Locked => "wait until the other program has ended, then run this again",
+        Kind::InUse => "end the program that uses it, then run this again",
         Kind::WrongKey => {
             "check what was given: the password, and the key file (`--key-file FILE`) if the repository needs one; the \
              recovery key of a printed recovery kit opens it alone (`--recovery-key-file FILE`)"
@@ -174,6 +175,7 @@ mod tests {
             Kind::NoRepository,
             Kind::AlreadyThere,
             Kind::Locked,
+            Kind::InUse,
             Kind::WrongKey,
             Kind::NewerFormat,
             Kind::NotFound,

@@ -8,6 +8,7 @@ pub(crate) mod error;
 pub(crate) mod human;
 pub(crate) mod progress;
 pub(crate) mod prompt;
+pub(crate) mod restored;
 pub(crate) mod table;
 pub(crate) mod warnings;
 pub(crate) mod wire;

@@ -257,12 +257,13 @@ impl Status {
 }
 
 /// Each phase with its name in JSON and in words.
-const PHASES: [(Phase, &str, &str); 8] = [
+const PHASES: [(Phase, &str, &str); 9] = [
     (Phase::Opening, "opening", "Opening the repository"),
     (Phase::Storing, "storing", "Storing"),
     (Phase::Committing, "committing", "Making it durable"),
     (Phase::Planning, "planning", "Planning"),
     (Phase::Restoring, "restoring", "Restoring"),
+    (Phase::Verifying, "verifying", "Reading again"),
     (Phase::Comparing, "comparing", "Comparing"),
     (Phase::Searching, "searching", "Searching"),
     (Phase::Counting, "counting", "Counting"),

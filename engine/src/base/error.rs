@@ -20,6 +20,8 @@ pub enum Kind {
     AlreadyThere,
     /// Another living program holds a lease that forbids this.
     Locked,
+    /// Another program seems to be using what was to be written.
+    InUse,
     /// The password or key opens no slot of this repository.
     WrongKey,
     /// The stored object has a format, draft or feature that this program does not know.

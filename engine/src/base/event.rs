@@ -15,6 +15,8 @@ pub enum Phase {
     Planning,
     /// Files are written.
     Restoring,
+    /// What was restored is read again.
+    Verifying,
     /// Two trees are compared.
     Comparing,
     /// Snapshots are searched.
@@ -80,6 +82,8 @@ pub enum WarningKind {
     Damaged,
     /// Something could not be restored as it was stored.
     NotRestored,
+    /// Something stood in the way and has another name now.
+    MovedAside,
     /// The work is done, but something of it could not be tidied up.
     NotCleanedUp,
 }
@@ -100,6 +104,7 @@ impl WarningKind {
             Self::MirrorUsed => "mirror_used",
             Self::Damaged => "damaged",
             Self::NotRestored => "not_restored",
+            Self::MovedAside => "moved_aside",
             Self::NotCleanedUp => "not_cleaned_up",
         }
     }

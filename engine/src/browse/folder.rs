@@ -45,6 +45,12 @@ impl<'r> FolderNodes<'r> {
         true
     }
 
+    /// The node of a name, wherever we are; nothing for nodes that were given, and where it cannot be read.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<Node> {
+        self.root.and_then(|root| self.repo.find_node(&root, name).ok().flatten())
+    }
+
     /// The next node.
     ///
     /// # Errors

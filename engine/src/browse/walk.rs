@@ -103,9 +103,16 @@ impl<'r> Walk<'r> {
         self.folder.join(&node.name)
     }
 
-    /// Does not enter the folder that was met last: neither its entries nor its [`Step::Leave`] follow.
-    pub fn skip(&mut self) {
-        self.pending = None;
+    /// Does not enter the folder that was met last: neither its entries nor its [`Step::Leave`] follow. False if what was
+    /// met last is none that would be entered.
+    pub fn skip(&mut self) -> bool {
+        self.pending.take().is_some()
+    }
+
+    /// The node of a name in the folder where we are; nothing also where it cannot be read.
+    #[must_use]
+    pub fn find(&self, name: &[u8]) -> Option<Node> {
+        self.levels.last().and_then(|(level, _)| level.find(name))
     }
 
     /// Goes one step on; nothing at the end.

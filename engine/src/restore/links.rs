@@ -1,15 +1,15 @@
 //! The second way through the tree: further names of files that had several.
 
-use super::LinkKey;
-use super::apply::{Job, Work};
-use super::file;
+use super::create::{asides, decide, is_settled, no_folder, write};
+use super::existing::Decision;
+use super::selection::{Met, Way};
 use super::target::failed;
+use super::work::{Job, Work, count};
+use super::{LinkKey, file};
 use crate::base::{Result, StoredPath};
-use crate::browse::Step;
 use crate::model::{Node, NodeKind};
 use crate::source::Descent;
 use std::collections::HashMap;
-use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -43,30 +43,28 @@ impl Firsts {
 /// Gives files their further names. Where the file system cannot, or the first one is not there, the file is written
 /// once more.
 pub(super) fn make_all(work: &Work<'_>, firsts: &Firsts) -> Result<()> {
-    let cancel = work.repo.session().cancel.clone();
     let mut descent = work.descent()?;
-    let mut walk = work.plan.start.walk(work.repo, &cancel);
+    let mut way = work.way();
     let mut source = FirstFolder { work, open: None };
-    while let Some(step) = walk.step()? {
+    while let Some(met) = way.step().or_else(|e| work.check().and(Err(e)))? {
         work.check()?;
-        match step {
-            Step::Entry(node) if node.kind == NodeKind::Dir => {
+        match met {
+            Met::Entry(node, _) if node.kind == NodeKind::Dir => {
                 if descent.enter(&node.name).is_err() {
-                    // It could not be made, and that was said.
-                    walk.skip();
+                    // It could not be made, and that was said; or something else is to stay there.
+                    way.skip();
                 }
             }
-            Step::Entry(node) => {
-                let path = walk.path_of(&node);
+            Met::Entry(node, path) => {
                 let first = LinkKey::of(&node).and_then(|key| firsts.0.get(&key));
                 if let Some(first) = first.filter(|first| first.path != path)
-                    && let Err(e) = source.link(first, node, &path, &descent)
+                    && let Err(e) = source.link(first, node, &path, &descent, &way)
                 {
                     work.lost(&path, e);
                 }
             }
-            Step::Leave => descent.leave().map_err(failed("leave a folder in", walk.folder()))?,
-            Step::Broken(_) => {}
+            Met::Leave(folder) => descent.leave().map_err(failed("leave a folder in", &folder))?,
+            Met::Broken(..) => {}
         }
     }
     work.check()
@@ -79,18 +77,40 @@ struct FirstFolder<'w, 'a> {
 }
 
 impl FirstFolder<'_, '_> {
-    fn link(&mut self, first: &First, node: Node, path: &StoredPath, descent: &Descent) -> Result<()> {
+    fn link(
+        &mut self,
+        first: &First,
+        node: Node,
+        path: &StoredPath,
+        descent: &Descent,
+        way: &Way<'_>,
+    ) -> Result<()> {
+        let work = self.work;
         let here = descent.here().map_err(failed("open the folder of", path))?;
+        let (decision, found) = decide(work, here, &node)?;
+        if decision == Decision::Keep {
+            count(&work.counts.kept);
+            work.leave_alone(path);
+            return Ok(());
+        }
+        let job = Job {
+            folder: Arc::new(here.try_clone().map_err(failed("open the folder of", path))?),
+            is_settled: is_settled(work, found.as_ref(), &node),
+            asides: asides(work, &node, path, way),
+            node,
+            path: path.clone(),
+            decision,
+            done: None,
+        };
         if first.done.load(Ordering::Acquire)
             && let Ok(folder) = self.folder_of(&first.path)
             && let Ok(source) = folder.here()
-            && file::link(source, first.path.name(), here, &node.name, path)?
+            && file::link(work, (source, first.path.name()), &job)?
         {
-            self.work.linked();
+            count(&work.counts.hard_links);
             return Ok(());
         }
-        let folder = here.as_fd().try_clone_to_owned().map_err(failed("open the folder of", path))?;
-        self.work.write(&Job { folder: Arc::new(folder), node, path: path.clone(), done: None });
+        write(work, &job);
         Ok(())
     }
 
@@ -108,7 +128,7 @@ impl FirstFolder<'_, '_> {
         }
         match &self.open {
             Some((_, descent)) => Ok(descent),
-            None => Err(crate::base::Error::new(crate::base::Kind::Internal, "open folder", path)),
+            None => Err(no_folder(path)),
         }
     }
 }

@@ -2,42 +2,79 @@
 //!
 //! Everything below the target goes by descriptor, one name at a time and never through a link, so that neither a tree
 //! made by an enemy nor a link that stands in the target leads out of it, and paths of any length and depth work.
-//! `apply` goes through the tree up to three times, and holds none of it:
+//! `apply` goes through the tree up to four times, and holds none of it:
 //!
 //! 1. folders (closed to others), links and files: each file under a temporary name, and renamed when its content,
 //!    checked as a whole, its times and its permissions are there;
 //! 2. further names of files that had several, if there are any;
-//! 3. times and permissions of folders, from the bottom up.
+//! 3. each file once more, read from the disk, if that is asked for;
+//! 4. from the bottom up: what the snapshot does not have goes, if that is asked for; times and permissions of folders.
+//!
+//! What stands in the way is replaced by renaming, never written into: until a file is whole, the old one is there.
 
 mod apply;
+mod create;
+mod existing;
 mod file;
 mod links;
+mod live;
+mod metadata;
+mod options;
 mod plan;
+mod remove;
+mod room;
+mod selection;
 mod target;
+mod temporary;
 #[cfg(test)]
 mod tests;
+mod verify;
+mod work;
 
 pub use apply::apply;
-pub use plan::plan;
+pub use options::{Overwrite, Ownership, RestoreOptions};
+pub use plan::{plan, plan_each};
 
-use crate::base::{BlobId, StoredPath, Timestamp, Warning};
+use crate::base::{BlobId, Cancel, StoredPath, Timestamp, Warning};
 use crate::browse::{FolderNodes, Walk};
-use crate::model::{Content, Node};
+use crate::model::{Content, Node, NodeKind};
 use crate::repo::Repo;
+use selection::Selection;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use target::Identity;
 
-/// What to restore, and where to.
-#[derive(Clone, Debug, Default)]
-pub struct RestoreOptions {
-    /// The folder that gets the files; made if it is not there.
-    pub target: PathBuf,
-    /// Only this path: the content of a folder, or the file itself, straight into the target. Without it everything,
-    /// under the stored paths.
-    pub path: Option<StoredPath>,
-    /// The folder of the repository, if it is on this machine: the target must not overlap with it.
-    pub repository: Option<PathBuf>,
+/// Files that SQLite would take for part of a database that it finds beside them.
+const SIDECARS: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
+
+/// What a restore will do with an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Nothing is there: it is made.
+    Make,
+    /// What is there is replaced, unless it turns out to have the stored content.
+    Overwrite,
+    /// What is there is as it was stored; at most its metadata are set.
+    Leave,
+    /// What is there stays, though it is not what was stored.
+    Keep,
+    /// A folder that is there: what is restored comes into it.
+    Merge,
+    /// The snapshot does not have it: it is removed, with all that lies below.
+    Delete,
+}
+
+/// One entry of a plan.
+#[derive(Clone, Copy, Debug)]
+pub struct Planned<'a> {
+    /// Where it is stored, or would be.
+    pub path: &'a StoredPath,
+    /// What is restored or deleted.
+    pub kind: NodeKind,
+    /// Bytes that are written or deleted.
+    pub size: u64,
+    /// What is done.
+    pub action: Action,
 }
 
 /// What a restore will do. Nothing has been written yet.
@@ -53,16 +90,28 @@ pub struct RestorePlan {
     pub symlinks: u64,
     /// Further names of files.
     pub hard_links: u64,
-    /// Pipes, sockets and devices, which are not restored.
+    /// Pipes, sockets and devices.
     pub specials: u64,
     /// Bytes of the files, holes included.
     pub bytes: u64,
+    /// Of all these: what replaces something, unless that has the stored content already.
+    pub overwritten: u64,
+    /// Of all these: what is there as it was stored.
+    pub unchanged: u64,
+    /// Of all these: what is not restored because something else is to stay there. Folders count without their content.
+    pub kept: u64,
+    /// Entries that the snapshot does not have and that will be removed.
+    pub deleted: u64,
+    /// Bytes of files that will be removed.
+    pub deleted_bytes: u64,
     /// Bytes that the target will need, at most: what is known of holes without reading content lists.
     pub needed_bytes: u64,
     /// Bytes that the target's file system has free.
     pub available_bytes: u64,
     /// Folders of which some entries cannot be read.
     pub damaged: BTreeSet<StoredPath>,
+    options: RestoreOptions,
+    selection: Selection,
     start: Start,
     /// The target's own identity, if it is there already.
     existing: Option<Identity>,
@@ -71,22 +120,38 @@ pub struct RestorePlan {
 /// What was restored.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RestoreSummary {
-    /// Files, without further names.
+    /// Files that were written, without further names.
     pub files: u64,
     /// Folders, those included that were there.
     pub dirs: u64,
-    /// Symbolic links.
+    /// Symbolic links that were made.
     pub symlinks: u64,
     /// Further names of files.
     pub hard_links: u64,
-    /// Bytes of the files, holes included.
+    /// Bytes of the files that were written, holes included.
     pub bytes: u64,
+    /// Of what was written: what replaced something.
+    pub overwritten: u64,
+    /// What was there as it was stored.
+    pub unchanged: u64,
+    /// What stayed because it was to stay.
+    pub kept: u64,
+    /// What the snapshot did not have, and is gone.
+    pub deleted: u64,
+    /// Files that were read again and are what was stored.
+    pub verified: u64,
+    /// Files that were read again and are not, or could not be read.
+    pub differing: u64,
+    /// Entries whose owner could not be set.
+    pub owners_failed: u64,
     /// Files and folders that are not restored, or not whole, because the repository is damaged.
     pub damaged: u64,
-    /// What is not restored because the target refused it.
+    /// What is not restored, or not removed, because the target refused it.
     pub failed: u64,
-    /// Pipes, sockets and devices, which are not restored.
+    /// Pipes, sockets and devices that are not restored because that was not asked for.
     pub specials: u64,
+    /// Pipes, sockets and devices that were made.
+    pub specials_restored: u64,
     /// What the observer was told; at most 10,000.
     pub warnings: Vec<Warning>,
 }
@@ -97,8 +162,8 @@ struct Start {
     /// The stored folder whose entries go straight into the target.
     folder: StoredPath,
     from: From,
-    /// Mode and time of the target, if we make it.
-    own: Option<Metadata>,
+    /// The stored folder itself, if it was stored as a whole: it is the target, if we make that.
+    own: Option<Box<Node>>,
 }
 
 #[derive(Clone, Debug)]
@@ -108,7 +173,7 @@ enum From {
 }
 
 impl Start {
-    fn walk<'r>(&self, repo: &'r Repo, cancel: &'r crate::base::Cancel) -> Walk<'r> {
+    fn walk<'r>(&self, repo: &'r Repo, cancel: &'r Cancel) -> Walk<'r> {
         let nodes = match &self.from {
             From::Tree(root) => FolderNodes::new(repo, *root),
             From::Node(node) => FolderNodes::given(repo, vec![node.as_ref().clone()]),
@@ -120,13 +185,12 @@ impl Start {
 /// What is set on an entry after its content. Without a time nothing is set: so are the folders above the sources.
 #[derive(Clone, Copy, Debug)]
 struct Metadata {
-    mode: u32,
     mtime: Timestamp,
 }
 
 impl Metadata {
     fn of(node: &Node) -> Option<Self> {
-        node.mtime.map(|mtime| Self { mode: node.mode, mtime })
+        node.mtime.map(|mtime| Self { mtime })
     }
 }
 

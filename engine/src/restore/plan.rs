@@ -1,81 +1,105 @@
 //! Looking before writing: what is to be restored, what stands in its way, and whether there is room.
 
-use super::target::{Place, shown};
-use super::{From, LinkKey, Metadata, RestoreOptions, RestorePlan, Start};
-use crate::base::{
-    Cancel, Error, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Warning, WarningKind,
-};
-use crate::browse::{Step, lookup};
-use crate::model::{Content, ListItem, Node, NodeKind};
+use super::existing::{Decision, look};
+use super::live::Suspects;
+use super::remove::{Act, Extras, Guard, remove};
+use super::room::{ENTRY_COST, check_room, entries, no_room};
+use super::selection::{Met, Selection, Way};
+use super::target::{self, Identity, Place, shown};
+use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, SIDECARS, Start};
+use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
+use crate::browse::lookup;
+use crate::model::{Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
-use crate::source::{Descent, SourceDir};
+use crate::source::{Descent, SourceDir, Stat};
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// What an entry costs in the file system besides its content, in bytes.
-const ENTRY_COST: u64 = 4096;
 /// Most things in the way that are named.
 const MOST_NAMED: u64 = 5;
-/// Files that SQLite would take for part of a database that it finds beside them.
-const SIDECARS: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
 
 /// Looks at snapshot and target; writes nothing.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if the snapshot does not hold the path; [`Kind::Usage`] if the target overlaps with the
-/// repository; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::NoSpace`] if there is too little room.
+/// As [`plan_each`].
 pub fn plan(
     repo: &Repo,
     snapshot: &Snapshot,
     options: &RestoreOptions,
     observer: &dyn Observer,
 ) -> Result<RestorePlan> {
+    plan_each(repo, snapshot, options, observer, &mut |_| {})
+}
+
+/// As [`plan`], and hands to `tell` what will be done with each entry.
+///
+/// # Errors
+/// [`Kind::NotFound`] if the snapshot does not hold the path, or nothing that is meant; [`Kind::Usage`] if the target
+/// overlaps with the repository; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::InUse`] if an app seems
+/// to use the target; [`Kind::NoSpace`] if there is too little room.
+pub fn plan_each(
+    repo: &Repo,
+    snapshot: &Snapshot,
+    options: &RestoreOptions,
+    observer: &dyn Observer,
+    tell: &mut dyn FnMut(&Planned<'_>),
+) -> Result<RestorePlan> {
     observer.phase(Phase::Planning);
+    check_complete(snapshot, options)?;
     let start = start(repo, snapshot, options.path.as_ref())?;
     let place = Place::find(&options.target)?;
     for repository in [options.repository.as_deref(), repo.local_path()].into_iter().flatten() {
         place.keep_apart_from(repository)?;
     }
     let (available_bytes, available_entries) = place.room()?;
-    let plan = RestorePlan {
-        target: place.path.clone(),
-        files: 0,
-        dirs: 0,
-        symlinks: 0,
-        hard_links: 0,
-        specials: 0,
-        bytes: 0,
-        needed_bytes: 0,
-        available_bytes,
-        damaged: BTreeSet::new(),
-        start,
-        existing: place.existing,
-    };
-    let target = match place.existing {
-        Some(_) => {
-            Some(SourceDir::open(&place.path).and_then(Descent::new).map_err(looking(&plan.start.folder))?)
-        }
-        None => None,
-    };
-    let conflicts =
-        Conflicts { from: plan.start.folder.clone(), to: plan.target.clone(), count: 0, first: Vec::new() };
+    let plan = RestorePlan::new(options, start, &place, available_bytes);
+    let selection = plan.selection.clone();
+    let protected = target::identities(&options.protected);
+    let guard = Guard { selection: &selection, protected: &protected, cancel: &repo.session().cancel };
+    let conflicts = |why| Conflicts::new(why, &plan.start.folder, &plan.target);
     let mut planner = Planner {
-        snapshot: snapshot.id,
+        snapshot,
         observer,
-        plan,
-        target,
+        tell,
+        guard,
+        target: None,
+        levels: Vec::new(),
         absent: 0,
         groups: HashSet::new(),
-        conflicts,
+        largest: 0,
+        conflicts: conflicts("these are there already"),
+        live: conflicts("an app seems to be using these"),
+        plan,
     };
     planner.look(repo)?;
-    let Planner { mut plan, conflicts, .. } = planner;
-    conflicts.check(&options.target)?;
+    let Planner { mut plan, conflicts, live, largest, .. } = planner;
+    live.check(Kind::InUse)?;
+    conflicts.check(Kind::AlreadyThere)?;
+    let is_nothing = plan.files + plan.dirs + plan.symlinks + plan.specials + plan.deleted == 0;
+    if is_nothing && !options.include.is_empty() && plan.damaged.is_empty() {
+        let subject = format!("snapshot {}", snapshot.id.short());
+        return Err(Error::new(Kind::NotFound, "find in", subject).because("nothing in it fits the patterns"));
+    }
+    // Files that are replaced are there twice for a while.
+    plan.needed_bytes =
+        plan.needed_bytes.saturating_add(largest.saturating_mul(repo.session().threads as u64));
     check_room(repo, &mut plan, available_entries)?;
     Ok(plan)
+}
+
+/// What could not be read when the snapshot was taken is not in it: deleting that would be wrong.
+fn check_complete(snapshot: &Snapshot, options: &RestoreOptions) -> Result<()> {
+    let unreadable = snapshot.manifest.statistics.unreadable;
+    if !options.delete || options.force || unreadable == 0 {
+        return Ok(());
+    }
+    let subject = format!("what snapshot {} does not have", snapshot.id.short());
+    Err(Error::new(Kind::Usage, "delete", subject).because(format!(
+        "{unreadable} entries could not be read when it was taken, and would be deleted too"
+    )))
 }
 
 /// Where the walk begins: at the root, in a folder, or with one entry.
@@ -83,7 +107,10 @@ fn start(repo: &Repo, snapshot: &Snapshot, path: Option<&StoredPath>) -> Result<
     let folder = path.cloned().unwrap_or_else(StoredPath::root);
     let node = lookup(repo, snapshot, &folder)?;
     Ok(match node.subtree {
-        Some(tree) => Start { folder, from: From::Tree(tree), own: Metadata::of(&node) },
+        Some(tree) => {
+            let own = node.mtime.is_some().then(|| Box::new(node));
+            Start { folder, from: From::Tree(tree), own }
+        }
         None => {
             let folder = folder.parent().unwrap_or(folder);
             Start { folder, from: From::Node(Box::new(node)), own: None }
@@ -95,8 +122,9 @@ fn looking(path: &StoredPath) -> impl FnOnce(io::Error) -> Error {
     move |e| Error::io("look into the target for", path, e)
 }
 
-/// What stands where something else is to be.
+/// What speaks against a restore.
 struct Conflicts {
+    why: &'static str,
     /// The stored folder whose content comes into the target.
     from: StoredPath,
     /// The target.
@@ -106,6 +134,10 @@ struct Conflicts {
 }
 
 impl Conflicts {
+    fn new(why: &'static str, from: &StoredPath, to: &Path) -> Self {
+        Self { why, from: from.clone(), to: to.to_owned(), count: 0, first: Vec::new() }
+    }
+
     fn add(&mut self, path: &StoredPath, what: &str) {
         self.count += 1;
         if self.count <= MOST_NAMED {
@@ -116,110 +148,234 @@ impl Conflicts {
         }
     }
 
-    fn check(self, target: &Path) -> Result<()> {
+    fn check(self, kind: Kind) -> Result<()> {
         if self.count == 0 {
             return Ok(());
         }
-        let mut why = format!("these are there already: {}", self.first.join(", "));
+        let mut why = format!("{}: {}", self.why, self.first.join(", "));
         if self.count > MOST_NAMED {
             why.push_str(&format!(" and {} more", self.count - MOST_NAMED));
         }
-        Err(Error::new(Kind::AlreadyThere, "restore into", shown(target)).because(why))
+        Err(Error::new(kind, "restore into", shown(&self.to)).because(why))
     }
 }
 
+/// A folder of the target that is there, as far as it has been looked at.
+#[derive(Default)]
+struct Level {
+    extras: Option<Extras>,
+    suspects: Option<Suspects>,
+    included: bool,
+}
+
 struct Planner<'a> {
-    snapshot: SnapshotId,
+    snapshot: &'a Snapshot,
     observer: &'a dyn Observer,
+    tell: &'a mut dyn FnMut(&Planned<'_>),
+    guard: Guard<'a>,
     plan: RestorePlan,
     /// The folder of the target that we are in, or the last one above it that is there.
     target: Option<Descent>,
+    /// One for each folder that is there, from the target down.
+    levels: Vec<Level>,
     /// Folders between that one and where we are.
     absent: u64,
     groups: HashSet<LinkKey>,
+    /// Bytes of the largest file that is replaced.
+    largest: u64,
     conflicts: Conflicts,
+    live: Conflicts,
 }
 
 impl Planner<'_> {
     fn look(&mut self, repo: &Repo) -> Result<()> {
         let start = self.plan.start.clone();
-        let mut walk = start.walk(repo, &repo.session().cancel);
-        while let Some(step) = walk.step()? {
-            match step {
-                Step::Entry(node) => {
-                    let path = walk.path_of(&node);
-                    self.count(&node)?;
-                    self.compare(&node, &path)?;
-                }
-                Step::Leave if self.absent > 0 => self.absent -= 1,
-                Step::Leave => {
+        let selection = self.guard.selection;
+        let mut way = Way::new(start.walk(repo, &repo.session().cancel), selection);
+        if self.plan.existing.is_some() {
+            let dir = SourceDir::open(&self.plan.target).map_err(looking(&start.folder))?;
+            self.levels.push(self.level(&dir, start.own.as_deref(), way.is_included(), &start.folder)?);
+            self.target = Some(Descent::new(dir).map_err(looking(&start.folder))?);
+        }
+        while let Some(met) = way.step()? {
+            match met {
+                Met::Entry(node, path) => self.meet(&node, &path, &mut way)?,
+                Met::Leave(_) if self.absent > 0 => self.absent -= 1,
+                Met::Leave(path) => {
+                    self.finish(&path)?;
                     if let Some(target) = &mut self.target {
-                        target.leave().map_err(looking(walk.folder()))?;
+                        target.leave().map_err(looking(&path))?;
                     }
                 }
-                Step::Broken(error) => self.broken(walk.folder(), &error),
+                Met::Broken(folder, error) => self.broken(&folder, &error),
             }
         }
-        Ok(())
+        self.finish(&start.folder)
     }
 
-    fn count(&mut self, node: &Node) -> Result<()> {
+    fn level(
+        &self,
+        dir: &SourceDir,
+        node: Option<&Node>,
+        included: bool,
+        path: &StoredPath,
+    ) -> Result<Level> {
+        let deletes = self.plan.options.delete && node.is_some_and(|node| node.mtime.is_some());
+        let extras = if deletes { Some(Extras::of(dir).map_err(looking(path))?) } else { None };
+        Ok(Level { extras, suspects: None, included })
+    }
+
+    fn meet(&mut self, node: &Node, path: &StoredPath, way: &mut Way<'_>) -> Result<()> {
+        let is_first =
+            node.kind != NodeKind::File || LinkKey::of(node).is_none_or(|key| self.groups.insert(key));
+        let action = self.compare(node, path, way, is_first)?;
+        let Some(action) = action else { return Ok(()) };
+        (self.tell)(&Planned { path, kind: node.kind, size: node.size, action });
+        if action == Action::Keep && node.kind == NodeKind::Dir {
+            way.skip();
+            self.plan.kept += 1;
+            self.plan.dirs += 1;
+            return Ok(());
+        }
+        self.count(node, action, is_first)
+    }
+
+    fn count(&mut self, node: &Node, action: Action, is_first: bool) -> Result<()> {
         let plan = &mut self.plan;
         match node.kind {
             NodeKind::Dir => plan.dirs += 1,
             NodeKind::Symlink => plan.symlinks += 1,
-            NodeKind::File => {
-                if LinkKey::of(node).is_some_and(|key| !self.groups.insert(key)) {
-                    plan.hard_links += 1;
-                    return Ok(());
-                }
+            NodeKind::File if is_first => {
                 plan.files += 1;
                 plan.bytes = plan.bytes.saturating_add(node.size);
-                plan.needed_bytes = plan.needed_bytes.saturating_add(node.size);
             }
-            _ => {
-                plan.specials += 1;
-                return Ok(());
-            }
+            NodeKind::File => plan.hard_links += 1,
+            _ => plan.specials += 1,
         }
-        plan.needed_bytes = plan.needed_bytes.saturating_add(ENTRY_COST);
+        match action {
+            Action::Make if node.kind.is_special() || !is_first => {}
+            Action::Make => {
+                let size = if node.kind == NodeKind::File { node.size } else { 0 };
+                plan.needed_bytes = plan.needed_bytes.saturating_add(size).saturating_add(ENTRY_COST);
+            }
+            Action::Overwrite => plan.overwritten += 1,
+            Action::Keep => plan.kept += 1,
+            Action::Leave => plan.unchanged += 1,
+            Action::Merge | Action::Delete => {}
+        }
         // A tree whose folders share their subtrees can have more entries than anybody could count.
         let least = entries(plan).saturating_mul(ENTRY_COST);
-        if least > plan.available_bytes { Err(no_room("at least ", least, plan)) } else { Ok(()) }
+        let is_beyond = least > plan.available_bytes && plan.options.overwrite == Overwrite::Refuse;
+        if is_beyond { Err(no_room("at least ", least, plan)) } else { Ok(()) }
     }
 
     /// Looks at what stands at the place of an entry, and goes down into folders.
-    fn compare(&mut self, node: &Node, path: &StoredPath) -> Result<()> {
+    fn compare(
+        &mut self,
+        node: &Node,
+        path: &StoredPath,
+        way: &Way<'_>,
+        is_first: bool,
+    ) -> Result<Option<Action>> {
+        if node.kind.is_special() && !self.plan.options.special {
+            self.plan.specials += 1;
+            if let Some(level) = self.levels.last_mut().filter(|_| self.absent == 0)
+                && let Some(extras) = &mut level.extras
+            {
+                extras.has(&node.name);
+            }
+            return Ok(None);
+        }
         let Some(target) = self.target.as_mut().filter(|_| self.absent == 0) else {
             self.absent += u64::from(node.kind == NodeKind::Dir);
-            return Ok(());
+            return Ok(Some(Action::Make));
         };
-        if node.kind.is_special() {
-            return Ok(());
-        }
-        let there = |name: &[u8]| match target.here().and_then(|here| here.stat_of(name)) {
-            Ok(stat) => Ok(Some(stat.kind)),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) if e.kind() == io::ErrorKind::InvalidFilename => Ok(None),
-            Err(e) => Err(looking(path)(e)),
-        };
-        let found = there(&node.name)?;
-        if node.kind == NodeKind::Dir {
-            if found == Some(NodeKind::Dir) {
-                return target.enter(&node.name).map_err(looking(path));
+        let here = target.here().map_err(looking(path))?;
+        let found = look(here, &node.name).map_err(looking(path))?;
+        if let Some(level) = self.levels.last_mut() {
+            if let Some(extras) = &mut level.extras {
+                extras.has(&node.name);
             }
-            self.absent += 1;
+            if node.kind != NodeKind::Dir && !self.plan.options.force {
+                level.suspect(here, node, found.as_ref()).map_err(looking(path))?;
+            }
         }
-        if let Some(kind) = found {
-            self.conflicts.add(path, kind.name());
+        if node.kind == NodeKind::Dir && found.is_some_and(|found| found.kind == NodeKind::Dir) {
+            target.enter(&node.name).map_err(looking(path))?;
+            let dir = self.target.as_ref().and_then(|target| target.here().ok());
+            if let Some(dir) = dir {
+                let level = self.level(dir, Some(node), way.is_meant(path), path)?;
+                self.levels.push(level);
+            }
+            return Ok(Some(Action::Merge));
         }
-        if node.database.is_some() {
-            for sidecar in SIDECARS {
-                let name = [&node.name, sidecar].concat();
-                if there(&name)?.is_some() {
-                    let what = "it would be taken for part of the restored database";
-                    self.conflicts.add(&path.parent().unwrap_or_else(StoredPath::root).join(&name), what);
+        let action = self.act(node, path, found.as_ref(), is_first)?;
+        self.absent += u64::from(node.kind == NodeKind::Dir && action != Action::Keep);
+        Ok(Some(action))
+    }
+
+    /// What is to be done where two folders do not just become one.
+    fn act(
+        &mut self,
+        node: &Node,
+        path: &StoredPath,
+        found: Option<&Stat>,
+        is_first: bool,
+    ) -> Result<Action> {
+        let Some(target) = &self.target else { return Ok(Action::Make) };
+        let here = target.here().map_err(looking(path))?;
+        if self.plan.options.overwrite == Overwrite::Refuse {
+            if let Some(found) = found {
+                self.conflicts.add(path, found.kind.name());
+            }
+            sidecars(here, node, path, &mut self.conflicts)?;
+            return Ok(Action::Make);
+        }
+        let Some(found) = found else { return Ok(Action::Make) };
+        match self.plan.options.overwrite.decide(here, Some(found), node) {
+            Decision::Keep => return Ok(Action::Keep),
+            Decision::Same => return Ok(Action::Leave),
+            Decision::Make | Decision::Replace | Decision::Compare => {}
+        }
+        if node.kind == NodeKind::File && is_first {
+            let grows = node.size.saturating_sub(found.size);
+            self.plan.needed_bytes = self.plan.needed_bytes.saturating_add(grows);
+            self.largest = self.largest.max(node.size);
+        }
+        if found.kind == NodeKind::Dir {
+            if self.plan.options.delete {
+                let entry = (node.name.as_slice(), found);
+                let gone = remove(&self.guard, here, entry, path, true, &Act::Count)?;
+                self.plan.deleted += gone.entries;
+                if gone.spared > 0 {
+                    self.conflicts.add(path, "a folder that holds what must not be deleted");
                 }
+            } else if !here.open_dir(&node.name).and_then(|dir| dir.entries()).is_ok_and(|all| all.is_empty())
+            {
+                self.conflicts.add(path, "a folder that is not empty; --delete removes it");
+            }
+        }
+        Ok(Action::Overwrite)
+    }
+
+    /// Leaves a folder that is there: what it has too much, and what speaks for an app that uses it.
+    fn finish(&mut self, path: &StoredPath) -> Result<()> {
+        let Some(level) = self.levels.pop() else { return Ok(()) };
+        for (name, why) in level.suspects.into_iter().flat_map(Suspects::reasons) {
+            self.live.add(&path.join(&name), why);
+        }
+        let Some(extras) = level.extras.filter(|_| !self.plan.damaged.contains(path)) else { return Ok(()) };
+        let Some(target) = &self.target else { return Ok(()) };
+        let here = target.here().map_err(looking(path))?;
+        for (name, stat) in extras.left() {
+            let below = path.join(&name);
+            let entry = (name.as_slice(), &stat);
+            let gone = remove(&self.guard, here, entry, &below, level.included, &Act::Count)?;
+            self.plan.deleted += gone.entries;
+            self.plan.deleted_bytes = self.plan.deleted_bytes.saturating_add(gone.bytes);
+            if gone.entries > 0 {
+                let (kind, size) = (stat.kind, gone.bytes);
+                (self.tell)(&Planned { path: &below, kind, size, action: Action::Delete });
             }
         }
         Ok(())
@@ -232,7 +388,7 @@ impl Planner<'_> {
                 path: Some(folder.clone()),
                 message: format!(
                     "Entries of this folder in snapshot {} cannot be read: {}",
-                    self.snapshot.short(),
+                    self.snapshot.id.short(),
                     error.full_text()
                 ),
             });
@@ -240,69 +396,61 @@ impl Planner<'_> {
     }
 }
 
-fn entries(plan: &RestorePlan) -> u64 {
-    plan.files + plan.dirs + plan.symlinks
+impl Level {
+    /// Looks for an app that uses the folder; the first entry that is written there gives the occasion.
+    fn suspect(&mut self, here: &SourceDir, node: &Node, found: Option<&Stat>) -> io::Result<()> {
+        let suspects = match &mut self.suspects {
+            Some(suspects) => suspects,
+            None => self.suspects.insert(Suspects::of(here)?),
+        };
+        if found.is_some() {
+            suspects.meet(here, node);
+            if node.database.is_some() {
+                suspects.look(here, &node.name);
+            }
+        }
+        Ok(())
+    }
 }
 
-fn no_room(about: &str, needed: u64, plan: &RestorePlan) -> Error {
-    Error::new(Kind::NoSpace, "restore into", shown(&plan.target))
-        .because(format!("{about}{needed} bytes are needed, and {} are free", plan.available_bytes))
-}
-
-/// Compares what is needed with what is there. Holes are counted only when there is too little room without that.
-fn check_room(repo: &Repo, plan: &mut RestorePlan, available_entries: Option<u64>) -> Result<()> {
-    if let Some(available) = available_entries.filter(|available| *available < entries(plan)) {
-        return Err(Error::new(Kind::NoSpace, "restore into", shown(&plan.target)).because(format!(
-            "room for {} files and folders is needed, and there is for {available}",
-            entries(plan)
-        )));
-    }
-    if plan.needed_bytes > plan.available_bytes {
-        // Counting ends where nothing could help: the same pages may stand for any number of bytes.
-        let limit = plan.available_bytes.saturating_mul(16);
-        plan.needed_bytes = without_holes(repo, plan, limit)?;
-    }
-    if plan.needed_bytes <= plan.available_bytes {
+/// What stands beside a database that would be taken for part of it.
+fn sidecars(here: &SourceDir, node: &Node, path: &StoredPath, conflicts: &mut Conflicts) -> Result<()> {
+    if node.database.is_none() {
         return Ok(());
     }
-    let about = if plan.needed_bytes > plan.available_bytes.saturating_mul(16) { "at least " } else { "" };
-    Err(no_room(about, plan.needed_bytes, plan))
-}
-
-/// Bytes that are needed when holes are left out; ends early beyond `limit`.
-fn without_holes(repo: &Repo, plan: &RestorePlan, limit: u64) -> Result<u64> {
-    let cancel = &repo.session().cancel;
-    let mut needed = entries(plan).saturating_mul(ENTRY_COST);
-    let mut groups = HashSet::new();
-    let mut walk = plan.start.walk(repo, cancel);
-    while let Some(step) = walk.step()? {
-        let Step::Entry(node) = step else { continue };
-        if node.kind == NodeKind::File && LinkKey::of(&node).is_none_or(|key| groups.insert(key)) {
-            needed = needed.saturating_add(data_of(repo, &node, limit.saturating_sub(needed), cancel)?);
-        }
-        if needed > limit {
-            break;
+    for sidecar in SIDECARS {
+        let name = [&node.name, sidecar].concat();
+        if look(here, &name).map_err(looking(path))?.is_some() {
+            let what = "it would be taken for part of the restored database";
+            conflicts.add(&path.parent().unwrap_or_else(StoredPath::root).join(&name), what);
         }
     }
-    Ok(needed)
+    Ok(())
 }
 
-/// Bytes of a file without its holes; a list that cannot be read counts as all data. Ends early beyond `limit`.
-fn data_of(repo: &Repo, node: &Node, limit: u64, cancel: &Cancel) -> Result<u64> {
-    let Content::List(root) = node.content else { return Ok(node.size) };
-    let mut data = 0u64;
-    let counted = repo.each_list_item(&root, &mut |item| {
-        cancel.check()?;
-        if let ListItem::Chunk { len, .. } = item {
-            data = data.saturating_add(len.into());
+impl RestorePlan {
+    fn new(options: &RestoreOptions, start: Start, place: &Place, available_bytes: u64) -> Self {
+        let existing: Option<Identity> = place.existing;
+        Self {
+            target: place.path.clone(),
+            files: 0,
+            dirs: 0,
+            symlinks: 0,
+            hard_links: 0,
+            specials: 0,
+            bytes: 0,
+            overwritten: 0,
+            unchanged: 0,
+            kept: 0,
+            deleted: 0,
+            deleted_bytes: 0,
+            needed_bytes: 0,
+            available_bytes,
+            damaged: BTreeSet::new(),
+            selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
+            options: options.clone(),
+            start,
+            existing,
         }
-        let more = Error::new(Kind::NoSpace, "count", "the bytes of a file");
-        if data > limit { Err(more) } else { Ok(()) }
-    });
-    match counted {
-        Ok(()) => Ok(data),
-        Err(e) if e.kind() == Kind::NoSpace => Ok(data),
-        Err(e) if e.kind() == Kind::Damaged => Ok(node.size),
-        Err(e) => Err(e),
     }
 }

@@ -1,12 +1,10 @@
 //! The folder that gets the files: where it is, what it must not be, and how much room it has.
 
-use super::Metadata;
 use crate::base::path::clean;
 use crate::base::{Error, Kind, Result, StoredPath};
 use crate::source::SourceDir;
-use rustix::fs::{Mode, Timespec, Timestamps, UTIME_OMIT, fchmod, futimens, statvfs};
+use rustix::fs::statvfs;
 use std::io;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::path::{Component, Path, PathBuf};
@@ -92,14 +90,14 @@ fn here(path: &Path) -> &Path {
 }
 
 /// Opens the target; makes it, with the folders above, if it was not there when the plan was made. Only we may enter a
-/// folder whose mode is set later.
-pub(super) fn open(path: &Path, existing: Option<Identity>, later: Option<Metadata>) -> Result<SourceDir> {
+/// folder that is closed: its mode is set later.
+pub(super) fn open(path: &Path, existing: Option<Identity>, closed: bool) -> Result<SourceDir> {
     let failed = |act: &'static str| move |e| Error::io(act, shown(path), e);
     if existing.is_none() {
         if let Some(above) = path.parent() {
             std::fs::create_dir_all(above).map_err(failed("make the folders above"))?;
         }
-        let mode = if later.is_some() { 0o700 } else { 0o777 };
+        let mode = if closed { 0o700 } else { 0o777 };
         std::fs::DirBuilder::new().mode(mode).create(path).map_err(failed("make folder"))?;
     }
     let dir = SourceDir::open(path).map_err(failed("open folder"))?;
@@ -116,21 +114,9 @@ pub(super) fn identity(dir: &SourceDir) -> Result<Identity> {
     Ok((stat.dev, stat.ino))
 }
 
-/// Sets times, then permissions, of an open file or folder; `mask` says which permission bits may be set.
-pub(super) fn set_metadata(fd: impl AsFd, metadata: Metadata, mask: u32) -> io::Result<()> {
-    let times = futimens(&fd, &times(metadata));
-    fchmod(&fd, Mode::from_raw_mode(metadata.mode & mask))?;
-    Ok(times?)
-}
-
-/// The time of modification; the time of last access stays.
-pub(super) fn times(metadata: Metadata) -> Timestamps {
-    let omit = Timespec { tv_sec: 0, tv_nsec: UTIME_OMIT };
-    let Metadata { mtime, .. } = metadata;
-    Timestamps {
-        last_access: omit,
-        last_modification: Timespec { tv_sec: mtime.secs, tv_nsec: mtime.nanos.min(999_999_999).into() },
-    }
+/// The files and folders of these paths, as far as they are there.
+pub(super) fn identities(paths: &[PathBuf]) -> Vec<Identity> {
+    paths.iter().filter_map(|path| path.metadata().ok()).map(|found| (found.dev(), found.ino())).collect()
 }
 
 /// Refuses what is no single name: the decoder of trees lets none through, and nothing else stands before the system.

@@ -5,37 +5,55 @@ use std::collections::HashMap;
 /// Longest name that is taken, in bytes; the system's own tools make none above 32.
 const LONGEST_NAME: usize = 256;
 
-/// Names by number. Where a number stands twice, its first line counts, as in the system's own look-up.
+/// Names by number, and numbers by name. Where one stands twice, its first line counts, as in the system's own look-up.
 #[derive(Clone, Debug, Default)]
 pub struct Owners {
-    users: HashMap<u32, String>,
-    groups: HashMap<u32, String>,
+    users: Table,
+    groups: Table,
+}
+
+#[derive(Clone, Debug, Default)]
+struct Table {
+    names: HashMap<u32, String>,
+    numbers: HashMap<String, u32>,
 }
 
 impl Owners {
     /// Reads the texts of `/etc/passwd` and `/etc/group`; lines that are none of theirs are passed over.
     #[must_use]
     pub fn parse(passwd: &str, group: &str) -> Self {
-        Self { users: names(passwd), groups: names(group) }
+        Self { users: table(passwd), groups: table(group) }
     }
 
     /// The name of a user.
     #[must_use]
     pub fn user(&self, uid: u32) -> Option<&str> {
-        self.users.get(&uid).map(String::as_str)
+        self.users.names.get(&uid).map(String::as_str)
+    }
+
+    /// The number of a user.
+    #[must_use]
+    pub fn user_number(&self, name: &str) -> Option<u32> {
+        self.users.numbers.get(name).copied()
+    }
+
+    /// The number of a group.
+    #[must_use]
+    pub fn group_number(&self, name: &str) -> Option<u32> {
+        self.groups.numbers.get(name).copied()
     }
 
     /// The name of a group.
     #[must_use]
     pub fn group(&self, gid: u32) -> Option<&str> {
-        self.groups.get(&gid).map(String::as_str)
+        self.groups.names.get(&gid).map(String::as_str)
     }
 }
 
 /// Both tables have the name in the first field and the number in the third.
-fn names(table: &str) -> HashMap<u32, String> {
-    let mut names = HashMap::new();
-    for line in table.lines() {
+fn table(text: &str) -> Table {
+    let mut table = Table::default();
+    for line in text.lines() {
         let mut fields = line.split(':');
         let (Some(name), Some(_), Some(Ok(number))) =
             (fields.next(), fields.next(), fields.next().map(str::parse))
@@ -43,10 +61,11 @@ fn names(table: &str) -> HashMap<u32, String> {
             continue;
         };
         if !name.is_empty() && name.len() <= LONGEST_NAME && !name.starts_with(['#', '+', '-']) {
-            names.entry(number).or_insert_with(|| name.to_owned());
+            table.names.entry(number).or_insert_with(|| name.to_owned());
+            table.numbers.entry(name.to_owned()).or_insert(number);
         }
     }
-    names
+    table
 }
 
 #[cfg(test)]

@@ -56,10 +56,24 @@ impl Stat {
         })
     }
 
+    /// File system and number: what makes it this entry and no other.
+    #[must_use]
+    pub fn identity(&self) -> (u64, u64) {
+        (self.dev, self.ino)
+    }
+
     /// True if the content takes less room than its size: it has holes, or is compressed by the file system.
     #[must_use]
     pub fn may_have_holes(&self) -> bool {
         self.blocks.saturating_mul(512) < self.size
+    }
+}
+
+impl TryFrom<&rustix::fs::Stat> for Stat {
+    type Error = io::Error;
+
+    fn try_from(raw: &rustix::fs::Stat) -> io::Result<Self> {
+        Self::from_system(raw)
     }
 }
 

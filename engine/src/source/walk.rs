@@ -79,6 +79,11 @@ impl SourceDir {
         Ok(Self { fd, listing: Mutex::new(()) })
     }
 
+    /// The same folder once more. Both share one position: only one of them may be listed at a time.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self { fd: self.fd.try_clone()?, listing: Mutex::new(()) })
+    }
+
     /// All entries, sorted by the bytes of their names, without `.` and `..`. What vanishes meanwhile is left out.
     pub fn entries(&self) -> io::Result<Vec<Entry>> {
         let mut entries = Vec::new();

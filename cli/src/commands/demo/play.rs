@@ -121,6 +121,7 @@ impl Play {
             target: target.clone(),
             path: Some(self.stored_live()?),
             repository: self.repo.local_path().map(Path::to_owned),
+            ..RestoreOptions::default()
         };
         let plan = restore::plan(&self.repo, first, &options, &Silent)?;
         restore::apply(&self.repo, plan, &Silent)?;

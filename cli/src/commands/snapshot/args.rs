@@ -1,7 +1,6 @@
 //! The options of `snapshot`.
 
-use crate::args::patterns::{Case, patterns};
-use crate::args::{size, tag};
+use crate::args::{patterns, size, tag};
 use crate::config::profile::SnapshotProfile;
 use crate::output::error::{Failure, Result};
 use chatvault_engine::backup::{Marker, Selection};
@@ -116,13 +115,9 @@ pub(crate) struct SelectArgs {
     #[arg(long, value_name = "PATTERN")]
     iexclude: Vec<String>,
 
-    /// File with patterns to leave out, one a line
+    /// File with patterns to leave out, one a line; --exclude and --iexclude come after them
     #[arg(long, value_name = "FILE")]
     exclude_file: Vec<PathBuf>,
-
-    /// As --exclude-file, whatever upper and lower case
-    #[arg(long, value_name = "FILE")]
-    iexclude_file: Vec<PathBuf>,
 
     /// Of a folder that holds this file (beginning with TEXT), keep only that file
     #[arg(long, value_name = "NAME[:TEXT]", value_parser = clap::builder::OsStringValueParser::new())]
@@ -150,12 +145,7 @@ impl SelectArgs {
     pub(super) fn selection(&self, profile: &SnapshotProfile) -> Result<Selection> {
         let exclude = or(&self.exclude, &profile.exclude);
         let iexclude = or(&self.iexclude, &profile.iexclude);
-        let files = or(&self.exclude_file, &profile.exclude_file).iter().map(|path| (path, Case::Counts));
-        let files = files.chain(self.iexclude_file.iter().map(|path| (path, Case::Ignored)));
-        let exclude = patterns(
-            [(exclude, Case::Counts), (iexclude, Case::Ignored)],
-            files.map(|(path, case)| (path.as_path(), case)),
-        )?;
+        let exclude = patterns::read(or(&self.exclude_file, &profile.exclude_file), exclude, iexclude)?;
         let given: Vec<&[u8]> = if self.exclude_if_present.is_empty() {
             profile.exclude_if_present.iter().map(String::as_bytes).collect()
         } else {

@@ -1,7 +1,39 @@
-//! `restore`: what was brought back.
+//! `restore`: what would be done, and what was brought back.
 
 use super::{WirePath, WireWarning};
+use chatvault_engine::restore::{Action, Planned};
 use serde::Serialize;
+
+/// One line of `restore --dry-run --json`.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WirePlanned {
+    message_type: &'static str,
+    action: &'static str,
+    #[serde(flatten)]
+    path: WirePath,
+    r#type: &'static str,
+    size: u64,
+}
+
+impl From<&Planned<'_>> for WirePlanned {
+    fn from(entry: &Planned<'_>) -> Self {
+        let action = match entry.action {
+            Action::Make => "make",
+            Action::Overwrite => "overwrite",
+            Action::Leave => "leave",
+            Action::Keep => "keep",
+            Action::Merge => "merge",
+            Action::Delete => "delete",
+        };
+        Self {
+            message_type: "action",
+            action,
+            path: entry.path.into(),
+            r#type: entry.kind.name(),
+            size: entry.size,
+        }
+    }
+}
 
 /// The last line of `restore --json`.
 #[derive(Clone, Debug, Serialize)]
@@ -12,16 +44,26 @@ pub(crate) struct WireRestore {
     #[serde(flatten)]
     pub(crate) path: Option<WirePath>,
     pub(crate) target: String,
+    /// True if nothing was done.
+    pub(crate) dry_run: bool,
     pub(crate) total_files: u64,
     pub(crate) files_restored: u64,
     pub(crate) dirs_restored: u64,
     pub(crate) symlinks_restored: u64,
     pub(crate) hard_links_restored: u64,
+    pub(crate) specials_restored: u64,
     pub(crate) specials_skipped: u64,
     pub(crate) total_bytes: u64,
     pub(crate) bytes_restored: u64,
+    pub(crate) overwritten: u64,
+    pub(crate) unchanged: u64,
+    pub(crate) kept: u64,
+    pub(crate) deleted: u64,
+    pub(crate) verified: u64,
+    pub(crate) differing: u64,
     pub(crate) damaged: u64,
     pub(crate) failed: u64,
+    pub(crate) owners_failed: u64,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,

@@ -194,7 +194,7 @@ fn a_full_disk_ends_the_restore_with_its_own_error() {
     let snapshot = commit(&repo, |maker| (0..20).map(|n| maker.file(format!("f{n}"), b"x")).collect());
     let temp = tempdir().unwrap();
     let planned = plan(&repo, &snapshot, &options(temp.path(), None), &Silent).unwrap();
-    let work = apply::Work::new(&repo, planned, &Silent).unwrap();
+    let work = crate::restore::work::Work::new(&repo, planned, &Silent).unwrap();
     let full = || std::io::Error::from_raw_os_error(28);
     let path = StoredPath::root();
     work.lost(&path, crate::restore::target::failed("write", &path)(full()));

@@ -1,8 +1,11 @@
 //! What a restore promises, on a real file system. All tests hold for the superuser and for everybody else.
 
+mod attributes;
 mod confined;
 mod faithful;
 mod faults;
+mod overwrite;
+mod select;
 
 use super::{RestoreOptions, RestoreSummary, apply, plan};
 use crate::base::event::Silent;
@@ -18,7 +21,7 @@ fn options(target: &Path, path: Option<&str>) -> RestoreOptions {
     RestoreOptions {
         target: target.to_path_buf(),
         path: path.map(|path| StoredPath::parse(path.as_bytes()).unwrap()),
-        repository: None,
+        ..RestoreOptions::default()
     }
 }
 

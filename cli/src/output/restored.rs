@@ -1,0 +1,211 @@
+//! What a restore did, or would do: in words and in JSON.
+
+use crate::exit::{Condition, Outcome};
+use crate::output::human::shown;
+use crate::output::wire::WireWarning;
+use crate::output::wire::restore::{WirePlanned, WireRestore};
+use crate::output::{Ui, human, warnings};
+use chatvault_engine::base::{StoredPath, Warning};
+use chatvault_engine::model::NodeKind;
+use chatvault_engine::repo::Snapshot;
+use chatvault_engine::restore::{Action, Planned, RestorePlan, RestoreSummary};
+use std::path::Path;
+use std::time::Duration;
+
+/// Shows one entry of a plan; what stays as it is only in JSON.
+pub(crate) fn planned(ui: &Ui, entry: &Planned<'_>) {
+    if ui.style().json {
+        ui.json(&WirePlanned::from(entry));
+        return;
+    }
+    let word = match entry.action {
+        Action::Make => "make",
+        Action::Overwrite => "overwrite",
+        Action::Keep => "keep",
+        Action::Delete => "delete",
+        Action::Leave | Action::Merge => return,
+    };
+    let slash = if entry.kind == NodeKind::Dir { "/" } else { "" };
+    ui.line(format_args!("{word:<9}  {}{slash}", entry.path));
+}
+
+/// A restore that is done, or planned.
+#[derive(Debug)]
+pub(crate) struct Restored {
+    summary: RestoreSummary,
+    /// Files and bytes that were to be restored.
+    files: u64,
+    bytes: u64,
+    was_verified: bool,
+    /// What a dry run found; nothing was written then.
+    dry_run: Option<DryRun>,
+}
+
+/// What only a plan knows.
+#[derive(Clone, Copy, Debug)]
+struct DryRun {
+    dirs: u64,
+    hard_links: u64,
+    deleted_bytes: u64,
+}
+
+impl Restored {
+    /// A plan that is about to be carried out, or only shown.
+    pub(crate) fn planned(plan: &RestorePlan, was_verified: bool, is_dry_run: bool) -> Self {
+        let dry_run = is_dry_run.then_some(DryRun {
+            dirs: plan.dirs,
+            hard_links: plan.hard_links,
+            deleted_bytes: plan.deleted_bytes,
+        });
+        let summary = RestoreSummary {
+            overwritten: plan.overwritten,
+            unchanged: plan.unchanged,
+            kept: plan.kept,
+            deleted: plan.deleted,
+            damaged: u64::try_from(plan.damaged.len()).unwrap_or(u64::MAX),
+            ..RestoreSummary::default()
+        };
+        Self { summary, files: plan.files, bytes: plan.bytes, was_verified, dry_run }
+    }
+
+    /// The same, when it has been carried out.
+    pub(crate) fn done(self, summary: RestoreSummary) -> Self {
+        Self { summary, ..self }
+    }
+
+    pub(crate) fn outcome(&self, told: &[Warning]) -> Outcome {
+        let summary = &self.summary;
+        warnings::outcome(told)
+            .with(Condition::Damaged, summary.damaged > 0)
+            .with(Condition::Failed, summary.failed > 0 || summary.differing > 0 || summary.owners_failed > 0)
+    }
+
+    pub(crate) fn words(&self, snapshot: &Snapshot, target: &Path, elapsed: Duration) -> Vec<String> {
+        let summary = &self.summary;
+        let (id, host, target) = (snapshot.id.short(), &snapshot.manifest.host, shown(target));
+        let mut words = match self.dry_run {
+            None => vec![
+                format!("Snapshot {id} of {host} restored to {target}"),
+                format!(
+                    "Files:  {} of {}{}, {}; {}",
+                    human::thousands(summary.files),
+                    human::thousands(self.files),
+                    further_names(summary.hard_links),
+                    human::bytes(summary.bytes),
+                    human::count(summary.dirs, "folder")
+                ),
+            ],
+            Some(plan) => vec![
+                format!("Dry run: this is what a restore of snapshot {id} of {host} to {target} would do"),
+                format!(
+                    "Files:  {}{}, {}; {}",
+                    human::thousands(self.files),
+                    further_names(plan.hard_links),
+                    human::bytes(self.bytes),
+                    human::count(plan.dirs, "folder")
+                ),
+            ],
+        };
+        words.extend(self.there());
+        match self.dry_run {
+            None => words.push(format!("Time:   {}", human::duration(elapsed))),
+            Some(plan) if summary.deleted > 0 => words.push(format!(
+                "Delete: {}, {}",
+                human::count(summary.deleted, "entry"),
+                human::bytes(plan.deleted_bytes)
+            )),
+            Some(_) => {}
+        }
+        words.extend(self.faults());
+        words
+    }
+
+    /// What became of what was there.
+    fn there(&self) -> Vec<String> {
+        let summary = &self.summary;
+        let mut parts = Vec::new();
+        let mut add = |count: u64, what: &str| {
+            if count > 0 {
+                parts.push(format!("{} {what}", human::thousands(count)));
+            }
+        };
+        add(summary.overwritten, "overwritten");
+        add(summary.unchanged, "as stored already");
+        add(summary.kept, "kept");
+        if self.dry_run.is_none() {
+            add(summary.deleted, "deleted");
+        }
+        let mut words = Vec::new();
+        if !parts.is_empty() {
+            words.push(format!("There:  {}", parts.join(", ")));
+        }
+        if self.was_verified {
+            words.push(format!("Read:   {} again, as stored", human::count(summary.verified, "file")));
+        }
+        words
+    }
+
+    fn faults(&self) -> Vec<String> {
+        let summary = &self.summary;
+        [
+            (summary.damaged, "Lost:  ", "could not be read from the repository"),
+            (summary.failed, "Failed:", "could not be written to the target"),
+            (summary.differing, "Differ:", "were not what was stored when read again"),
+            (summary.owners_failed, "Owners:", "could not be given their owner"),
+        ]
+        .into_iter()
+        .filter(|(count, _, _)| *count > 0)
+        .map(|(count, label, what)| format!("{label} {} {what}", human::count(count, "entry")))
+        .collect()
+    }
+
+    pub(crate) fn wire(
+        &self,
+        snapshot: &Snapshot,
+        path: Option<&StoredPath>,
+        target: &Path,
+        told: &[Warning],
+        outcome: &Outcome,
+        elapsed: Duration,
+    ) -> WireRestore {
+        let summary = &self.summary;
+        WireRestore {
+            message_type: "summary",
+            snapshot_id: snapshot.id.to_string(),
+            path: path.map(Into::into),
+            target: target.to_string_lossy().into_owned(),
+            dry_run: self.dry_run.is_some(),
+            total_files: self.files,
+            files_restored: summary.files,
+            dirs_restored: summary.dirs,
+            symlinks_restored: summary.symlinks,
+            hard_links_restored: summary.hard_links,
+            specials_restored: summary.specials_restored,
+            specials_skipped: summary.specials,
+            total_bytes: self.bytes,
+            bytes_restored: summary.bytes,
+            overwritten: summary.overwritten,
+            unchanged: summary.unchanged,
+            kept: summary.kept,
+            deleted: summary.deleted,
+            verified: summary.verified,
+            differing: summary.differing,
+            damaged: summary.damaged,
+            failed: summary.failed,
+            owners_failed: summary.owners_failed,
+            total_duration: elapsed.as_secs_f64(),
+            conditions: outcome.names(),
+            exit_code: outcome.code(),
+            warnings: told.iter().map(WireWarning::from).collect(),
+        }
+    }
+}
+
+/// Names that hard links give to files that are counted already.
+fn further_names(count: u64) -> String {
+    match count {
+        0 => String::new(),
+        1 => ", and 1 further name of one of them".to_owned(),
+        _ => format!(", and {} of them", human::count(count, "further name")),
+    }
+}

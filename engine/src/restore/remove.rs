@@ -1,0 +1,208 @@
+//! Removing what the snapshot does not have: by descriptor, never through a link, never on another file system, and
+//! never what the person excluded or this program keeps for itself.
+
+use super::selection::{Judgement, Selection};
+use super::target::{Identity, failed};
+use super::temporary;
+use crate::base::{Cancel, Error, Result, StoredPath};
+use crate::model::NodeKind;
+use crate::source::{Descent, Entry, SourceDir, Stat};
+use rustix::fs::{AtFlags, unlinkat};
+use std::io;
+
+/// What must not be removed.
+#[derive(Debug)]
+pub(super) struct Guard<'a> {
+    pub(super) selection: &'a Selection,
+    pub(super) protected: &'a [Identity],
+    pub(super) cancel: &'a Cancel,
+}
+
+/// What was removed, or would be.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Removed {
+    pub(super) entries: u64,
+    pub(super) bytes: u64,
+    /// What had to stay.
+    pub(super) spared: u64,
+}
+
+/// What happens to an entry that may be removed.
+pub(super) enum Act<'a> {
+    /// It is counted only.
+    Count,
+    /// It is removed; what fails is told.
+    Remove(&'a dyn Fn(&StoredPath, Error)),
+}
+
+/// One folder on the way down.
+struct Level {
+    name: Vec<u8>,
+    path: StoredPath,
+    entries: std::vec::IntoIter<Entry>,
+    /// True if something in it had to stay.
+    is_held: bool,
+}
+
+struct Remover<'a> {
+    guard: &'a Guard<'a>,
+    act: &'a Act<'a>,
+    dev: u64,
+    removed: Removed,
+}
+
+/// Removes an entry of a folder with all that lies below; what must stay stays, with the folders that hold it.
+/// `included` says whether the folder is.
+pub(super) fn remove(
+    guard: &Guard<'_>,
+    folder: &SourceDir,
+    entry: (&[u8], &Stat),
+    path: &StoredPath,
+    included: bool,
+    act: &Act<'_>,
+) -> Result<Removed> {
+    let (name, stat) = entry;
+    let dev = folder.stat().map_err(failed("look at the folder of", path))?.dev;
+    let mut remover = Remover { guard, act, dev, removed: Removed::default() };
+    if !remover.may(stat, path, included) {
+        remover.removed.spared = 1;
+    } else if stat.kind == NodeKind::Dir {
+        remover.remove_folder(folder, name, path)?;
+    } else {
+        remover.unlink(folder, name, path, stat);
+    }
+    Ok(remover.removed)
+}
+
+impl Remover<'_> {
+    /// True if an entry may be removed.
+    fn may(&self, stat: &Stat, path: &StoredPath, included: bool) -> bool {
+        self.guard.selection.judge(included, path) == Judgement::Included
+            && stat.dev == self.dev
+            && !self.guard.protected.contains(&stat.identity())
+    }
+
+    /// What could not be removed stays, and is told.
+    fn stays(&mut self, path: &StoredPath, act: &'static str, error: io::Error) -> bool {
+        self.removed.spared += 1;
+        if let Act::Remove(tell) = self.act {
+            tell(path, failed(act, path)(error));
+        }
+        false
+    }
+
+    /// False if it stayed.
+    fn unlink(&mut self, folder: &SourceDir, name: &[u8], path: &StoredPath, stat: &Stat) -> bool {
+        if let Act::Remove(_) = self.act
+            && let Err(e) = unlinkat(folder, name, AtFlags::empty())
+        {
+            return self.stays(path, "remove", e.into());
+        }
+        self.removed.entries += 1;
+        if stat.kind == NodeKind::File && stat.nlink == 1 {
+            self.removed.bytes = self.removed.bytes.saturating_add(stat.size);
+        }
+        true
+    }
+
+    /// Removes a folder that has been emptied; false if it stayed.
+    fn remove_empty(&mut self, above: &SourceDir, done: &Level) -> bool {
+        if done.is_held {
+            return false;
+        }
+        if let Act::Remove(_) = self.act
+            && let Err(e) = unlinkat(above, done.name.as_slice(), AtFlags::REMOVEDIR)
+        {
+            return self.stays(&done.path, "remove", e.into());
+        }
+        self.removed.entries += 1;
+        true
+    }
+
+    fn remove_folder(&mut self, above: &SourceDir, name: &[u8], path: &StoredPath) -> Result<()> {
+        let opened = above.open_dir(name).and_then(|dir| Ok((dir.entries()?, Descent::new(dir)?)));
+        let (entries, mut descent) = match opened {
+            Ok(opened) => opened,
+            Err(e) => {
+                self.stays(path, "look into", e);
+                return Ok(());
+            }
+        };
+        let mut levels = vec![Level::new(name, path.clone(), entries)];
+        while let Some(mut at) = levels.pop() {
+            self.guard.cancel.check()?;
+            if let Some(entry) = at.entries.next() {
+                let below = self.next(&mut descent, &mut at, entry)?;
+                levels.push(at);
+                levels.extend(below);
+                continue;
+            }
+            // At the last level this stays where it is.
+            descent.leave().map_err(failed("leave a folder in", path))?;
+            let is_gone = match levels.last() {
+                Some(_) => {
+                    let here = descent.here().map_err(failed("open folder", path))?;
+                    self.remove_empty(here, &at)
+                }
+                None => self.remove_empty(above, &at),
+            };
+            if let Some(parent) = levels.last_mut() {
+                parent.is_held |= !is_gone;
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes one entry of the folder where we are, or enters it.
+    fn next(&mut self, descent: &mut Descent, at: &mut Level, entry: Entry) -> Result<Option<Level>> {
+        let path = at.path.join(&entry.name);
+        let stat = entry.stat.map_err(failed("look at", &path))?;
+        if !self.may(&stat, &path, true) {
+            self.removed.spared += 1;
+            at.is_held = true;
+        } else if stat.kind != NodeKind::Dir {
+            let here = descent.here().map_err(failed("open folder", &at.path))?;
+            at.is_held |= !self.unlink(here, &entry.name, &path, &stat);
+        } else {
+            let here = descent.here().map_err(failed("open folder", &at.path))?;
+            let entered = here
+                .open_dir(&entry.name)
+                .and_then(|dir| dir.entries())
+                .and_then(|entries| descent.enter(&entry.name).map(|()| entries));
+            match entered {
+                Ok(entries) => return Ok(Some(Level::new(&entry.name, path, entries))),
+                Err(e) => at.is_held |= !self.stays(&path, "look into", e),
+            }
+        }
+        Ok(None)
+    }
+}
+
+impl Level {
+    fn new(name: &[u8], path: StoredPath, entries: Vec<Entry>) -> Self {
+        Self { name: name.to_vec(), path, entries: entries.into_iter(), is_held: false }
+    }
+}
+
+/// Entries of a folder that a snapshot does not have, from its names as they are met.
+#[derive(Debug)]
+pub(super) struct Extras(std::collections::BTreeMap<Vec<u8>, Stat>);
+
+impl Extras {
+    /// All that is in the folder, but for our own temporary files.
+    pub(super) fn of(folder: &SourceDir) -> io::Result<Self> {
+        let entries = folder.entries()?.into_iter();
+        let known = entries.filter(|entry| !temporary::is_temporary(&entry.name));
+        Ok(Self(known.filter_map(|entry| Some((entry.name, entry.stat.ok()?))).collect()))
+    }
+
+    /// The snapshot has this name.
+    pub(super) fn has(&mut self, name: &[u8]) {
+        self.0.remove(name);
+    }
+
+    /// What the snapshot does not have.
+    pub(super) fn left(self) -> impl Iterator<Item = (Vec<u8>, Stat)> {
+        self.0.into_iter()
+    }
+}

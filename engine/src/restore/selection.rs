@@ -1,0 +1,196 @@
+//! Which entries of a snapshot are meant, and the way through a tree that meets only those.
+
+use crate::base::{Error, Result, StoredPath};
+use crate::browse::{Step, Walk};
+use crate::filter::{Patterns, Verdict};
+use crate::model::{Node, NodeKind};
+use std::collections::VecDeque;
+
+/// The patterns of a restore. What lies below an included folder is included, what lies below an excluded one is
+/// excluded, and excluding is stronger.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Selection {
+    pub(super) include: Patterns,
+    pub(super) exclude: Patterns,
+}
+
+/// What the patterns say of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Judgement {
+    Included,
+    /// Not meant itself; entries below may be.
+    Passing,
+    Excluded,
+}
+
+impl Selection {
+    /// Judges an entry of a folder that is included or not.
+    pub(super) fn judge(&self, folder_included: bool, path: &StoredPath) -> Judgement {
+        if self.exclude.matches(path) {
+            return Judgement::Excluded;
+        }
+        let included = match self.include.verdict(path) {
+            Verdict::Matched => true,
+            Verdict::TakenOut => false,
+            Verdict::Unmentioned => folder_included,
+        };
+        if included { Judgement::Included } else { Judgement::Passing }
+    }
+
+    /// True if the folder where a restore begins is included as a whole.
+    pub(super) fn includes_start(&self, folder: &StoredPath) -> bool {
+        let mut included = self.include.is_empty() || self.include.matches(&StoredPath::root());
+        let mut at = StoredPath::root();
+        for name in folder.components() {
+            at = at.join(name);
+            match self.include.verdict(&at) {
+                Verdict::Matched => included = true,
+                Verdict::TakenOut => included = false,
+                Verdict::Unmentioned => {}
+            }
+        }
+        included
+    }
+}
+
+/// What is met next.
+#[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one at a time, taken apart at once")]
+pub(super) enum Met {
+    /// An entry that is meant, or a folder on the way to one.
+    Entry(Node, StoredPath),
+    /// All of this folder, which was met as an entry, has been met.
+    Leave(StoredPath),
+    /// Some entries of this folder cannot be read.
+    Broken(StoredPath, Error),
+}
+
+/// A way through a tree that meets what a selection means, in the order of its paths. Folders that are not meant
+/// themselves are met once something in them is.
+#[derive(Debug)]
+pub(super) struct Way<'r> {
+    walk: Walk<'r>,
+    selection: &'r Selection,
+    start_included: bool,
+    levels: Vec<Level>,
+    /// Entries that are to be handed out, each with the number of the level that it opens if it opens one.
+    ready: VecDeque<(Node, StoredPath, Option<usize>)>,
+    /// The level that was handed out last, if it was the last thing handed out.
+    handed: Option<usize>,
+    /// Levels from this number on are passed over.
+    skipped: Option<usize>,
+}
+
+#[derive(Debug)]
+struct Level {
+    path: StoredPath,
+    included: bool,
+    /// The folder itself, until it is handed out.
+    waiting: Option<Node>,
+}
+
+impl<'r> Way<'r> {
+    pub(super) fn new(walk: Walk<'r>, selection: &'r Selection) -> Self {
+        let start_included = selection.includes_start(walk.folder());
+        Self {
+            walk,
+            selection,
+            start_included,
+            levels: Vec::new(),
+            ready: VecDeque::new(),
+            handed: None,
+            skipped: None,
+        }
+    }
+
+    /// True if the folder whose entries are met now is meant, and not only passed through.
+    pub(super) fn is_included(&self) -> bool {
+        self.levels.last().map_or(self.start_included, |level| level.included)
+    }
+
+    /// True if a folder that was just met is meant itself, and not only passed through.
+    pub(super) fn is_meant(&self, folder: &StoredPath) -> bool {
+        self.levels.iter().rev().find(|level| level.path == *folder).is_some_and(|level| level.included)
+    }
+
+    /// True if another name in the folder of the entry that was met last is a file that is restored too.
+    pub(super) fn restores(&self, path: &StoredPath) -> bool {
+        self.selection.judge(self.is_included(), path) == Judgement::Included
+            && self.walk.find(path.name()).is_some_and(|node| node.kind == NodeKind::File)
+    }
+
+    /// Does not enter the folder that was met last: neither its entries nor its [`Met::Leave`] follow.
+    pub(super) fn skip(&mut self) {
+        let Some(level) = self.handed.take() else { return };
+        self.ready.clear();
+        if level + 1 == self.levels.len() && self.walk.skip() {
+            self.levels.truncate(level);
+        } else {
+            self.skipped = Some(level);
+        }
+    }
+
+    /// Goes one step on; nothing at the end.
+    ///
+    /// # Errors
+    /// As [`Walk::step`].
+    pub(super) fn step(&mut self) -> Result<Option<Met>> {
+        self.handed = None;
+        loop {
+            if let Some((node, path, level)) = self.ready.pop_front() {
+                self.handed = level;
+                return Ok(Some(Met::Entry(node, path)));
+            }
+            let Some(step) = self.walk.step()? else { return Ok(None) };
+            match step {
+                Step::Entry(node) => self.meet(node),
+                Step::Leave => {
+                    let left = self.levels.pop();
+                    let was_skipped = self.skipped.is_some();
+                    if self.skipped.is_some_and(|from| self.levels.len() <= from) {
+                        self.skipped = None;
+                    }
+                    if let Some(level) = left.filter(|level| !was_skipped && level.waiting.is_none()) {
+                        return Ok(Some(Met::Leave(level.path)));
+                    }
+                }
+                Step::Broken(error) if self.skipped.is_none() => {
+                    return Ok(Some(Met::Broken(self.walk.folder().clone(), error)));
+                }
+                Step::Broken(_) => {}
+            }
+        }
+    }
+
+    fn meet(&mut self, node: Node) {
+        if self.skipped.is_some() {
+            self.walk.skip();
+            return;
+        }
+        let path = self.walk.path_of(&node);
+        let judgement = self.selection.judge(self.is_included(), &path);
+        let opens = node.kind == NodeKind::Dir && node.subtree.is_some();
+        if judgement == Judgement::Excluded {
+            self.walk.skip();
+            return;
+        }
+        let included = judgement == Judgement::Included;
+        if included {
+            for (number, level) in self.levels.iter_mut().enumerate() {
+                if let Some(folder) = level.waiting.take() {
+                    self.ready.push_back((folder, level.path.clone(), Some(number)));
+                }
+            }
+        }
+        let number = opens.then_some(self.levels.len());
+        match (included, opens) {
+            (true, true) => {
+                self.levels.push(Level { path: path.clone(), included, waiting: None });
+                self.ready.push_back((node, path, number));
+            }
+            (true, false) => self.ready.push_back((node, path, None)),
+            (false, true) => self.levels.push(Level { path, included, waiting: Some(node) }),
+            (false, false) => {}
+        }
+    }
+}

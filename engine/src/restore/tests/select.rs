@@ -1,0 +1,178 @@
+//! Patterns, and deleting what the snapshot does not have.
+
+use super::overwrite::{run, with, write};
+use super::*;
+use crate::base::Timestamp;
+use crate::browse::testing::{MTIME, commit, damage, repository};
+use crate::filter::{Pattern, Patterns};
+use crate::model::{BlobKind, NodeKind};
+use crate::restore::Overwrite;
+use std::os::unix::fs::{MetadataExt, symlink};
+use tempfile::tempdir;
+
+const OLDER: Timestamp = Timestamp { secs: MTIME.secs - 9, nanos: 0 };
+
+fn patterns(texts: &[&str]) -> Patterns {
+    Patterns::new(&texts.iter().copied().map(Pattern::new).collect::<Vec<_>>()).unwrap()
+}
+
+#[test]
+fn only_what_patterns_mean_is_restored_with_the_folders_on_the_way() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        let deep = maker.dir("deep", vec![maker.dir("deeper", vec![maker.file("x.jpg", b"x")])]);
+        vec![
+            maker.dir("a", vec![deep, maker.file("a.txt", b"a")]),
+            maker.dir("b", vec![maker.file("b.txt", b"b"), maker.dir("e", vec![])]),
+            maker.dir("c", vec![maker.file("c.jpg", b"c"), maker.file("keep.jpg", b"k")]),
+        ]
+    });
+    for (include, exclude, expected) in [
+        (
+            &["*.jpg"][..],
+            &[][..],
+            &["a", "a/deep", "a/deep/deeper", "a/deep/deeper/x.jpg", "c", "c/c.jpg", "c/keep.jpg"][..],
+        ),
+        (&["*.jpg"], &["deeper"], &["c", "c/c.jpg", "c/keep.jpg"]),
+        (&["*.jpg", "!keep.jpg"], &["/a"], &["c", "c/c.jpg"]),
+        (&["/b"], &[], &["b", "b/b.txt", "b/e"]),
+        (&["e"], &[], &["b", "b/e"]),
+        (&[], &["*.txt", "a"], &["b", "b/e", "c", "c/c.jpg", "c/keep.jpg"]),
+        (&["/a", "!deep"], &[], &["a", "a/a.txt"]),
+        (&["/a", "!deep", "x.jpg"], &[], &["a", "a/a.txt", "a/deep", "a/deep/deeper", "a/deep/deeper/x.jpg"]),
+    ] {
+        let temp = tempdir().unwrap();
+        let options = with(temp.path(), |options| {
+            options.include = patterns(include);
+            options.exclude = patterns(exclude);
+        });
+        let planned = plan(&repo, &snapshot, &options, &Silent).unwrap();
+        assert_eq!(planned.files + planned.dirs, expected.len() as u64, "{include:?} {exclude:?}");
+        let summary = apply(&repo, planned, &Silent).unwrap();
+        assert_eq!(names_in(temp.path()), expected, "{include:?} {exclude:?}");
+        assert_eq!((summary.failed, summary.warnings.len()), (0, 0));
+        for name in expected {
+            assert_eq!(fs::metadata(temp.path().join(name)).unwrap().mtime(), MTIME.secs, "{name}");
+        }
+    }
+    let temp = tempdir().unwrap();
+    let nothing = with(temp.path(), |options| options.include = patterns(&["*.png"]));
+    assert_eq!(plan(&repo, &snapshot, &nothing, &Silent).unwrap_err().kind(), Kind::NotFound);
+}
+
+#[test]
+fn a_folder_that_is_there_and_only_passed_through_keeps_its_time() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| vec![maker.dir("d", vec![maker.file("x.jpg", b"x")])]);
+    let temp = tempdir().unwrap();
+    write(temp.path(), "d/mine", b"mine", OLDER);
+    run(&repo, &snapshot, &with(temp.path(), |options| options.include = patterns(&["*.jpg"]))).unwrap();
+    assert_eq!(names_in(temp.path()), ["d", "d/mine", "d/x.jpg"]);
+    assert_ne!(fs::metadata(temp.path().join("d")).unwrap().mtime(), MTIME.secs);
+}
+
+#[test]
+fn only_what_the_snapshot_does_not_have_in_stored_folders_is_deleted() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        let source = maker.dir("source", vec![maker.file("f", b"f"), maker.dir("d", vec![])]);
+        // The folder above the sources was not stored as a whole.
+        let mut above = maker.dir("home", vec![source]);
+        above.mtime = None;
+        vec![above]
+    });
+    let temp = tempdir().unwrap();
+    let (outside, target) = (temp.path().join("outside"), temp.path().join("target"));
+    write(&outside, "canary", b"alive", OLDER);
+    for name in ["other", "home/other", "home/source/g", "home/source/d/new/deep/x", "home/source/k/keep.me"]
+    {
+        write(&target, name, b"extra", OLDER);
+    }
+    symlink(&outside, target.join("home/source/link")).unwrap();
+    fs::create_dir(target.join("home/source/empty")).unwrap();
+    let options = with(&target, |options| {
+        options.overwrite = Overwrite::IfChanged;
+        options.delete = true;
+        options.exclude = patterns(&["keep.me"]);
+        options.protected = vec![target.join("home/source/d/new/deep")];
+    });
+    let planned = plan(&repo, &snapshot, &options, &Silent).unwrap();
+    assert_eq!((planned.deleted, planned.deleted_bytes), (3, 5));
+    let summary = apply(&repo, planned, &Silent).unwrap();
+    assert_eq!((summary.deleted, summary.failed), (3, 0));
+    let expected = [
+        "home",
+        "home/other",
+        "home/source",
+        "home/source/d",
+        "home/source/d/new",
+        "home/source/d/new/deep",
+        "home/source/d/new/deep/x",
+        "home/source/f",
+        "home/source/k",
+        "home/source/k/keep.me",
+        "other",
+    ];
+    assert_eq!(names_in(&target), expected);
+    assert_eq!(names_in(&outside), ["canary"]);
+    assert_eq!(fs::metadata(target.join("home/source/d")).unwrap().mtime(), MTIME.secs);
+}
+
+#[test]
+fn a_single_file_deletes_nothing_and_a_folder_named_deletes_in_the_target_itself() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| vec![maker.dir("d", vec![maker.file("f", b"f")])]);
+    for (path, expected) in [("/d/f", &["extra", "f"][..]), ("/d", &["f"])] {
+        let temp = tempdir().unwrap();
+        write(temp.path(), "extra", b"extra", OLDER);
+        let options = with(temp.path(), |options| {
+            options.path = StoredPath::parse(path.as_bytes());
+            options.delete = true;
+        });
+        run(&repo, &snapshot, &options).unwrap();
+        assert_eq!(names_in(temp.path()), expected, "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_deleted_where_the_snapshot_is_not_known_as_a_whole() {
+    let (store, repo) = repository();
+    let mut lost = None;
+    let mut snapshot = commit(&repo, |maker| {
+        let bad = maker.dir("bad", vec![maker.file("f", b"x")]);
+        lost = bad.subtree;
+        vec![maker.dir("s", vec![bad, maker.dir("good", vec![maker.file("f", b"good")])])]
+    });
+    damage(&store, &repo, BlobKind::TreePage, &lost.unwrap());
+    let temp = tempdir().unwrap();
+    for name in ["s/bad/f", "s/bad/extra", "s/good/extra"] {
+        write(temp.path(), name, b"there", OLDER);
+    }
+    let options = with(temp.path(), |options| {
+        options.delete = true;
+        options.overwrite = Overwrite::IfChanged;
+    });
+    let planned = plan(&repo, &snapshot, &options, &Silent).unwrap();
+    assert_eq!(planned.deleted, 1);
+    apply(&repo, planned, &Silent).unwrap();
+    assert_eq!(names_in(temp.path()), ["s", "s/bad", "s/bad/extra", "s/bad/f", "s/good", "s/good/f"]);
+    // What could not be read when it was taken would be deleted, too.
+    snapshot.manifest.statistics.unreadable = 1;
+    assert_eq!(plan(&repo, &snapshot, &options, &Silent).unwrap_err().kind(), Kind::Usage);
+    let forced = RestoreOptions { force: true, ..options };
+    plan(&repo, &snapshot, &forced, &Silent).unwrap();
+}
+
+#[test]
+fn specials_that_are_not_restored_are_not_deleted_either() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        vec![maker.dir("d", vec![maker.node("fifo", NodeKind::Fifo, 0o600), maker.file("f", b"f")])]
+    });
+    let temp = tempdir().unwrap();
+    write(temp.path(), "d/fifo", b"stands for a pipe", OLDER);
+    let options = with(temp.path(), |options| options.delete = true);
+    let summary = run(&repo, &snapshot, &options).unwrap();
+    assert_eq!((summary.deleted, summary.specials), (0, 1));
+    assert_eq!(names_in(temp.path()), ["d", "d/f", "d/fifo"]);
+}

@@ -1,0 +1,89 @@
+//! Reading every restored file again, from the disk as far as the system lets us, and comparing it with what was stored.
+
+use super::existing::same_content;
+use super::selection::Met;
+use super::target::failed;
+use super::work::{Work, count};
+use crate::base::{Counter, Error, Kind, Phase, Result, StoredPath, WarningKind};
+use crate::model::{BlobKind, Node, NodeKind};
+use crate::source::SourceDir;
+use rustix::fs::{Advice, fadvise};
+use std::sync::Arc;
+
+/// A file that is to be read again.
+struct Check {
+    folder: Arc<SourceDir>,
+    node: Node,
+    path: StoredPath,
+}
+
+/// Reads all that was restored, or found to be there already. Everything has been flushed before.
+pub(super) fn verify_all(work: &Work<'_>) -> Result<()> {
+    work.begin(Phase::Verifying);
+    work.on_threads(
+        |check: Check| verify(work, &check),
+        |checks| {
+            let mut descent = work.descent()?;
+            let mut way = work.way();
+            let mut here: Option<Arc<SourceDir>> = None;
+            while let Some(met) = way.step()? {
+                match met {
+                    Met::Entry(node, _) if node.kind == NodeKind::Dir => {
+                        here = None;
+                        if descent.enter(&node.name).is_err() {
+                            way.skip();
+                        }
+                    }
+                    Met::Entry(node, path) if node.kind == NodeKind::File && !work.is_left_alone(&path) => {
+                        let folder = match &here {
+                            Some(folder) => Arc::clone(folder),
+                            None => {
+                                let folder = descent.here().and_then(SourceDir::try_clone);
+                                let folder = folder.map_err(failed("open the folder of", &path))?;
+                                Arc::clone(here.insert(Arc::new(folder)))
+                            }
+                        };
+                        checks.send(Check { folder, node, path }).map_err(|_| Error::cancelled())?;
+                    }
+                    Met::Leave(folder) => {
+                        here = None;
+                        descent.leave().map_err(failed("leave a folder in", &folder))?;
+                    }
+                    Met::Entry(..) | Met::Broken(..) => {}
+                }
+            }
+            Ok(())
+        },
+    )
+}
+
+fn verify(work: &Work<'_>, check: &Check) {
+    if work.stop.is_cancelled() {
+        return;
+    }
+    let Check { folder, node, path } = check;
+    work.observer.working_on(path);
+    let key = work.repo.id_key(BlobKind::Data);
+    let read = folder.open_file(&node.name).map_err(failed("read", path)).and_then(|file| {
+        // What has been flushed need not stay in memory: the next bytes then come from the disk. A hint: where the
+        // system does not follow it, memory is compared.
+        let _ = fadvise(&file, 0, None, Advice::DontNeed);
+        let size = file.stat().map_err(failed("read", path))?.size;
+        Ok(size == node.size && same_content(&file, node, key, path, &work.stop)?)
+    });
+    match read {
+        Ok(true) => {
+            count(&work.counts.verified);
+            work.observer.add(Counter::Files, 1);
+            work.observer.add(Counter::Bytes, node.size);
+        }
+        Ok(false) => differs(work, path, "What was read again is not what was stored".to_owned()),
+        Err(e) if matches!(e.kind(), Kind::Cancelled) => work.lost(path, e),
+        Err(e) => differs(work, path, format!("Could not be read again: {}", e.full_text())),
+    }
+}
+
+fn differs(work: &Work<'_>, path: &StoredPath, message: String) {
+    count(&work.counts.differing);
+    work.warn(WarningKind::NotRestored, Some(path), message);
+}
