@@ -1,0 +1,92 @@
+//! Faults: the program is killed at every writing call, its disks fail and fill up, and what it reads is hostile.
+//!
+//! A harness of its own, because a case that the machine cannot make happen is reported as ignored, with the reason.
+//! `CHATVAULT_FAULTS=all` takes every point where a fault can happen; without it, they are spread over each run.
+#![allow(
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test program with its own main"
+)]
+
+mod calls;
+mod errors;
+mod kill;
+#[path = "../cli/kit.rs"]
+#[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
+mod kit;
+mod plan;
+mod stage;
+mod trace;
+mod wrong_order;
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::process::ExitCode;
+use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+/// How a case ended, if it did not fail.
+#[derive(Debug)]
+pub enum Outcome {
+    /// With what it saw.
+    Passed(String),
+    /// It could not be made to happen, and why.
+    Ignored(String),
+}
+
+/// A name, which is a claim, and what shows it.
+type Case = (&'static str, fn() -> Outcome);
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    if let [role, rest @ ..] = arguments.as_slice()
+        && role == wrong_order::ROLE
+    {
+        return wrong_order::run(rest);
+    }
+    let cases: Vec<Case> = [kill::CASES, errors::CASES].concat();
+    if arguments.iter().any(|argument| argument == "--list") {
+        cases.iter().for_each(|(name, _)| println!("{name}: test"));
+        return ExitCode::SUCCESS;
+    }
+    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
+    let is_chosen = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
+    let chosen: Vec<Case> = cases.iter().filter(|(name, _)| is_chosen(name)).copied().collect();
+    run(&chosen, cases.len() - chosen.len())
+}
+
+fn run(chosen: &[Case], filtered: usize) -> ExitCode {
+    let begun = Instant::now();
+    println!("\nrunning {} tests", chosen.len());
+    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
+    let told = Arc::new(Mutex::new(String::new()));
+    let listener = Arc::clone(&told);
+    std::panic::set_hook(Box::new(move |panic| *listener.lock().unwrap() = panic.to_string()));
+    for (name, case) in chosen {
+        let at = Instant::now();
+        match catch_unwind(AssertUnwindSafe(case)) {
+            Ok(Outcome::Passed(what)) => {
+                passed += 1;
+                println!("test {name} ... ok ({what}; {:.1} s)", at.elapsed().as_secs_f64());
+            }
+            Ok(Outcome::Ignored(why)) => {
+                ignored += 1;
+                println!("test {name} ... ignored, {why}");
+            }
+            Err(_) => {
+                failed += 1;
+                println!("test {name} ... FAILED\n{}", told.lock().unwrap());
+            }
+        }
+    }
+    println!("\nfaults: {} run, {ignored} ignored", passed + failed);
+    let result = if failed == 0 { "ok" } else { "FAILED" };
+    println!(
+        "\ntest result: {result}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; {filtered} filtered \
+         out; finished in {:.2}s\n",
+        begun.elapsed().as_secs_f64()
+    );
+    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
