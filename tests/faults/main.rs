@@ -13,6 +13,7 @@
 
 mod calls;
 mod errors;
+mod full;
 mod kill;
 #[path = "../cli/kit.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
@@ -23,7 +24,7 @@ mod trace;
 mod wrong_order;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
@@ -46,7 +47,10 @@ fn main() -> ExitCode {
     {
         return wrong_order::run(rest);
     }
-    let cases: Vec<Case> = [kill::CASES, errors::CASES].concat();
+    if let Some(code) = in_a_mount_namespace(&arguments) {
+        return code;
+    }
+    let cases: Vec<Case> = [kill::CASES, errors::CASES, full::CASES].concat();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;
@@ -55,6 +59,28 @@ fn main() -> ExitCode {
     let is_chosen = |name: &str| filters.is_empty() || filters.iter().any(|filter| name.contains(*filter));
     let chosen: Vec<Case> = cases.iter().filter(|(name, _)| is_chosen(name)).copied().collect();
     run(&chosen, cases.len() - chosen.len())
+}
+
+/// As root, everything runs again where what is mounted is seen by nobody else, and goes with this program.
+fn in_a_mount_namespace(arguments: &[String]) -> Option<ExitCode> {
+    const INSIDE: &str = "CHATVAULT_FAULTS_INSIDE";
+    if !nix::unistd::geteuid().is_root() || std::env::var_os(INSIDE).is_some() {
+        return None;
+    }
+    let unshare = || {
+        let mut command = Command::new("unshare");
+        command.args(["--mount", "--propagation", "private", "--"]);
+        command
+    };
+    let is_possible =
+        unshare().arg("true").stderr(Stdio::null()).status().is_ok_and(|status| status.success());
+    if !is_possible {
+        return None;
+    }
+    let mut again = unshare();
+    again.arg(std::env::current_exe().ok()?);
+    let status = again.args(arguments).env(INSIDE, "1").status().ok()?;
+    Some(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 fn run(chosen: &[Case], filtered: usize) -> ExitCode {

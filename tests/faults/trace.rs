@@ -36,6 +36,8 @@ pub struct Call {
     pub offset: Option<u64>,
     /// What it was answered, if it happened: negative for an error.
     pub answer: Option<i64>,
+    /// The thread that called.
+    pub thread: i32,
 }
 
 impl Call {
@@ -62,8 +64,6 @@ pub enum Fate {
     Pass,
     /// It does not happen and is answered with this error.
     Fail(Errno),
-    /// Half of its bytes are written, and the program hears so.
-    Short,
     /// The program is killed before it.
     Kill,
     /// Half of its bytes are written, and the program is killed.
@@ -220,7 +220,7 @@ impl Tracer<'_> {
                 registers.orig_rax = u64::MAX;
                 ptrace::setregs(thread, registers)?;
             }
-            Fate::Short | Fate::Tear => {
+            Fate::Tear => {
                 registers.rdx /= 2;
                 ptrace::setregs(thread, registers)?;
             }
@@ -273,7 +273,7 @@ impl Tracer<'_> {
             Numbers::TargetAt => at(second, third),
         };
         let _only_flags = fifth;
-        Some(Call { name: kind.name, path, to, bytes, offset, answer: None })
+        Some(Call { name: kind.name, path, to, bytes, offset, answer: None, thread: thread.as_raw() })
     }
 }
 

@@ -10,7 +10,7 @@ use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary};
-use chatvault_engine::base::{Kind, Phase, Warning};
+use chatvault_engine::base::{Kind, Phase, Warning, WarningKind};
 use chatvault_engine::repo::Repo;
 use chatvault_engine::source;
 use clap::Args;
@@ -28,7 +28,8 @@ Examples:
   chatvault snapshot --tag before-update --description \"before the new phone\" ~/WhatsApp ~/Pictures
   chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
 
-Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
+Exit codes: 0 stored, 1 failed (nothing stored, also if no PATH is there; or stored, but the cache's disk is full, as \
+the message says), 2 wrong usage, 3 stored, but some files \
 could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
 
 /// Take a snapshot of folders or files
@@ -83,15 +84,20 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         }
     };
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
-    let outcome = warnings::outcome(&told).with(Condition::Incomplete, summary.statistics.unreadable > 0);
+    let outcome = warnings::outcome(&told)
+        .with(Condition::Incomplete, summary.statistics.unreadable > 0)
+        .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {
         ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), &repo));
+        tell_failures(context, &told);
         return Ok(outcome);
     }
     for line in words(&summary, progress.elapsed()) {
         ui.report(line);
     }
+    let (failures, told): (Vec<Warning>, Vec<Warning>) = told.into_iter().partition(is_failure);
     warnings::show(ui, &told, 0);
+    tell_failures(context, &failures);
     if summary.parent.is_none() {
         ui.status(format_args!(
             "Next: `{}` shows the snapshots, `{}` gives one back.",
@@ -100,6 +106,23 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         ));
     }
     Ok(outcome)
+}
+
+/// The snapshot is stored, but a disk failed or is full, and somebody should look after it.
+fn is_failure(warning: &Warning) -> bool {
+    matches!(warning.kind, WarningKind::CacheFailed | WarningKind::NotCleanedUp)
+}
+
+/// What cannot wait: that a disk is full or fails, though the snapshot is stored.
+fn tell_failures(context: &Context, told: &[Warning]) {
+    for warning in told.iter().filter(|warning| is_failure(warning)) {
+        let hint = if warning.kind == WarningKind::CacheFailed {
+            "the snapshot is stored; make room in the cache folder, or use another one (`--cache-dir DIR`, `--no-cache`)"
+        } else {
+            "the snapshot is stored; check the disk of the repository"
+        };
+        context.ui.fail(&Failure::new(Condition::Failed, &warning.message).with_hint(hint));
+    }
 }
 
 fn explained(error: chatvault_engine::base::Error) -> Failure {

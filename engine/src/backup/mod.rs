@@ -199,9 +199,11 @@ impl Memory {
         rows: Vec<(StoredPath, Vec<u8>)>,
         removed: Vec<StoredPath>,
     ) {
-        if repo.catalog().memory_commit(&self.source, self.expected, id, rows, removed).is_err() {
+        let committed = repo.catalog().memory_commit(&self.source, self.expected, id, rows, removed);
+        if committed.is_err() {
             let _forgotten_is_safe = repo.catalog().memory_clear(&self.source);
         }
+        repo.only_costs_time(committed);
     }
 }
 
