@@ -84,7 +84,14 @@ const WRITING: [CallKind; 36] = [
     call(libc::SYS_fsetxattr, "fsetxattr", Numbers::Descriptor),
 ];
 
-/// The call of this number, if it is one of them.
-pub fn kind(number: i64) -> Option<CallKind> {
-    WRITING.into_iter().find(|kind| kind.number == number)
+/// Those that read.
+const READING: [CallKind; 2] = [
+    call(libc::SYS_read, "read", Numbers::Descriptor),
+    call(libc::SYS_pread64, "pread64", Numbers::Descriptor),
+];
+
+/// The call of this number, if it writes, or if those are wanted that read.
+pub fn kind(number: i64, reads: bool) -> Option<CallKind> {
+    let reading = READING.iter().filter(|_| reads);
+    reading.chain(&WRITING).find(|kind| kind.number == number).copied()
 }

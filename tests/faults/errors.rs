@@ -89,8 +89,7 @@ fn report(tally: Result<Tally, String>) -> Outcome {
     match tally {
         Err(why) => Outcome::Ignored(why),
         Ok(tally) => {
-            let violations = &tally.violations;
-            assert!(violations.is_empty(), "{} violations\n{}", violations.len(), violations.join("\n"));
+            plan::assert_none(&tally.violations);
             assert!(tally.landed * 10 >= tally.calls.min(MOST) * 19, "only {} of them came", tally.landed);
             Outcome::Passed(format!("{} errors at {} writing calls", tally.landed, tally.calls))
         }

@@ -28,12 +28,7 @@ struct Tally {
 
 impl Tally {
     fn outcome(self) -> Outcome {
-        assert!(
-            self.violations.is_empty(),
-            "{} violations\n{}",
-            self.violations.len(),
-            self.violations.join("\n")
-        );
+        plan::assert_none(&self.violations);
         // Threads do not meet their calls in the same order every time: the last ones may not come.
         assert!(
             self.landed * 100 >= self.planned * 95,

@@ -12,15 +12,23 @@
 )]
 
 mod calls;
+mod disk;
 mod errors;
+mod forge;
 mod full;
+mod hostile;
 mod kill;
 #[path = "../cli/kit.rs"]
 #[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
 mod kit;
+mod measure;
 mod plan;
+mod power;
+mod reading;
 mod stage;
+mod together;
 mod trace;
+mod unreadable;
 mod wrong_order;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -42,15 +50,25 @@ type Case = (&'static str, fn() -> Outcome);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, rest @ ..] = arguments.as_slice()
-        && role == wrong_order::ROLE
-    {
-        return wrong_order::run(rest);
+    match arguments.as_slice() {
+        [role, rest @ ..] if role == wrong_order::ROLE => return wrong_order::run(rest),
+        [role, rest @ ..] if role == measure::ROLE => return measure::play(rest),
+        _ => {}
     }
     if let Some(code) = in_a_mount_namespace(&arguments) {
         return code;
     }
-    let cases: Vec<Case> = [kill::CASES, errors::CASES, full::CASES].concat();
+    let cases: Vec<Case> = [
+        kill::CASES,
+        errors::CASES,
+        full::CASES,
+        hostile::CASES,
+        unreadable::CASES,
+        reading::CASES,
+        together::CASES,
+        power::CASES,
+    ]
+    .concat();
     if arguments.iter().any(|argument| argument == "--list") {
         cases.iter().for_each(|(name, _)| println!("{name}: test"));
         return ExitCode::SUCCESS;

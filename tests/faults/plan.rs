@@ -34,3 +34,10 @@ fn spread(from: &[usize], most: usize) -> Vec<usize> {
     }
     (0..most).map(|number| from[number * from.len() / most]).collect()
 }
+
+/// Fails with the first violations if there are any.
+#[track_caller]
+pub fn assert_none(violations: &[String]) {
+    let first = &violations[..violations.len().min(10)];
+    assert!(violations.is_empty(), "{} violations\n{}", violations.len(), first.join("\n"));
+}

@@ -95,6 +95,18 @@ struct Thread {
 /// # Errors
 /// Fails with what to tell if the program cannot be followed.
 pub fn run(command: &Command, judge: &mut dyn FnMut(&Call) -> Fate) -> Result<Traced, String> {
+    follow(command, false, judge)
+}
+
+/// As [`run`]; `judge` hears of calls that read, too.
+///
+/// # Errors
+/// As [`run`].
+pub fn run_with_reads(command: &Command, judge: &mut dyn FnMut(&Call) -> Fate) -> Result<Traced, String> {
+    follow(command, true, judge)
+}
+
+fn follow(command: &Command, reads: bool, judge: &mut dyn FnMut(&Call) -> Fate) -> Result<Traced, String> {
     let mut waiting = waiting(command);
     let mut child = waiting.spawn().map_err(|e| format!("cannot start sh: {e}"))?;
     let pid = Pid::from_raw(i32::try_from(child.id()).map_err(|e| e.to_string())?);
@@ -119,7 +131,7 @@ pub fn run(command: &Command, judge: &mut dyn FnMut(&Call) -> Fate) -> Result<Tr
         go.write_all(b"\n").map_err(|e| e.to_string())?;
     }
     drop(go);
-    let mut tracer = Tracer { pid, threads: HashMap::new(), calls: Vec::new(), judge };
+    let mut tracer = Tracer { pid, reads, threads: HashMap::new(), calls: Vec::new(), judge };
     let code = tracer.follow();
     let calls = tracer.calls;
     let [stdout, stderr] = readers.map(|reader| {
@@ -156,6 +168,7 @@ fn drain(mut stream: Box<dyn Read + Send>) -> std::thread::JoinHandle<Vec<u8>> {
 
 struct Tracer<'j> {
     pid: Pid,
+    reads: bool,
     threads: HashMap<Pid, Thread>,
     calls: Vec<Call>,
     judge: &'j mut dyn FnMut(&Call) -> Fate,
@@ -237,7 +250,7 @@ impl Tracer<'_> {
 
     /// The call, if it writes.
     fn describe(&self, thread: Pid, number: i64, arguments: [u64; 5]) -> Option<Call> {
-        let kind = calls::kind(number)?;
+        let kind = calls::kind(number, self.reads)?;
         let [first, second, third, fourth, fifth] = arguments;
         let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
         let text = |address: u64| read_text(&memory, address);

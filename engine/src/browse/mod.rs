@@ -5,11 +5,13 @@
 mod content;
 mod folder;
 mod select;
+mod sharing;
 mod walk;
 
 pub use content::{ContentReader, Piece, for_each_piece, write_content};
 pub use folder::FolderNodes;
 pub use select::{Selector, select};
+pub use sharing::Sharing;
 pub use walk::{Step, Walk, list, lookup};
 
 #[cfg(test)]
