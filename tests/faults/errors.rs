@@ -216,7 +216,6 @@ fn retried() -> Outcome {
         path: path.into(),
         to: None,
         bytes: Vec::new(),
-        offset: None,
         answer: Some(answer),
         thread: 1,
     };

@@ -11,6 +11,7 @@ pub const CASES: &[Case] = &[
     ("kill::an_init_that_is_killed_anywhere_can_be_run_again", init),
     ("kill::a_first_snapshot_that_is_killed_anywhere_loses_nothing_and_is_gone_on_with", first),
     ("kill::a_second_snapshot_that_is_killed_anywhere_loses_nothing_and_is_gone_on_with", second),
+    ("kill::a_change_of_password_that_is_killed_anywhere_locks_nobody_out", passwd),
     ("kill::a_wrong_order_of_writes_is_caught_by_the_same_means", wrong),
 ];
 
@@ -148,6 +149,41 @@ fn second() -> Outcome {
     stage.keep("one");
     let check = |stage: &Stage, tally: &mut Tally| after_snapshot(stage, &acknowledged, tally);
     report(killed(&stage, "one", &snapshot, &check))
+}
+
+/// With the verbs for keys.
+fn passwd() -> Outcome {
+    let stage = Stage::with_repository();
+    if stage.world.run(["key", "passwd", "--help"]).code != 0 {
+        return Outcome::Ignored("this program has no `key passwd`".to_owned());
+    }
+    let acknowledged = [stage.snapshot()];
+    stage.world.write("old", "the old password\n");
+    stage.world.write("new", "the new password\n");
+    stage.world.repo(&["key", "add", "--new-password-file", "old"]).succeeded();
+    stage.keep("one");
+    let change = |world: &World| {
+        world.command(["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"])
+    };
+    let opens =
+        |stage: &Stage, password: &str| stage.world.run(["-r", "repo", "-p", password, "list"]).code == 0;
+    report(killed(&stage, "one", &change, &|stage, _| {
+        stage.nothing_is_lost(&acknowledged)?;
+        if !opens(stage, "new") && !opens(stage, "old") {
+            return Err("neither the old nor the new password opens it".to_owned());
+        }
+        if opens(stage, "old") {
+            let again =
+                stage.world.run(["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"]);
+            if again.code != 0 {
+                return Err(format!("the same again ends with {}: {}", again.code, again.stderr));
+            }
+        }
+        if opens(stage, "old") || !opens(stage, "new") {
+            return Err("the password is not changed".to_owned());
+        }
+        stage.goes_on()
+    }))
 }
 
 /// The same engine on a store that acknowledges packs before it writes them, and writes them last.

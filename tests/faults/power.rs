@@ -65,7 +65,7 @@ fn violations(story: &Story, at: usize, flushes: Flushes) -> Vec<String> {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
-            image > 0 && state % 2 == 0
+            image > 0 && state.is_multiple_of(2)
         });
         let stage = &story.stage;
         let whole = stage.nothing_is_lost(&acknowledged);

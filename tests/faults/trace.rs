@@ -32,8 +32,6 @@ pub struct Call {
     pub to: Option<PathBuf>,
     /// Bytes that are to be written.
     pub bytes: Vec<u8>,
-    /// Where they are to be written; none at the descriptor's own place.
-    pub offset: Option<u64>,
     /// What it was answered, if it happened: negative for an error.
     pub answer: Option<i64>,
     /// The thread that called.
@@ -220,7 +218,7 @@ impl Tracer<'_> {
             return ptrace::syscall(thread, None);
         }
         let number = i64::try_from(registers.orig_rax).unwrap_or(-1);
-        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10, registers.r8];
+        let arguments = [registers.rdi, registers.rsi, registers.rdx, registers.r10];
         let Some(call) = self.describe(thread, number, arguments) else {
             self.threads.entry(thread).or_default().inside = Some(None);
             return ptrace::syscall(thread, None);
@@ -249,9 +247,9 @@ impl Tracer<'_> {
     }
 
     /// The call, if it writes.
-    fn describe(&self, thread: Pid, number: i64, arguments: [u64; 5]) -> Option<Call> {
+    fn describe(&self, thread: Pid, number: i64, arguments: [u64; 4]) -> Option<Call> {
         let kind = calls::kind(number, self.reads)?;
-        let [first, second, third, fourth, fifth] = arguments;
+        let [first, second, third, fourth] = arguments;
         let memory = File::open(format!("/proc/{thread}/mem")).ok()?;
         let text = |address: u64| read_text(&memory, address);
         let of = |descriptor: u64| descriptor_path(thread, descriptor);
@@ -261,12 +259,11 @@ impl Tracer<'_> {
         };
         const HERE: u64 = libc::AT_FDCWD.cast_unsigned() as u64;
         let mut bytes = Vec::new();
-        let (mut to, mut offset) = (None, None);
+        let mut to = None;
         let path = match kind.numbers {
             Numbers::Write | Numbers::WriteAt => {
                 bytes = vec![0; usize::try_from(third).ok()?];
                 memory.read_exact_at(&mut bytes, second).ok()?;
-                offset = (kind.numbers == Numbers::WriteAt).then_some(fourth);
                 of(first)
             }
             Numbers::Descriptor => of(first),
@@ -285,8 +282,7 @@ impl Tracer<'_> {
             }
             Numbers::TargetAt => at(second, third),
         };
-        let _only_flags = fifth;
-        Some(Call { name: kind.name, path, to, bytes, offset, answer: None, thread: thread.as_raw() })
+        Some(Call { name: kind.name, path, to, bytes, answer: None, thread: thread.as_raw() })
     }
 }
 

@@ -106,7 +106,7 @@ fn without_permission(path: &str) -> Outcome {
     let closed = stage.world.path(path);
     let before = fs::metadata(&closed).unwrap().permissions();
     assert!(!is_closed(&closed));
-    fs::set_permissions(&closed, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).unwrap();
     assert!(is_closed(&closed), "{path} can be read");
     missed(&stage, &first, path, &|arguments| repo(&stage.world, arguments));
     fs::set_permissions(&closed, before).unwrap();
