@@ -21,7 +21,11 @@ pub struct Ran {
 impl World {
     /// A world in which nothing is there.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    /// The same in a folder that is there and empty.
+    pub fn within(folder: tempfile::TempDir) -> Self {
         fs::create_dir(folder.path().join("home")).unwrap();
         fs::create_dir(folder.path().join("tmp")).unwrap();
         Self { folder }

@@ -321,14 +321,7 @@ impl Lab {
     /// Panics if the store holds no repository that the lab's key opens.
     #[must_use]
     pub fn sealer(&self, store: &dyn Store) -> Sealer {
-        let object = store.get(&ObjectName::config(), config::MAX_LEN).unwrap();
-        let id = config::repository_id(&object).unwrap();
-        let slots = store.list("keys").unwrap();
-        let bundle = slots.iter().find_map(|info| {
-            let slot = store.get(&info.name, info.size).unwrap();
-            unwrap(&id, &self.credential(), &mut Derivations::default(), &slot, "a slot").unwrap()
-        });
-        Sealer::new(id, bundle.unwrap())
+        sealer_of(store, &self.credential())
     }
 }
 
@@ -336,6 +329,22 @@ impl Default for Lab {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// What the repository in a store is sealed with, by the public interface only.
+///
+/// # Panics
+/// Panics if the store holds no repository that the credential opens.
+#[must_use]
+pub fn sealer_of(store: &dyn Store, credential: &Credential) -> Sealer {
+    let object = store.get(&ObjectName::config(), config::MAX_LEN).unwrap();
+    let id = config::repository_id(&object).unwrap();
+    let slots = store.list("keys").unwrap();
+    let bundle = slots.iter().find_map(|info| {
+        let slot = store.get(&info.name, info.size).unwrap();
+        unwrap(&id, credential, &mut Derivations::default(), &slot, "a slot").unwrap()
+    });
+    Sealer::new(id, bundle.unwrap())
 }
 
 /// The snapshot with this id.

@@ -20,7 +20,21 @@ pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
     })
 }
 
+/// The file gets its name when it is whole: a killed program leaves no half a key under a name that is relied on.
 fn write(path: &Path, content: &str) -> io::Result<()> {
+    // Readable by its owner only, as every file of this library.
+    let mut file = tempfile::Builder::new().prefix(".chatvault-").tempfile_in(parent_of(path))?;
+    file.write_all(content.as_bytes())?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => sync_parent(path),
+        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(e.error),
+        // Some file systems (exFAT) can neither rename without replacing nor link.
+        Err(_) => write_in_place(path, content),
+    }
+}
+
+fn write_in_place(path: &Path, content: &str) -> io::Result<()> {
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
     let written =
         file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
@@ -43,8 +57,11 @@ pub(crate) fn create_folder(path: &Path) -> Result<()> {
 
 /// Makes the names in the folder of a path durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    File::open(parent)?.sync_all()
+    File::open(parent_of(path))?.sync_all()
+}
+
+fn parent_of(path: &Path) -> &Path {
+    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@
 
 pub(crate) mod error;
 pub(crate) mod human;
+mod json;
 pub(crate) mod progress;
 pub(crate) mod prompt;
 pub(crate) mod restored;
@@ -111,7 +112,7 @@ impl Ui {
     /// Writes one JSON object, or array, as one line of the answer.
     pub(crate) fn json(&self, message: &impl Serialize) {
         self.answer_with(|stream| {
-            serde_json::to_writer(&mut *stream, message)?;
+            json::write(&mut *stream, message)?;
             writeln!(stream)
         });
     }
@@ -222,8 +223,9 @@ impl Ui {
     }
 
     fn remark_json(&self, message: &impl Serialize) {
-        if let Ok(text) = serde_json::to_string(message) {
-            self.remark(text);
+        let mut text = Vec::new();
+        if json::write(&mut text, message).is_ok() {
+            self.remark(String::from_utf8_lossy(&text));
         }
     }
 

@@ -63,8 +63,10 @@ impl Memory {
         if rows.is_lost() {
             return;
         }
-        if catalog.memory_commit(&self.source, self.base, id, rows, removed).is_err() {
+        let committed = catalog.memory_commit(&self.source, self.base, id, rows, removed);
+        if committed.is_err() {
             let _forgotten_is_safe = catalog.memory_clear(&self.source);
         }
+        repo.only_costs_time(committed);
     }
 }

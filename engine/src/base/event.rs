@@ -74,6 +74,8 @@ pub enum WarningKind {
     OwnFolderLeftOut,
     /// The local catalog was rebuilt.
     CatalogRebuilt,
+    /// The local cache could not be written: its disk is full or broken.
+    CacheFailed,
     /// A snapshot was written by a newer version and is not shown.
     NewerSnapshot,
     /// A stored object is damaged, and a second copy of it was used.
@@ -100,6 +102,7 @@ impl WarningKind {
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
             Self::CatalogRebuilt => "catalog_rebuilt",
+            Self::CacheFailed => "cache_failed",
             Self::NewerSnapshot => "newer_snapshot",
             Self::MirrorUsed => "mirror_used",
             Self::Damaged => "damaged",

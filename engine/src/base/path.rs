@@ -152,7 +152,8 @@ pub fn clean(bytes: &[u8]) -> Cow<'_, str> {
 }
 
 /// Control characters, line and paragraph separators, zero-width and bidirectional formatting characters.
-fn is_unsafe(c: char) -> bool {
+#[must_use]
+pub fn is_unsafe(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{61c}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
 }

@@ -34,6 +34,12 @@ impl<'r> FolderNodes<'r> {
         Self { repo, root: None, pages: Vec::new(), leaf: nodes.into_iter(), last: None, seen: None }
     }
 
+    /// The root page; none where the nodes were given.
+    #[must_use]
+    pub(super) fn root(&self) -> Option<BlobId> {
+        self.root
+    }
+
     /// Gives back the memory; goes on behind `name` when the next node is asked for. False, and nothing happens, for
     /// nodes that were given.
     pub fn park(&mut self, name: &[u8]) -> bool {

@@ -8,6 +8,7 @@ pub mod find;
 mod folder;
 mod narrow;
 mod select;
+mod sharing;
 pub mod stats;
 mod walk;
 
@@ -15,6 +16,7 @@ pub use content::{ContentReader, Piece, for_each_piece, write_content};
 pub use folder::FolderNodes;
 pub use narrow::{SnapshotFilter, last_of_each};
 pub use select::{Selector, select, select_among};
+pub use sharing::Sharing;
 pub use walk::{Step, Walk, list, lookup};
 
 #[cfg(test)]

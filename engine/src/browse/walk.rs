@@ -1,6 +1,7 @@
 //! Finding a path in a snapshot, and going through all that lies below it.
 
 use super::folder::FolderNodes;
+use super::sharing::Sharing;
 use crate::base::{BlobId, Cancel, Error, Kind, Result, StoredPath};
 use crate::model::{Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
@@ -82,13 +83,15 @@ pub struct Walk<'r> {
     folder: StoredPath,
     /// The folder that was met last, if it is to be entered.
     pending: Option<(Vec<u8>, BlobId)>,
+    sharing: Sharing,
 }
 
 impl<'r> Walk<'r> {
     /// Begins with the nodes of a folder, which lies at `folder`.
     #[must_use]
     pub fn new(repo: &'r Repo, folder: StoredPath, start: FolderNodes<'r>, cancel: &'r Cancel) -> Self {
-        Self { repo, cancel, levels: vec![(start, Vec::new())], folder, pending: None }
+        let sharing = Sharing::from(start.root());
+        Self { repo, cancel, levels: vec![(start, Vec::new())], folder, pending: None, sharing }
     }
 
     /// The folder where we are.
@@ -118,10 +121,12 @@ impl<'r> Walk<'r> {
     /// Goes one step on; nothing at the end.
     ///
     /// # Errors
-    /// Whatever is no damage of a folder (that is [`Step::Broken`]): the store failed, or the run was cancelled.
+    /// Whatever is no damage of a folder (that is [`Step::Broken`]): the store failed, the run was cancelled, or the tree
+    /// has more entries than anyone can read.
     pub fn step(&mut self) -> Result<Option<Step>> {
         self.cancel.check()?;
         if let Some((name, tree)) = self.pending.take() {
+            self.sharing.enter(self.repo, &tree)?;
             self.enter(name, tree);
         }
         let Some((level, _)) = self.levels.last_mut() else { return Ok(None) };

@@ -4,7 +4,7 @@
 //! alone. (SQLite removes the log of a database that it closes by name: deleting a database that somebody else still
 //! has open would take the log away from its successor.)
 
-use super::schema::{self, Trouble};
+use super::schema::{self, Trouble, Unusable};
 use crate::base::RepoId;
 use crate::base::path::clean;
 use crate::crypto::Secret;
@@ -43,7 +43,7 @@ pub(super) fn open(
     dir: &Path,
     repo: &RepoId,
     key: &Secret,
-) -> Result<(Connection, Home, Option<String>), String> {
+) -> Result<(Connection, Home, Option<String>), Unusable> {
     for _ in 0..TRIES {
         let home = Home::enter(dir)?;
         let is_alone = home.lock_alone_or_shared()?;
@@ -59,7 +59,7 @@ pub(super) fn open(
             match connect(&home, repo, key, false) {
                 Ok(connection) => (connection, None),
                 Err(Trouble::Rebuild(why)) => {
-                    return Err(format!("{why}, and another running program uses it"));
+                    return Err(format!("{why}, and another running program uses it").into());
                 }
                 Err(Trouble::Unusable(why)) => return Err(why),
             }
@@ -68,10 +68,10 @@ pub(super) fn open(
             return Ok((connection, home, why));
         }
     }
-    Err("it is cleared again and again by another program".to_owned())
+    Err("it is cleared again and again by another program".to_owned().into())
 }
 
-fn open_alone(home: &Home, repo: &RepoId, key: &Secret) -> Result<(Connection, Option<String>), String> {
+fn open_alone(home: &Home, repo: &RepoId, key: &Secret) -> Result<(Connection, Option<String>), Unusable> {
     let why = match home.state()? {
         State::Missing => None,
         State::Odd(why) => Some(why),
@@ -88,7 +88,7 @@ fn open_alone(home: &Home, repo: &RepoId, key: &Secret) -> Result<(Connection, O
             schema::create(&connection, repo, key)?;
             Ok(connection)
         };
-        connect().map_err(|e: rusqlite::Error| e.to_string())
+        connect().map_err(|e: rusqlite::Error| e.into())
     });
     match made {
         Ok(connection) => Ok((connection, why)),
@@ -127,15 +127,18 @@ impl Home {
     }
 
     /// Makes the folder if it is missing and refuses one that others can write to.
-    fn enter(dir: &Path) -> Result<Self, String> {
+    fn enter(dir: &Path) -> Result<Self, Unusable> {
         let shown = clean(dir.as_os_str().as_bytes());
-        let failed = |act: &str, e: io::Error| format!("the cache folder {shown} cannot be {act} ({e})");
+        let failed = |act: &str, e: io::Error| Unusable {
+            why: format!("the cache folder {shown} cannot be {act} ({e})"),
+            disk_failed: is_of_disk(&e),
+        };
         DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed("made", e))?;
         // From here on no link of the path is followed: SQLite would refuse them all.
         let dir = dir.canonicalize().map_err(|e| failed("found", e))?;
         let metadata = fs::metadata(&dir).map_err(|e| failed("looked at", e))?;
         if metadata.uid() != rustix::process::geteuid().as_raw() || metadata.mode() & 0o022 != 0 {
-            return Err(format!("other users could write to the cache folder {shown}"));
+            return Err(format!("other users could write to the cache folder {shown}").into());
         }
         let lock = open_private(&dir.join(LOCK), OFlags::empty()).map_err(|e| failed("locked", e))?;
         if let Ok(mut tag) = open_private(&dir.join(TAG), OFlags::EXCL) {
@@ -205,9 +208,16 @@ impl Home {
     }
 
     /// Makes the empty file, because SQLite would give it the rights of the umask.
-    fn make_database(&self) -> Result<(), String> {
+    fn make_database(&self) -> Result<(), Unusable> {
         let made = open_private(&self.dir.join(DATABASE), OFlags::EXCL);
-        made.map(|_| ()).map_err(|e| format!("{DATABASE} cannot be made ({e})"))
+        let failed =
+            |e| Unusable { why: format!("{DATABASE} cannot be made ({e})"), disk_failed: is_of_disk(&e) };
+        made.map(|_| ()).map_err(failed)
+    }
+
+    /// The folder, for people.
+    pub(super) fn shown(&self) -> String {
+        clean(self.dir.as_os_str().as_bytes()).into_owned()
     }
 
     /// Deletes the database; the lock must be held alone.
@@ -248,6 +258,12 @@ impl Home {
     pub(super) fn open_lock_file(&self, name: &str) -> io::Result<File> {
         open_private(&self.dir.join(name), OFlags::empty())
     }
+}
+
+/// As [`schema::is_of_disk`].
+fn is_of_disk(e: &io::Error) -> bool {
+    matches!(e.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+        || e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
 pub(super) fn lock_failed(e: &io::Error) -> String {

@@ -27,6 +27,7 @@ use crate::base::{Error, Kind, RepoId, Result, SnapshotId};
 use crate::crypto::Secret;
 use files::Home;
 use rusqlite::{Connection, OptionalExtension};
+use schema::Unusable;
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -42,6 +43,8 @@ pub struct Catalog {
     /// The snapshot that [`Catalog::memory_open`] or [`Catalog::memory_commit`] last gave for a source.
     seen: Mutex<HashMap<[u8; 32], SnapshotId>>,
     home: Option<Home>,
+    /// It is in memory because of its disk.
+    disk_failed: bool,
 }
 
 impl Catalog {
@@ -59,8 +62,9 @@ impl Catalog {
         let Some(dir) = dir else { return Ok((Self::in_memory(repo, key)?, None)) };
         match files::open(dir, repo, &key) {
             Ok((connection, home, why)) => Ok((Self::with(connection, key, Some(home)), why)),
-            Err(why) => {
-                Ok((Self::in_memory(repo, key)?, Some(format!("it is kept in memory for now: {why}"))))
+            Err(Unusable { why, disk_failed }) => {
+                let catalog = Self { disk_failed, ..Self::in_memory(repo, key)? };
+                Ok((catalog, Some(format!("it is kept in memory for now: {why}"))))
             }
         }
     }
@@ -81,6 +85,18 @@ impl Catalog {
     #[must_use]
     pub fn is_in_memory(&self) -> bool {
         self.home.is_none()
+    }
+
+    /// True if it is in memory because the disk of its folder is full or broken.
+    #[must_use]
+    pub fn disk_failed(&self) -> bool {
+        self.disk_failed
+    }
+
+    /// The folder it is kept in, for people: safe on a terminal.
+    #[must_use]
+    pub fn location(&self) -> Option<String> {
+        self.home.as_ref().map(Home::shown)
     }
 
     /// The prune epoch of the repository when blobs were last loaded; 0 before.
@@ -108,7 +124,7 @@ impl Catalog {
     }
 
     fn with(connection: Connection, key: Secret, home: Option<Home>) -> Self {
-        Self { connection: Mutex::new(connection), key, seen: Mutex::default(), home }
+        Self { connection: Mutex::new(connection), key, seen: Mutex::default(), home, disk_failed: false }
     }
 
     fn connection(&self) -> MutexGuard<'_, Connection> {
@@ -120,6 +136,13 @@ impl fmt::Debug for Catalog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Catalog").field("home", &self.home).finish_non_exhaustive()
     }
+}
+
+/// True if a catalog's failure is its disk's: full, or not reading or writing. The catalog itself may be sound.
+#[must_use]
+pub fn is_of_disk(error: &Error) -> bool {
+    let source = std::error::Error::source(error);
+    source.and_then(|source| source.downcast_ref()).is_some_and(schema::is_of_disk)
 }
 
 /// Makes the error of a failed call of SQLite.

@@ -39,7 +39,32 @@ pub(super) enum Trouble {
     /// It must be made anew.
     Rebuild(String),
     /// It can be neither used nor replaced now.
-    Unusable(String),
+    Unusable(Unusable),
+}
+
+/// Why no catalog can be kept in its folder now.
+pub(super) struct Unusable {
+    /// A clause without a capital and a full stop.
+    pub(super) why: String,
+    /// True if the disk is full or broken, and not merely closed to us.
+    pub(super) disk_failed: bool,
+}
+
+impl From<String> for Unusable {
+    fn from(why: String) -> Self {
+        Self { why, disk_failed: false }
+    }
+}
+
+impl From<Error> for Unusable {
+    fn from(e: Error) -> Self {
+        Self { disk_failed: is_of_disk(&e), why: e.to_string() }
+    }
+}
+
+/// True for failures of the disk: it is full, or it does not read or write.
+pub(super) fn is_of_disk(e: &Error) -> bool {
+    matches!(e.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
 }
 
 impl From<Error> for Trouble {
@@ -54,7 +79,7 @@ impl From<Error> for Trouble {
                 | ErrorCode::PermissionDenied
                 | ErrorCode::OutOfMemory
                 | ErrorCode::SystemIoFailure,
-            ) => Self::Unusable(e.to_string()),
+            ) => Self::Unusable(e.into()),
             _ => Self::Rebuild(format!("it is damaged ({e})")),
         }
     }

@@ -2,7 +2,7 @@
 
 use super::compare::{Entry, Side};
 use crate::base::{Result, StoredPath};
-use crate::browse::FolderNodes;
+use crate::browse::{FolderNodes, Sharing};
 use crate::model::Node;
 use crate::repo::Repo;
 
@@ -13,6 +13,7 @@ const MOST_OPEN: usize = 32;
 pub(super) struct Stored<'r> {
     repo: &'r Repo,
     levels: Vec<Level<'r>>,
+    sharing: Sharing,
 }
 
 struct Level<'r> {
@@ -27,7 +28,8 @@ impl<'r> Stored<'r> {
     /// Begins with one node, as the only entry of a folder.
     pub(super) fn new(repo: &'r Repo, start: Option<Node>) -> Self {
         let nodes = FolderNodes::given(repo, start.into_iter().collect());
-        Self { repo, levels: vec![Level { nodes, head: None, went: Vec::new() }] }
+        let levels = vec![Level { nodes, head: None, went: Vec::new() }];
+        Self { repo, levels, sharing: Sharing::default() }
     }
 }
 
@@ -47,6 +49,7 @@ impl Side for Stored<'_> {
 
     fn enter(&mut self, node: &Node, _: &StoredPath) -> Result<bool> {
         let Some(tree) = node.subtree else { return Ok(false) };
+        self.sharing.enter(self.repo, &tree)?;
         if let Some(level) = self.levels.last_mut() {
             level.went.clone_from(&node.name);
         }

@@ -158,8 +158,11 @@ impl Repo {
     fn end(&self, run: &Run, id: &SnapshotId, observer: &dyn Observer) {
         if run.identity.lock.is_some() {
             // A catalog that missed this begins a new chain next time.
-            let _only_saves_a_chain =
-                self.catalog().set_writer(&run.identity.writer, run.identity.sequence, Some(*id.as_bytes()));
+            self.only_costs_time(self.catalog().set_writer(
+                &run.identity.writer,
+                run.identity.sequence,
+                Some(*id.as_bytes()),
+            ));
         }
         let mut leftover = Ok(());
         for name in run.dead.iter().chain([&run.lease.name]) {
@@ -228,7 +231,7 @@ impl Repo {
         }
         self.store.put_new(&name.mirror(), &object)?;
         // Committed: a catalog that cannot take it reads it from the repository.
-        let _only_saves_time = self.catalog().put_manifest(&id, &body);
+        self.only_costs_time(self.catalog().put_manifest(&id, &body));
         Ok(id)
     }
 }

@@ -3,7 +3,7 @@
 
 use crate::base::event::Silent;
 use crate::base::{Error, Kind, Observer, PackId, Result, Warning, WarningKind};
-use crate::catalog::Catalog;
+use crate::catalog::{Catalog, is_of_disk};
 use crate::repo::Repo;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
@@ -25,6 +25,18 @@ impl CatalogCell {
             untold: Mutex::default(),
             missing: Mutex::default(),
         }
+    }
+}
+
+/// The warning that a catalog cannot be kept because of its disk.
+pub(crate) fn cache_failed(folder: Option<&str>, why: &str) -> Warning {
+    let place = folder.map(|folder| format!(" in {folder}")).unwrap_or_default();
+    Warning {
+        kind: WarningKind::CacheFailed,
+        path: None,
+        message: format!(
+            "The cache{place} could not be written, because its disk is full or does not work: {why}"
+        ),
     }
 }
 
@@ -66,13 +78,36 @@ impl Repo {
         let (fresh, _) = Catalog::open(None, &self.sealer.repo, self.sealer.bundle.mac_key())?;
         self.load_index_into(&fresh, &Silent)?;
         let old = std::mem::replace(&mut *current, Arc::new(fresh));
+        if is_of_disk(why) {
+            // The catalog itself may be sound: the next run finds out.
+            self.cache_failed(&old, why);
+            return Ok(());
+        }
         self.local.bad.lock().unwrap_or_else(PoisonError::into_inner).push(old);
-        *self.local.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(Warning {
+        self.tell_later(Warning {
             kind: WarningKind::CatalogRebuilt,
             path: None,
             message: format!("The local catalog is damaged and will be made anew: {}", why.full_text()),
         });
         Ok(())
+    }
+
+    /// Has the observer told later that the disk of a catalog's folder is full or broken.
+    fn cache_failed(&self, catalog: &Catalog, why: &Error) {
+        self.tell_later(cache_failed(catalog.location().as_deref(), &why.full_text()));
+    }
+
+    /// The rest of a failure of the catalog that only costs time: told if it is the disk's.
+    pub(crate) fn only_costs_time<T>(&self, result: Result<T>) {
+        if let Err(e) = result
+            && is_of_disk(&e)
+        {
+            self.cache_failed(&self.catalog(), &e);
+        }
+    }
+
+    fn tell_later(&self, warning: Warning) {
+        *self.local.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(warning);
     }
 
     /// Has packs forgotten that are not there, also by every later loading of the index in this run.

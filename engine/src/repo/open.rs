@@ -1,6 +1,7 @@
 //! Opening: the config's clear part, a key slot, the config, then the catalog brought up to date with the index.
 
 use crate::base::event::Silent;
+use crate::base::path::clean;
 use crate::base::{Error, IndexId, KeyId, Kind, Observer, Phase, RepoId, Result, Warning, WarningKind};
 use crate::catalog::Catalog;
 use crate::chunk::{Chunker, ChunkerParams};
@@ -10,12 +11,14 @@ use crate::format::index::Index;
 use crate::format::object::Sealer;
 use crate::format::{Config, config, index};
 use crate::model::BlobKind;
-use crate::repo::local::CatalogCell;
+use crate::repo::local::{CatalogCell, cache_failed};
 use crate::repo::objects::{check_name, read_mirrored};
 use crate::repo::{Repo, Session};
 use crate::store::{ObjectName, Store};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 /// Most key slots of a repository.
@@ -108,7 +111,7 @@ impl Opened {
         let folder = session.cache_dir.as_ref().map(|dir| dir.join(sealer.repo.to_string()));
         let (catalog, reason) = Catalog::open(folder.as_deref(), &sealer.repo, sealer.bundle.mac_key())?;
         if let Some(why) = reason {
-            warn_catalog(observer, &catalog, &why);
+            warn_catalog(observer, &catalog, folder.as_deref(), &why);
         }
         catalog.note_use(&store.location());
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
@@ -132,7 +135,11 @@ impl Opened {
     }
 }
 
-fn warn_catalog(observer: &dyn Observer, catalog: &Catalog, why: &str) {
+fn warn_catalog(observer: &dyn Observer, catalog: &Catalog, folder: Option<&Path>, why: &str) {
+    if catalog.disk_failed() {
+        let folder = folder.map(|folder| clean(folder.as_os_str().as_bytes()));
+        return observer.warn(&cache_failed(folder.as_deref(), why));
+    }
     let what = if catalog.is_in_memory() { "cannot be kept" } else { "was made anew" };
     let message = format!("The local catalog {what}: {why}");
     observer.warn(&Warning { kind: WarningKind::CatalogRebuilt, path: None, message });

@@ -8,6 +8,9 @@ use crate::model::{Content, ListItem, Node, NodeKind};
 use crate::repo::Repo;
 use std::collections::HashSet;
 
+/// Most pieces of files that are looked at for holes: 32 GiB in chunks of the usual size. A list can stand for any number.
+const MOST_PIECES: u64 = 1 << 15;
+
 /// What an entry costs in the file system besides its content, in bytes.
 pub(super) const ENTRY_COST: u64 = 4096;
 
@@ -45,12 +48,13 @@ pub(super) fn check_room(repo: &Repo, plan: &mut RestorePlan, available_entries:
 fn without_holes(repo: &Repo, plan: &RestorePlan, limit: u64) -> Result<u64> {
     let cancel = &repo.session().cancel;
     let mut needed = entries(plan).saturating_mul(ENTRY_COST);
-    let mut groups = HashSet::new();
+    let (mut groups, mut pieces) = (HashSet::new(), MOST_PIECES);
     let mut way = Way::new(plan.start.walk(repo, cancel), &plan.selection);
     while let Some(met) = way.step()? {
         let Met::Entry(node, _) = met else { continue };
         if node.kind == NodeKind::File && LinkKey::of(&node).is_none_or(|key| groups.insert(key)) {
-            needed = needed.saturating_add(data_of(repo, &node, limit.saturating_sub(needed), cancel)?);
+            let left = limit.saturating_sub(needed);
+            needed = needed.saturating_add(data_of(repo, &node, left, &mut pieces, cancel)?);
         }
         if needed > limit {
             break;
@@ -59,12 +63,15 @@ fn without_holes(repo: &Repo, plan: &RestorePlan, limit: u64) -> Result<u64> {
     Ok(needed)
 }
 
-/// Bytes of a file without its holes; a list that cannot be read counts as all data. Ends early beyond `limit`.
-fn data_of(repo: &Repo, node: &Node, limit: u64, cancel: &Cancel) -> Result<u64> {
+/// Bytes of a file without its holes; a list that cannot be read, or is longer than the pieces that may still be looked
+/// at, counts as all data. Ends early beyond `limit`.
+fn data_of(repo: &Repo, node: &Node, limit: u64, pieces: &mut u64, cancel: &Cancel) -> Result<u64> {
     let Content::List(root) = node.content else { return Ok(node.size) };
     let mut data = 0u64;
     let counted = repo.each_list_item(&root, &mut |item| {
         cancel.check()?;
+        let too_many = || Error::damaged("count", "the bytes of a file", "it has too many pieces");
+        *pieces = pieces.checked_sub(1).ok_or_else(too_many)?;
         if let ListItem::Chunk { len, .. } = item {
             data = data.saturating_add(len.into());
         }

@@ -28,7 +28,8 @@ Examples:
   chatvault -P phone snapshot
   chatvault -r /media/ann/usb/chats --password-command 'pass chats' snapshot ~/WhatsApp
 
-Exit codes: 0 stored, 1 failed (nothing stored; also if no PATH is there), 2 wrong usage, 3 stored, but some files \
+Exit codes: 0 stored, 1 failed (nothing stored, also if no PATH is there; or stored, but a disk is full, as the message \
+says), 2 wrong usage, 3 stored, but some files \
 could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
 
 /// Take a snapshot of folders or files

@@ -17,7 +17,9 @@ use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored};
-use chatvault_engine::base::{Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning};
+use chatvault_engine::base::{
+    Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning, WarningKind,
+};
 use chatvault_engine::browse::SnapshotFilter;
 use chatvault_engine::model::Statistics;
 use chatvault_engine::repo::Repo;
@@ -82,15 +84,20 @@ fn told(
         }
     };
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
-    let outcome = warnings::outcome(&told).with(Condition::Incomplete, summary.statistics.unreadable > 0);
+    let outcome = warnings::outcome(&told)
+        .with(Condition::Incomplete, summary.statistics.unreadable > 0)
+        .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {
         ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), repo));
+        tell_failures(context, &told);
         return Ok(outcome);
     }
     for line in words(&summary, progress.elapsed()) {
         ui.report(line);
     }
+    let (failures, told): (Vec<Warning>, Vec<Warning>) = told.into_iter().partition(is_failure);
     warnings::show(ui, &told, 0);
+    tell_failures(context, &failures);
     if summary.parent.is_none() {
         ui.status(format_args!(
             "Next: `{}` shows the snapshots, `{}` gives one back.",
@@ -121,6 +128,23 @@ fn parent(
     let selector = Place::parse_snapshot(name, &context.now())?;
     let snapshots = repo.snapshots(progress)?;
     Ok(Some(context.select(&snapshots, &SnapshotFilter::default(), &selector, progress)?.id))
+}
+
+/// The snapshot is stored, but a disk failed or is full, and somebody should look after it.
+fn is_failure(warning: &Warning) -> bool {
+    matches!(warning.kind, WarningKind::CacheFailed | WarningKind::NotCleanedUp)
+}
+
+/// What cannot wait: that a disk is full or fails, though the snapshot is stored.
+fn tell_failures(context: &Context, told: &[Warning]) {
+    for warning in told.iter().filter(|warning| is_failure(warning)) {
+        let hint = if warning.kind == WarningKind::CacheFailed {
+            "the snapshot is stored; make room in the cache folder, or use another one (`--cache-dir DIR`, `--no-cache`)"
+        } else {
+            "the snapshot is stored; check the disk of the repository"
+        };
+        context.ui.fail(&Failure::new(Condition::Failed, &warning.message).with_hint(hint));
+    }
 }
 
 fn explained(error: chatvault_engine::base::Error) -> Failure {

@@ -136,6 +136,9 @@ impl LocalStore {
         let flushed = files::flush_folder(folder);
         if flushed.is_err() {
             self.unsure.store(true, Ordering::Release);
+        } else if self.unsure.load(Ordering::Acquire) {
+            // Another flush failed at the same time: the kernel may have told only one of the two.
+            return Err(io::Error::other("another flush of a folder failed at the same time"));
         }
         flushed
     }

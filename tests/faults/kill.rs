@@ -1,0 +1,199 @@
+//! Killed before every writing call, and in the middle of every write: what was acknowledged is there, the next run
+//! needs no help, and what was durable is not stored again.
+
+use crate::kit::World;
+use crate::stage::{Acknowledged, Left, Stage};
+use crate::trace::{Call, Fate};
+use crate::{Case, Outcome, plan, trace, wrong_order};
+use std::process::Command;
+
+pub const CASES: &[Case] = &[
+    ("kill::an_init_that_is_killed_anywhere_can_be_run_again", init),
+    ("kill::a_first_snapshot_that_is_killed_anywhere_loses_nothing_and_is_gone_on_with", first),
+    ("kill::a_second_snapshot_that_is_killed_anywhere_loses_nothing_and_is_gone_on_with", second),
+    ("kill::a_change_of_password_that_is_killed_anywhere_locks_nobody_out", passwd),
+    ("kill::a_wrong_order_of_writes_is_caught_by_the_same_means", wrong),
+];
+
+/// What was killed, and what came of it.
+#[derive(Default)]
+struct Tally {
+    landed: usize,
+    planned: usize,
+    calls: usize,
+    durable: u64,
+    /// Kills after which something was durable and in no index.
+    with_durable: usize,
+    violations: Vec<String>,
+}
+
+impl Tally {
+    fn outcome(self) -> Outcome {
+        plan::assert_none(&self.violations);
+        // Threads do not meet their calls in the same order every time: the last ones may not come.
+        assert!(
+            self.landed * 100 >= self.planned * 95,
+            "only {} of {} kills landed",
+            self.landed,
+            self.planned
+        );
+        assert!(self.landed >= 10, "only {} kills landed", self.landed);
+        Outcome::Passed(format!(
+            "{} kills over {} writing calls, {} bytes found again after {} of them",
+            self.landed, self.calls, self.durable, self.with_durable
+        ))
+    }
+}
+
+/// Kills `command` at every planned point, from the state `before`, and has `check` look at what is left.
+fn killed(
+    stage: &Stage,
+    before: &str,
+    command: &dyn Fn(&World) -> Command,
+    check: &dyn Fn(&Stage, &mut Tally) -> Result<(), String>,
+) -> Result<Tally, String> {
+    let root = stage.world.path("");
+    stage.put_back(before);
+    let whole = trace::run(&command(&stage.world), &mut |_| Fate::Pass)?;
+    assert_eq!(whole.code, Some(0), "{}{}", whole.stdout, whole.stderr);
+    let calls: Vec<Call> = whole.calls.into_iter().filter(|call| call.is_below(&root)).collect();
+    check(stage, &mut Tally::default()).map_err(|why| format!("without any kill: {why}"))?;
+    let mut tally = Tally { calls: calls.len(), ..Tally::default() };
+    for at in plan::points(&calls, plan::MOST) {
+        let tears = calls[at].bytes.len() > 1 && at % 2 == 0;
+        stage.put_back(before);
+        let mut number = 0;
+        let mut last = String::new();
+        let ran = trace::run(&command(&stage.world), &mut |call| {
+            if !call.is_below(&root) {
+                return Fate::Pass;
+            }
+            number += 1;
+            if number <= at {
+                return Fate::Pass;
+            }
+            last = format!("{} of {}", call.name, call.path.strip_prefix(&root).unwrap().display());
+            if tears && call.bytes.len() > 1 { Fate::Tear } else { Fate::Kill }
+        })?;
+        tally.planned += 1;
+        tally.landed += usize::from(ran.code.is_none());
+        if let Err(why) = check(stage, &mut tally) {
+            tally.violations.push(format!("killed at call {at} ({last}): {why}"));
+        }
+    }
+    Ok(tally)
+}
+
+fn report(tally: Result<Tally, String>) -> Outcome {
+    tally.map_or_else(Outcome::Ignored, Tally::outcome)
+}
+
+fn init() -> Outcome {
+    let stage = Stage::new();
+    stage.live(1);
+    stage.keep("nothing");
+    report(killed(&stage, "nothing", &|world| repo(world, &["init"]), &|stage, _| {
+        // Either there is a whole repository, or `init` makes one.
+        if stage.world.repo(&["list"]).code != 0 {
+            let again = stage.world.repo(&["init"]);
+            if again.code != 0 {
+                return Err(format!("the next init ends with {}: {}", again.code, again.stderr));
+            }
+        }
+        stage.goes_on()?;
+        stage.nothing_is_lost(&[])
+    }))
+}
+
+fn repo(world: &World, arguments: &[&str]) -> Command {
+    world.command(["-r", "repo", "--recovery-key-file", "key"].iter().chain(arguments))
+}
+
+fn snapshot(world: &World) -> Command {
+    repo(world, &["snapshot", "--json", "live"])
+}
+
+/// What must hold after a kill during a snapshot.
+fn after_snapshot(stage: &Stage, acknowledged: &[Acknowledged], tally: &mut Tally) -> Result<(), String> {
+    stage.nothing_is_lost(acknowledged)?;
+    let left: Left = stage.left();
+    stage.goes_on()?;
+    stage.nothing_is_lost(acknowledged)?;
+    let (durable, again) = (left.bytes(), left.stored_again(stage));
+    tally.durable += durable;
+    tally.with_durable += usize::from(durable > 0);
+    if again * 10 > durable {
+        return Err(format!("{again} of {durable} durable bytes were stored again"));
+    }
+    Ok(())
+}
+
+fn first() -> Outcome {
+    let stage = Stage::with_repository();
+    stage.keep("empty");
+    let tally = killed(&stage, "empty", &snapshot, &|stage, tally| after_snapshot(stage, &[], tally));
+    if let Ok(tally) = &tally {
+        assert!(
+            tally.with_durable * 3 > tally.landed,
+            "packs were left by {} kills only",
+            tally.with_durable
+        );
+    }
+    report(tally)
+}
+
+fn second() -> Outcome {
+    let stage = Stage::with_repository();
+    let acknowledged = [stage.snapshot()];
+    stage.live(2);
+    stage.keep("one");
+    let check = |stage: &Stage, tally: &mut Tally| after_snapshot(stage, &acknowledged, tally);
+    report(killed(&stage, "one", &snapshot, &check))
+}
+
+/// With the verbs for keys.
+fn passwd() -> Outcome {
+    let stage = Stage::with_repository();
+    if stage.world.run(["key", "passwd", "--help"]).code != 0 {
+        return Outcome::Ignored("this program has no `key passwd`".to_owned());
+    }
+    let acknowledged = [stage.snapshot()];
+    stage.world.write("old", "the old password\n");
+    stage.world.write("new", "the new password\n");
+    stage.world.repo(&["key", "add", "--new-password-file", "old"]).succeeded();
+    stage.keep("one");
+    let change = |world: &World| {
+        world.command(["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"])
+    };
+    let opens =
+        |stage: &Stage, password: &str| stage.world.run(["-r", "repo", "-p", password, "list"]).code == 0;
+    report(killed(&stage, "one", &change, &|stage, _| {
+        stage.nothing_is_lost(&acknowledged)?;
+        if !opens(stage, "new") && !opens(stage, "old") {
+            return Err("neither the old nor the new password opens it".to_owned());
+        }
+        if opens(stage, "old") {
+            let again =
+                stage.world.run(["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"]);
+            if again.code != 0 {
+                return Err(format!("the same again ends with {}: {}", again.code, again.stderr));
+            }
+        }
+        if opens(stage, "old") || !opens(stage, "new") {
+            return Err("the password is not changed".to_owned());
+        }
+        stage.goes_on()
+    }))
+}
+
+/// The same engine on a store that acknowledges packs before it writes them, and writes them last.
+fn wrong() -> Outcome {
+    let stage = Stage::with_repository();
+    stage.keep("empty");
+    let tally = match killed(&stage, "empty", &wrong_order::command, &|stage, _| stage.nothing_is_lost(&[])) {
+        Ok(tally) => tally,
+        Err(why) => return Outcome::Ignored(why),
+    };
+    assert!(!tally.violations.is_empty(), "{} kills, and nothing was noticed", tally.landed);
+    Outcome::Passed(format!("{} of {} kills showed it", tally.violations.len(), tally.landed))
+}

@@ -1,0 +1,123 @@
+//! A snapshot whose order of writes is wrong: what the tests of kills must catch. It is this test program under another
+//! role, with the engine on a store that acknowledges packs before it writes them, and writes them after the manifest.
+
+use crate::kit::World;
+use crate::stage::key_line;
+use chatvault_engine::backup::{self, BackupOptions};
+use chatvault_engine::base::event::Silent;
+use chatvault_engine::base::{Cancel, Result, Timestamp};
+use chatvault_engine::crypto::{Credential, RecoveryKey};
+use chatvault_engine::repo::{Client, Repo, Session};
+use chatvault_engine::store::{LocalStore, ObjectInfo, ObjectName, Store};
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitCode};
+use std::sync::{Arc, Mutex};
+use std::time::SystemTime;
+
+/// The first argument that gives this program the role.
+pub const ROLE: &str = "snapshot-in-wrong-order";
+
+/// A snapshot of `live` in wrong order.
+pub fn command(world: &World) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.arg(ROLE).args(["repo", "key", "live"].map(|name| world.path(name)));
+    command.current_dir(world.path("")).env("HOME", world.path("home"));
+    command
+}
+
+/// Plays the role: repository, key file, source.
+pub fn run(arguments: &[String]) -> ExitCode {
+    let [repository, key, source] = arguments else { return ExitCode::FAILURE };
+    let key = RecoveryKey::parse(&key_line(&fs::read_to_string(key).unwrap())).unwrap();
+    let store = Arc::new(Eager::new(LocalStore::open(Path::new(repository)).unwrap()));
+    let repo = Repo::open(store, &Credential::Recovery(key), session(), &Silent).unwrap();
+    let options = BackupOptions { paths: vec![PathBuf::from(source)], ..BackupOptions::default() };
+    backup::snapshot(&repo, &options, &Silent).unwrap();
+    ExitCode::SUCCESS
+}
+
+fn session() -> Session {
+    let now = || {
+        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        Timestamp::new(i64::try_from(since.as_secs()).unwrap(), since.subsec_nanos())
+    };
+    Session {
+        client: Client {
+            host: "wrong".into(),
+            user: "tester".into(),
+            program: "wrong order".into(),
+            boot_id: String::new(),
+            pid: std::process::id(),
+            process_started: 0,
+        },
+        clock: Arc::new(now),
+        is_alive: Arc::new(|_, _| false),
+        utc_offset_minutes: 0,
+        cache_dir: None,
+        compression: 3,
+        threads: 2,
+        cancel: Cancel::new(),
+    }
+}
+
+/// Keeps packs in memory until a manifest is written, and a little longer.
+#[derive(Debug)]
+struct Eager {
+    inner: LocalStore,
+    packs: Mutex<Vec<(ObjectName, Vec<u8>)>>,
+}
+
+impl Eager {
+    fn new(inner: LocalStore) -> Self {
+        Self { inner, packs: Mutex::default() }
+    }
+}
+
+impl Store for Eager {
+    fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        if name.as_str().starts_with("packs/") {
+            self.packs.lock().unwrap().push((name.clone(), bytes.to_vec()));
+            return Ok(());
+        }
+        self.inner.put_new(name, bytes)?;
+        if name.as_str().starts_with("snapshots/") {
+            for (name, bytes) in self.packs.lock().unwrap().drain(..) {
+                self.inner.put_new(&name, &bytes)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
+        self.inner.get(name, max_len)
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
+        self.inner.get_range(name, offset, len)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        self.inner.list(prefix)
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.inner.delete(name)
+    }
+
+    fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
+        self.inner.stat(name)
+    }
+
+    fn free_space(&self) -> Result<Option<u64>> {
+        self.inner.free_space()
+    }
+
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn local_path(&self) -> Option<&Path> {
+        self.inner.local_path()
+    }
+}
