@@ -122,7 +122,8 @@ fn advice(kind: Kind) -> Option<&'static str> {
              recovery key of a printed recovery kit opens it alone (`--recovery-key-file FILE`)"
         }
         Kind::NewerFormat => {
-            "a newer chatvault wrote this: update this one, and leave the repository as it is"
+            "a newer chatvault wrote this: update this one (an older draft needs the one that wrote it), and leave the \
+             repository as it is"
         }
         Kind::NotFound => "`{chatvault} list` shows the snapshots, `{chatvault} ls SNAPSHOT` what is in one",
         Kind::Ambiguous => "give more digits of the id",

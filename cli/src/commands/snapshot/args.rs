@@ -59,9 +59,6 @@ pub(crate) struct SnapshotArgs {
     #[command(flatten)]
     pub(super) sources: SourceArgs,
 
-    #[command(flatten)]
-    pub(super) select: SelectArgs,
-
     /// Show what would be stored, and store nothing
     #[arg(long, conflicts_with = "stdin")]
     pub(super) dry_run: bool,
@@ -81,6 +78,9 @@ pub(crate) struct SnapshotArgs {
     /// Take a file as unchanged though its inode number is another one
     #[arg(long)]
     pub(super) ignore_inode: bool,
+
+    #[command(flatten)]
+    pub(super) select: SelectArgs,
 }
 
 /// Where the paths come from, beside the command line.
