@@ -1,6 +1,6 @@
 //! `restore`: everything comes back as it was, and nothing is overwritten unless that is asked for.
 
-use crate::kit::{Ran, World, picture};
+use crate::kit::{Ran, Seen, World, picture};
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown, symlink};
 use std::os::unix::process::CommandExt;
@@ -88,6 +88,11 @@ fn further_names_of_files_are_told_apart_from_files() {
     assert!(ran.stdout.contains("3 of 3, and 1 further name of one of them, "), "{}", ran.stdout);
 }
 
+/// Everything in a folder, without the folder itself: a target that is there keeps its own time.
+fn inside(world: &World, folder: &str) -> Vec<Seen> {
+    picture(&world.path(folder)).split_off(1)
+}
+
 #[test]
 fn what_stands_in_the_way_is_overwritten_as_asked() {
     let world = World::with_snapshot();
@@ -102,7 +107,7 @@ fn what_stands_in_the_way_is_overwritten_as_asked() {
     let ran = restore(&["--overwrite", "if-changed", "--verify"]).succeeded();
     assert!(ran.stdout.contains("There:  1 overwritten, 2 as stored already"), "{}", ran.stdout);
     assert!(ran.stdout.contains("Read:   3 files again, as stored"), "{}", ran.stdout);
-    assert_eq!(picture(&world.path("out")), picture(&world.path("live")));
+    assert!(inside(&world, "out") == inside(&world, "live"));
     restore(&["--overwrite", "sometimes"]).ended_with(2);
 }
 
@@ -131,11 +136,11 @@ fn a_dry_run_shows_the_plan_and_touches_nothing() {
     assert_eq!((&summary["dry_run"], &summary["deleted"]), (&true.into(), &1.into()));
     assert_eq!(summary["files_restored"], 0);
     assert!(actions.iter().any(|line| line["action"] == "merge" && line["type"] == "dir"));
-    assert_eq!(picture(&world.path("out")), before);
+    assert!(picture(&world.path("out")) == before);
     world.repo(&["restore", &place, "--target", "new", "--dry-run"]).succeeded();
     assert!(!world.path("new").exists());
     world.repo(&options[..options.len() - 1]).succeeded();
-    assert_eq!(picture(&world.path("out")), picture(&world.path("live")));
+    assert!(inside(&world, "out") == inside(&world, "live"));
 }
 
 #[test]
@@ -167,8 +172,7 @@ fn a_live_app_is_left_in_peace_unless_forced() {
     let app = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
     app.pragma_update(None, "journal_mode", "wal").unwrap();
     app.execute_batch("insert into m values ('new');").unwrap();
-    let refused = live(&[]).failed_with(1, &["chats.db", "another program has it open", "--force"]);
-    assert!(refused.stderr.contains("chats.db-wal"), "{}", refused.stderr);
+    live(&[]).failed_with(1, &["live/chats.db (another program has it open)", "--force"]);
     assert!(world.path("live/chats.db-wal").exists());
     // As if the app had been killed: what it left is moved out of the way, and kept.
     let ran = live(&["--force"]).succeeded();
@@ -242,7 +246,7 @@ fn folders_that_are_closed_to_us_are_opened_or_told() {
     let restore = ["restore", &place, "--target", "out", "--overwrite", "if-changed"];
     let Some(ran) = as_nobody(&world, &restore) else { return };
     ran.succeeded();
-    assert_eq!(picture(&world.path("out"))[1..], picture(&world.path("live"))[1..]);
+    assert!(inside(&world, "out") == inside(&world, "live"));
     // A folder of somebody else stays closed, and what was to come into it is told.
     fs::remove_dir_all(world.path("out/sub")).unwrap();
     fs::create_dir(world.path("out/sub")).unwrap();
