@@ -13,13 +13,13 @@ pub(crate) fn parse(text: &str) -> Result<u64, String> {
         _ => (Some(digits), 1),
     };
     let number = number.unwrap_or_default().trim();
-    let (whole, part) = number.split_once('.').unwrap_or((number, ""));
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
     let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    if !is_number(whole) || !(part.is_empty() || (is_number(part) && part.len() <= 9 && unit > 1)) {
+    if !is_number(whole) || !is_number(part) || part.len() > 9 || (unit == 1 && number.contains('.')) {
         return Err(wrong());
     }
     let scale = 10u64.pow(u32::try_from(part.len()).map_err(|_| wrong())?);
-    let fraction: u64 = if part.is_empty() { 0 } else { part.parse().map_err(|_| wrong())? };
+    let fraction: u64 = part.parse().map_err(|_| wrong())?;
     let whole: u64 = whole.parse().map_err(|_| wrong())?;
     let fraction = u128::from(fraction) * u128::from(unit) / u128::from(scale);
     whole

@@ -102,9 +102,11 @@ impl Repo {
             kind: WarningKind::Damaged,
             path: None,
             message: format!(
-                "{} packs of the repository are missing or have another size (one is {first}): snapshots that need \
-                 them cannot be restored whole. What the sources still have is stored again now",
-                missing.len()
+                "The repository lacks {}, or {} another size ({first}{}): snapshots that need what was there cannot be \
+                 restored whole. What the sources still have is stored again now",
+                if missing.len() == 1 { "a pack".to_owned() } else { format!("{} packs", missing.len()) },
+                if missing.len() == 1 { "it has" } else { "they have" },
+                if missing.len() == 1 { "" } else { " and others" },
             ),
         });
         self.miss(missing)

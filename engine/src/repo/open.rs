@@ -65,8 +65,8 @@ impl Repo {
                 kind: WarningKind::Damaged,
                 path: None,
                 message: format!(
-                    "{gone} index objects of the repository are gone; the next snapshot looks for the packs that they \
-                     named"
+                    "The repository lacks {} that this machine has seen; the next snapshot looks for the packs that it named",
+                    if gone == 1 { "an index object".to_owned() } else { format!("{gone} index objects") }
                 ),
             });
             catalog.clear_blobs()?;

@@ -197,7 +197,7 @@ fn twenty_new_entries_in_a_folder_of_a_hundred_thousand_cost_some_twenty_pages()
 fn lists_read_as_written() {
     let (repo, _) = create(memory(), session(None));
     let boundaries = Boundaries::new(&repo);
-    let items: Vec<ListItem> = (0..3000u32)
+    let items: Vec<ListItem> = (0..6000u32)
         .map(|n| match n % 7 {
             0 => ListItem::Hole { len: u64::from(n) + 1 },
             _ => ListItem::Chunk { id: repo.name(BlobKind::Data, &n.to_le_bytes()), len: 65536 - n % 2 },

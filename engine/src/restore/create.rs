@@ -126,7 +126,8 @@ impl Creation<'_, '_> {
 
     fn create_dir(&mut self, node: &Node, path: &StoredPath, way: &Way<'_>) -> Result<bool> {
         let work = self.work;
-        let mode = if node.mtime.is_some() { 0o700 } else { 0o777 };
+        // Folders above the sources get no times later, but are no more open than they were.
+        let mode = if node.mtime.is_some() { 0o700 } else { 0o700 | (node.mode & 0o777) };
         let here = self.descent.here().map_err(failed("make folder", path))?;
         let (decision, found) = decide(work, here, node)?;
         let mut is_new = true;

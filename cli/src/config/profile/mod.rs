@@ -125,7 +125,7 @@ fn read(path: &Path, name: &str) -> Result<String> {
     };
     let metadata = file.metadata().map_err(|cause| Failure::io("read", shown(path), cause))?;
     let own = [0, rustix::process::geteuid().as_raw()];
-    if !metadata.is_file() || !own.contains(&metadata.uid()) || metadata.mode() & 0o002 != 0 {
+    if !metadata.is_file() || !own.contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
         return Err(refused("others can change it, and it may name a command that is run")
             .with_hint(format!("make it your own: chmod go-w {}", shown(path))));
     }

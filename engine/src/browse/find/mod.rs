@@ -15,7 +15,7 @@ pub use versions::{Found, State, Version};
 use crate::base::{
     BlobId, Counter, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning, WarningKind,
 };
-use crate::browse::lookup;
+use crate::browse::{Sharing, lookup};
 use crate::catalog::scratch::{History, Pending, Row, What};
 use crate::filter::Patterns;
 use crate::model::{Node, NodeKind};
@@ -141,7 +141,11 @@ impl Search<'_> {
                 Err(e) => return Err(e),
             };
             self.meet(step, &line.source, Met { before: before.as_ref(), after: after.as_ref(), unknown })?;
+            let mut sharing = Sharing::from(after.as_ref().and_then(|node| node.subtree));
             while let Some(pending) = self.history.pop()? {
+                if let Some(folder) = pending.after.or(pending.before) {
+                    sharing.enter(self.repo, &folder)?;
+                }
                 self.folder(step, &pending)?;
             }
             before = after;
