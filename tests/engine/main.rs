@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod backup_restore;
 #[cfg(test)]
+mod between;
 mod concurrency;
 #[cfg(test)]
 mod damage;
