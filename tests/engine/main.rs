@@ -4,6 +4,7 @@
 mod backup_restore;
 #[cfg(test)]
 mod between;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod damage;
