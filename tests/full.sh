@@ -15,6 +15,10 @@ case ${1:-} in
     export CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
     engine concurrency::
     ;;
+  faults) # every fault at every point, and 50 rounds of two programs at once
+    export CHATVAULT_FAULTS=${CHATVAULT_FAULTS:-all} CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
+    cargo test -p chatvault --test faults
+    ;;
   reader) # what the engine stored against the independent reader
     tests/reader_ci.sh
     ;;
@@ -22,7 +26,7 @@ case ${1:-} in
     cargo test -p chatvault-tests --test samples
     ;;
   all) # one after the other
-    for name in model concurrency reader samples; do "$0" "$name"; done
+    for name in model concurrency faults reader samples; do "$0" "$name"; done
     ;;
   *)
     echo "usage: tests/full.sh NAME"

@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod backup_restore;
 #[cfg(test)]
+mod between;
+#[cfg(test)]
 mod concurrency;
 #[cfg(test)]
 mod damage;

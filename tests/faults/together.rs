@@ -1,6 +1,6 @@
 //! Two programs at once: two snapshots into one repository, round after round.
 //!
-//! `CHATVAULT_ROUNDS` is the number of rounds (10 without it).
+//! `CHATVAULT_ROUNDS` is the number of rounds (50 without it).
 
 use crate::kit::Ran;
 use crate::stage::{Stage, snapshot_id};
@@ -12,7 +12,7 @@ use std::process::{Child, Stdio};
 pub const CASES: &[Case] = &[("together::two_programs_that_take_snapshots_at_once_store_both_whole", both)];
 
 fn rounds() -> usize {
-    std::env::var("CHATVAULT_ROUNDS").map_or(10, |rounds| rounds.parse().unwrap())
+    std::env::var("CHATVAULT_ROUNDS").map_or(50, |rounds| rounds.parse().unwrap())
 }
 
 fn both() -> Outcome {

@@ -75,8 +75,10 @@ impl Repo {
         run.dead = leases.into_iter().filter(|found| found.dead).map(|found| found.name).collect();
         // What was written since the repository was opened is known before anything is called unknown.
         self.refresh(observer)?;
+        // What is known is asked before the packs are listed: another program may add to both in between.
+        let known = self.with_catalog(Catalog::pack_sizes)?;
         let packs = self.store.list("packs")?;
-        self.miss_packs(&packs, observer)?;
+        self.miss_packs(&known, &packs, observer)?;
         // Packs of a run that is alive are its own to index.
         if !run.dead.is_empty() || !somebody_writes {
             // Indexed at once: the catalog outlives this run, and must not know packs that no index names.
@@ -91,8 +93,12 @@ impl Repo {
 
     /// Compares the packs that the catalog knows with those that are there. What was in a missing or shortened pack is no
     /// longer present: the catalog forgets it, and this run stores it again if the sources still have it.
-    fn miss_packs(&self, packs: &[ObjectInfo], observer: &dyn Observer) -> Result<()> {
-        let known = self.with_catalog(Catalog::pack_sizes)?;
+    fn miss_packs(
+        &self,
+        known: &HashMap<PackId, u64>,
+        packs: &[ObjectInfo],
+        observer: &dyn Observer,
+    ) -> Result<()> {
         let there: HashMap<PackId, u64> =
             packs.iter().filter_map(|info| Some((PackId::from_hex(info.name.last())?, info.size))).collect();
         let missing: Vec<PackId> =

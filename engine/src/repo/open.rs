@@ -57,8 +57,9 @@ impl Repo {
     }
 
     pub(crate) fn load_index_into(&self, catalog: &Catalog, observer: &dyn Observer) -> Result<()> {
-        let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
+        // In this order: an index that another program adds to both in between is not taken for gone.
         let mut known = catalog.known_indexes()?;
+        let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
         let gone = known.iter().filter(|id| !present.contains(id)).count();
         if gone > 0 {
             observer.warn(&Warning {

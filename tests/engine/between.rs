@@ -1,0 +1,110 @@
+//! A whole snapshot of another program falls between two looks of a run, one at the store and one at the catalog that
+//! both share: nothing is taken for lost.
+
+use chatvault_engine::backup::{self, BackupOptions};
+use chatvault_engine::base::Result;
+use chatvault_engine::repo::Repo;
+use chatvault_engine::store::{LocalStore, ObjectInfo, ObjectName, Store};
+use chatvault_tests::Lab;
+use chatvault_tests::bytes::noise;
+use chatvault_tests::lab::Heard;
+use std::fmt;
+use std::fs;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+type Act = Box<dyn FnOnce() + Send>;
+
+/// Does something once, right after a folder was listed.
+struct Interrupted {
+    inner: LocalStore,
+    folder: &'static str,
+    act: Mutex<Option<Act>>,
+}
+
+impl fmt::Debug for Interrupted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Interrupted").finish_non_exhaustive()
+    }
+}
+
+impl Store for Interrupted {
+    fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
+        self.inner.put_new(name, bytes)
+    }
+
+    fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
+        self.inner.get(name, max_len)
+    }
+
+    fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
+        self.inner.get_range(name, offset, len)
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+        let listed = self.inner.list(prefix);
+        let act = if prefix == self.folder { self.act.lock().unwrap().take() } else { None };
+        if let Some(act) = act {
+            act();
+        }
+        listed
+    }
+
+    fn delete(&self, name: &ObjectName) -> Result<()> {
+        self.inner.delete(name)
+    }
+
+    fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
+        self.inner.stat(name)
+    }
+
+    fn free_space(&self) -> Result<Option<u64>> {
+        self.inner.free_space()
+    }
+
+    fn location(&self) -> String {
+        self.inner.location()
+    }
+
+    fn local_path(&self) -> Option<&Path> {
+        self.inner.local_path()
+    }
+}
+
+/// Takes a snapshot that another one interrupts right after `folder` was listed.
+fn interrupted_at(folder: &'static str) {
+    let lab = Arc::new(Lab::new());
+    for side in ["one", "two"] {
+        fs::create_dir(lab.source().join(side)).unwrap();
+        fs::write(lab.source().join(side).join("file"), noise(side, 100_000)).unwrap();
+    }
+    lab.snapshot_of(&lab.create(), &lab.source().join("one"));
+    fs::write(lab.source().join("one/more"), noise("more", 100_000)).unwrap();
+    let other = Arc::clone(&lab);
+    let act: Act = Box::new(move || drop(other.snapshot_of(&other.open(), &other.source().join("two"))));
+    let inner = LocalStore::open(&lab.repository()).unwrap();
+    let store = Arc::new(Interrupted { inner, folder, act: Mutex::new(Some(act)) });
+    let heard = Heard::default();
+    let repo = Repo::open(store.clone(), &lab.credential(), lab.session(), &heard).unwrap();
+    let options = BackupOptions { paths: vec![lab.source().join("one")], ..BackupOptions::default() };
+    let taken = backup::snapshot(&repo, &options, &heard).unwrap();
+    assert!(store.act.lock().unwrap().is_none(), "nothing fell in between");
+    assert_eq!(heard.warnings(), []);
+    drop(repo);
+    let repo = lab.open();
+    assert_eq!(repo.snapshots(&heard).unwrap().len(), 3);
+    let snapshot = chatvault_tests::lab::find(&repo, &taken.id);
+    let restored = lab.restore_what_is_left(&repo, &snapshot, &lab.source().join("one"));
+    chatvault_tests::Truth::read(&lab.source().join("one")).assert_same(&restored.truth(), "the snapshot");
+    assert_eq!(heard.warnings(), []);
+}
+
+#[test]
+fn packs_of_a_snapshot_that_fell_in_between_are_not_taken_for_lost() {
+    interrupted_at("packs");
+}
+
+#[test]
+fn indexes_of_a_snapshot_that_fell_in_between_are_not_taken_for_gone() {
+    interrupted_at("index");
+}
