@@ -104,7 +104,7 @@ fn what_is_no_pattern_size_or_marker_is_wrong_usage() {
         assert!(ran.stderr.contains(value) || ran.stderr.contains(option), "{}", ran.stderr);
     }
     world.repo(&["snapshot", "live", "--exclude-file", "not there"]).failed_with(1, &["not there"]);
-    world.repo(&["snapshot", "live", "--parent", "latest"]).failed_with(1, &["no snapshot"]);
+    world.repo(&["snapshot", "live", "--parent", "latest"]).failed_with(1, &["Failed to find a snapshot"]);
 }
 
 #[test]

@@ -5,6 +5,7 @@ use crate::base::{BlobId, Cancel, Error, Kind, Result};
 use crate::codec::Compressor;
 use crate::crypto::HEADER_LEN;
 use crate::crypto::secret::random_bytes;
+use crate::format::Config;
 use crate::format::index::{TARGET_LEN, index_len};
 use crate::format::pack::{
     MAX_BLOB_LEN, PackedBlob, TAIL_LEN, assemble, open_blob_in_place, open_trailer, pack_header,
@@ -23,11 +24,19 @@ use std::sync::{Mutex, PoisonError};
 /// Threads that seal, check and write packs: one computes while the other waits for the disk.
 const PACK_WRITERS: usize = 2;
 /// A pack is closed at so many blobs, however small they are.
-const MAX_PACK_BLOBS: usize = 16384;
+const MAX_PACK_BLOBS: usize = 8192;
 /// What a blob takes in memory beside its bytes, roughly.
 const BLOB_OVERHEAD: usize = 512;
-/// Bytes of everything between reading and a durable pack.
-pub const BUDGET: usize = 48 << 20;
+/// Bytes for pieces on their way into buffers that are all but full.
+const LEEWAY: usize = 4 << 20;
+
+/// Bytes of everything between reading and a durable pack. Buffers that are being filled hold on to theirs until more
+/// blobs come: with all of them all but full, the longest piece must still find room, or nobody would ever go on.
+fn budget(config: &Config) -> usize {
+    let buffers = config.media_pack as usize + 2 * config.other_pack as usize;
+    let longest = config.chunk_max.max(config.run) as usize;
+    buffers + longest + (3 * MAX_PACK_BLOBS + 1) * BLOB_OVERHEAD + LEEWAY
+}
 
 /// What a run added, in blobs and bytes.
 #[derive(Debug, Default)]
@@ -120,7 +129,7 @@ impl<'r> RunWriter<'r> {
         let writer = Self {
             repo,
             fate,
-            budget: Budget::new(BUDGET),
+            budget: Budget::new(budget(&repo.config)),
             cancel: repo.session.cancel.child(),
             added: Added::default(),
             seen: Mutex::default(),
