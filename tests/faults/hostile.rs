@@ -76,7 +76,7 @@ impl Arena {
     /// Has every verb meet the newest snapshot.
     fn meet(&mut self, what: &str, place: Where) {
         let (tree, content) = (place == Where::Tree, place == Where::Content);
-        let verbs: [(&[&str], bool); 8] = [
+        let verbs: [(&[&str], bool); 12] = [
             (&["list"], false),
             (&["ls", "-R", "latest:/"], tree),
             (&["ls", "latest:/a/a/a"], false),
@@ -84,6 +84,10 @@ impl Arena {
             (&["diff", "latest~1", "latest"], tree),
             (&["diff", "latest", "live"], false),
             (&["restore", "latest", "--target", "out"], true),
+            (&["find", "a"], false),
+            (&["stats", "latest"], false),
+            (&["snapshot", "--dry-run", "live"], false),
+            (&["restore", "latest", "--target", "out", "--overwrite", "always", "--delete"], true),
             (&["snapshot", "live"], false),
         ];
         let before = self.outside();

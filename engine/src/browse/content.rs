@@ -173,7 +173,7 @@ impl<'a, 'scope> Ahead<'a, 'scope> {
                 let (sender, receiver) = bounded(1);
                 let (repo, stop) = (self.repo, self.stop);
                 self.scope.spawn(move |_| {
-                    let read = stop.check().and_then(|()| repo.read_blob(BlobKind::Data, &id));
+                    let read = stop.check().and_then(|()| repo.read_piece(&id));
                     // Nobody waits for it any more when the reading ended early.
                     let _ = sender.send(read);
                 });

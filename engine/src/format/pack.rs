@@ -54,11 +54,25 @@ pub fn assemble(
     blobs: Vec<PackedBlob>,
     pad: bool,
 ) -> Result<(PackRecord, Vec<u8>)> {
+    let mut file = Vec::new();
+    let record = assemble_into(sealer, class, blobs, pad, &mut file)?;
+    Ok((record, file))
+}
+
+/// As [`assemble`], into a buffer that is used for one pack after the other: its earlier bytes go.
+pub fn assemble_into(
+    sealer: &Sealer,
+    class: PackClass,
+    blobs: Vec<PackedBlob>,
+    pad: bool,
+    file: &mut Vec<u8>,
+) -> Result<PackRecord> {
     let failed = |e| Error::new(Kind::Internal, "seal", "a pack").because(e);
     let header = sealer.new_header(ObjectType::Pack)?;
     let key = sealer.key(&header, "a new pack")?;
     let total: usize = blobs.iter().map(|blob| blob.bytes.len() + TAG_LEN).sum();
-    let mut file = Vec::with_capacity(HEADER_LEN + total + total / 8 + blobs.len() * 96 + 64);
+    file.clear();
+    file.reserve(HEADER_LEN + total + total / 8 + blobs.len() * 96 + 64);
     file.extend_from_slice(&header.encode());
     let mut entries = Vec::with_capacity(blobs.len());
     for (ordinal, blob) in (0u64..).zip(blobs) {
@@ -80,10 +94,10 @@ pub fn assemble(
     file.extend_from_slice(&trailer);
     file.extend_from_slice(&u32::try_from(trailer.len()).unwrap_or(u32::MAX).to_le_bytes());
     file.extend_from_slice(&END_MAGIC);
-    let pack = PackId::new(hash::digest(&file));
+    let pack = PackId::new(hash::digest(file));
     let record =
         PackRecord { pack, size: file.len() as u64, header: header.encode(), class, padding, entries };
-    Ok((record, file))
+    Ok(record)
 }
 
 /// The padding and the trailer that tells it: the trailer's own length depends on the number, so it is sought.

@@ -14,19 +14,41 @@ use std::sync::{MutexGuard, PoisonError};
 /// Deepest chain of bases that is followed; writers stay at 16.
 const MAX_DEPTH: u8 = 64;
 
+/// What a plaintext is compared with, beyond the seal of its copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Check {
+    /// Its name.
+    Name,
+    /// Nothing: the caller compares the whole content.
+    Seal,
+}
+
 impl Repo {
     /// The plaintext of a blob.
     ///
     /// # Errors
     /// [`Kind::Damaged`] if no copy of it can be read; the error names the blob and what failed on its first copy.
     pub fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
+        self.read_checked(kind, id, Check::Name)
+    }
+
+    /// As [`Self::read_blob`], for a piece of a content that the caller compares with its hash as a whole: the seal alone
+    /// vouches for the piece (it covers the name), and no byte is hashed twice.
+    ///
+    /// # Errors
+    /// As [`Self::read_blob`].
+    pub fn read_piece(&self, id: &BlobId) -> Result<Vec<u8>> {
+        self.read_checked(BlobKind::Data, id, Check::Seal)
+    }
+
+    fn read_checked(&self, kind: BlobKind, id: &BlobId, check: Check) -> Result<Vec<u8>> {
         let was_fresh = *self.fresh();
-        match self.read_below(kind, id, MAX_DEPTH) {
+        match self.read_below(kind, id, MAX_DEPTH, check) {
             // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported.
             Err(e) if e.kind() == Kind::Damaged && !was_fresh => {
                 // First what was written since; then, if that is not it, everything.
                 self.refresh(&Silent)?;
-                if let Ok(plain) = self.read_below(kind, id, MAX_DEPTH) {
+                if let Ok(plain) = self.read_below(kind, id, MAX_DEPTH, check) {
                     return Ok(plain);
                 }
                 let mut fresh = self.fresh();
@@ -36,7 +58,7 @@ impl Repo {
                     *fresh = true;
                 }
                 drop(fresh);
-                self.read_below(kind, id, MAX_DEPTH)
+                self.read_below(kind, id, MAX_DEPTH, check)
             }
             other => other,
         }
@@ -47,11 +69,11 @@ impl Repo {
     }
 
     /// Reads a copy that is shallower than `limit`.
-    fn read_below(&self, kind: BlobKind, id: &BlobId, limit: u8) -> Result<Vec<u8>> {
+    fn read_below(&self, kind: BlobKind, id: &BlobId, limit: u8, check: Check) -> Result<Vec<u8>> {
         let mut first = None;
         let copies = self.with_catalog(|catalog| catalog.copies(kind, id))?;
         for copy in copies.iter().filter(|copy| copy.entry.depth < limit) {
-            match self.read_copy(copy) {
+            match self.read_copy(copy, check) {
                 Ok(plain) => return Ok(plain),
                 Err(e) if e.kind() == Kind::Cancelled => return Err(e),
                 Err(e) => first = first.or(Some(e)),
@@ -66,7 +88,7 @@ impl Repo {
         }))
     }
 
-    fn read_copy(&self, copy: &BlobCopy) -> Result<Vec<u8>> {
+    fn read_copy(&self, copy: &BlobCopy, check: Check) -> Result<Vec<u8>> {
         let entry = &copy.entry;
         let subject = copy.pack.short();
         let header = Header::decode(&copy.header, ObjectType::Pack, &subject)?;
@@ -78,7 +100,7 @@ impl Repo {
             .map_err(|e| if e.kind() == Kind::NotFound { e.with_kind(Kind::Damaged) } else { e })?;
         let packed = open_blob(&key, copy.ordinal, entry, sealed, &subject)?;
         let plain = self.unpack(copy, packed)?;
-        if self.name(entry.kind, &plain) == entry.id {
+        if check == Check::Seal || self.name(entry.kind, &plain) == entry.id {
             Ok(plain)
         } else {
             Err(Error::damaged("read blob", entry.id.short(), "its content is not what its name stands for"))
@@ -91,7 +113,9 @@ impl Repo {
             (CodecTag::Raw, None) if packed.len() == entry.plain_len as usize => return Ok(packed),
             (CodecTag::Zstd, None) => None,
             // Only a shallower copy of the base will do: so no circle can be followed.
-            (CodecTag::ZstdDelta, Some(base)) => Some(self.read_below(entry.kind, base, entry.depth)?),
+            (CodecTag::ZstdDelta, Some(base)) => {
+                Some(self.read_below(entry.kind, base, entry.depth, Check::Name)?)
+            }
             _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
         };
         self.with_decompressor(|d| d.decompress(&packed, entry.plain_len, base.as_deref()))

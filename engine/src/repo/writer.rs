@@ -8,7 +8,7 @@ use crate::crypto::secret::random_bytes;
 use crate::format::Config;
 use crate::format::index::{TARGET_LEN, index_len};
 use crate::format::pack::{
-    MAX_BLOB_LEN, PackedBlob, TAIL_LEN, assemble, open_blob_in_place, open_trailer, pack_header,
+    MAX_BLOB_LEN, PackedBlob, TAIL_LEN, assemble_into, open_blob_in_place, open_trailer, pack_header,
     trailer_place,
 };
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
@@ -56,6 +56,13 @@ struct Buffer {
     blobs: Vec<PackedBlob>,
     permits: Vec<Permit>,
     bytes: usize,
+}
+
+/// What a pack writer uses for one pack after the other: new memory would cost the kernel as much as writing it.
+#[derive(Default)]
+struct Workshop {
+    file: Vec<u8>,
+    scratch: Vec<u8>,
 }
 
 struct Job {
@@ -294,6 +301,7 @@ impl<'r> RunWriter<'r> {
     }
 
     fn write_packs(&self, jobs: &Receiver<Job>) {
+        let mut workshop = Workshop::default();
         for job in jobs {
             if job.last && job.buffer.blobs.is_empty() {
                 return;
@@ -302,7 +310,7 @@ impl<'r> RunWriter<'r> {
             if self.cancel.is_cancelled() {
                 continue;
             }
-            if let Err(e) = self.write_pack(job).and_then(|record| self.finish(record)) {
+            if let Err(e) = self.write_pack(job, &mut workshop).and_then(|record| self.finish(record)) {
                 self.fail(e);
             }
         }
@@ -329,32 +337,32 @@ impl<'r> RunWriter<'r> {
         Ok(())
     }
 
-    fn write_pack(&self, job: Job) -> Result<PackRecord> {
+    fn write_pack(&self, job: Job, workshop: &mut Workshop) -> Result<PackRecord> {
         let Buffer { mut blobs, permits, .. } = job.buffer;
         shuffle(&mut blobs)?;
-        let (record, file) = assemble(&self.repo.sealer, job.class, blobs, job.last)?;
-        self.verify(&record, &file)?;
-        self.repo.store.put_new(&ObjectName::pack(&record.pack), &file)?;
+        let Workshop { file, scratch } = workshop;
+        let record = assemble_into(&self.repo.sealer, job.class, blobs, job.last, file)?;
+        self.verify(&record, file, scratch)?;
+        self.repo.store.put_new(&ObjectName::pack(&record.pack), file)?;
         drop(permits);
         Ok(record)
     }
 
     /// Opens, unpacks and names every blob of a pack again before the pack counts, and opens its trailer: a fault of
     /// memory, processor or compressor must not reach the disk.
-    fn verify(&self, record: &PackRecord, file: &[u8]) -> Result<()> {
+    fn verify(&self, record: &PackRecord, file: &[u8], scratch: &mut Vec<u8>) -> Result<()> {
         let subject = record.pack.short();
         let wrong =
             |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
         let (header, clear) = pack_header(file, &subject)?;
         let key = self.repo.sealer.key(&header, &subject)?;
-        let mut scratch = Vec::new();
         let mut at = HEADER_LEN;
         for (ordinal, entry) in (0u32..).zip(&record.entries) {
             let end = at + entry.sealed_len as usize;
             let sealed = file.get(at..end).ok_or_else(|| wrong("a blob lies outside it"))?;
             scratch.clear();
             scratch.extend_from_slice(sealed);
-            let packed = open_blob_in_place(&key, ordinal, entry, &mut scratch, &subject)?;
+            let packed = open_blob_in_place(&key, ordinal, entry, scratch, &subject)?;
             let name = match entry.codec {
                 CodecTag::Raw => self.repo.name(entry.kind, packed),
                 _ => {

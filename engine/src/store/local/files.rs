@@ -3,8 +3,9 @@
 use crate::base::Timestamp;
 use crate::base::id::to_hex;
 use crate::crypto::random_bytes;
+use rustix::buffer::spare_capacity;
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
-use rustix::io::{Errno, retry_on_intr};
+use rustix::io::{Errno, pread, retry_on_intr};
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::path::Path;
@@ -135,6 +136,24 @@ pub(super) fn read_all(file: &File, size: u64) -> io::Result<Vec<u8>> {
     let mut bytes = buffer(size)?;
     let mut reader = file;
     reader.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a stretch of a file, into memory that nobody fills with zeroes first.
+pub(super) fn read_range(file: &File, offset: u64, len: u64) -> io::Result<Vec<u8>> {
+    let len = usize::try_from(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(len).map_err(|_| io::ErrorKind::OutOfMemory)?;
+    while bytes.len() < len {
+        let at = offset + bytes.len() as u64;
+        match pread(file, spare_capacity(&mut bytes), at) {
+            Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(e) => return Err(e.into()),
+        }
+    }
+    // There may have been more room than was asked for.
+    bytes.truncate(len);
     Ok(bytes)
 }
 

@@ -20,7 +20,7 @@ use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -210,11 +210,7 @@ impl Store for LocalStore {
         };
         let (file, size) = &*open;
         check_range(name, *size, offset, len)?;
-        let read = || {
-            let mut bytes = files::buffer(len)?;
-            file.read_exact_at(&mut bytes, offset).map(|()| bytes)
-        };
-        read().map_err(|e| read_error("read object", name, e))
+        files::read_range(file, offset, len).map_err(|e| read_error("read object", name, e))
     }
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
