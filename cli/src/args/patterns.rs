@@ -29,7 +29,11 @@ pub(crate) fn read(files: &[PathBuf], exact: &[String], ignoring_case: &[String]
 }
 
 fn text(path: &Path) -> Result<String> {
-    let failed = |cause| Failure::io("read the patterns in", shown(path), cause);
+    let failed = |cause| {
+        Failure::io("read the patterns in", shown(path), cause).with_hint(
+            "check the name; the file is text with one pattern a line, and lines that begin with # are notes",
+        )
+    };
     let mut bytes = Vec::new();
     File::open(path).map_err(failed)?.take(MAX_LEN + 1).read_to_end(&mut bytes).map_err(failed)?;
     if bytes.len() as u64 > MAX_LEN {

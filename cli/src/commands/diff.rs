@@ -56,6 +56,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     let snapshots = repo.snapshots(&progress)?;
     let first = context.select(&snapshots, &filter, &first, &progress)?;
     let mut shown = 0_u64;
+    let mut doubts = 0;
     let mut show = |change: &Change| {
         shown += 1;
         show(ui, change)
@@ -63,6 +64,7 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     let (target, counts) = match second {
         Some(second) => {
             let second = context.select(&snapshots, &filter, &second, &progress)?;
+            doubts = second.manifest.statistics.unreadable;
             let counts = diff::snapshots(&repo, first, second, &StoredPath::root(), &progress, &mut show);
             (second.id.to_string(), counts)
         }
@@ -75,6 +77,12 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     };
     let told = progress.finish();
     let unreadable = told.iter().any(|warning| warning.kind == WarningKind::Unreadable);
+    if doubts > 0 && counts.is_ok() {
+        ui.warn(&format!(
+            "The later snapshot lacks {} that could not be read then: what seems to be removed may have been there",
+            human::count(doubts, "entry")
+        ));
+    }
     match counts {
         Err(_) if ui.is_unread() => Ok(Outcome::done()),
         Err(error) => {

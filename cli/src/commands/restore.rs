@@ -54,9 +54,6 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "DIR")]
     target: PathBuf,
 
-    #[command(flatten)]
-    filter: FilterArgs,
-
     /// Restore only what this fits; can be given several times
     #[arg(long, value_name = "PATTERN")]
     include: Vec<String>,
@@ -116,6 +113,9 @@ pub(crate) struct RestoreArgs {
     /// Write although an app seems to be using the target; delete although the snapshot is incomplete
     #[arg(long)]
     force: bool,
+
+    #[command(flatten)]
+    filter: FilterArgs,
 }
 
 /// When something that stands in the way is overwritten.

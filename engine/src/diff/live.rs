@@ -6,7 +6,7 @@ use super::{DiffStatistics, find};
 use crate::base::{Observer, Phase, Result, StoredPath, Warning, WarningKind};
 use crate::model::{BlobKind, Change, Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
-use crate::source::{self, Descent, Owners, SourceDir, Stat};
+use crate::source::{self, Descent, Owners, SourceDir, Stat, xattrs_of_entry};
 use std::io::{self, Read};
 use std::path::PathBuf;
 
@@ -132,6 +132,14 @@ impl Live<'_> {
             NodeKind::Symlink => node.target = Some(self.here()?.read_link(name, stat.size)?),
             NodeKind::CharDevice | NodeKind::BlockDevice => node.device = Some(stat.device),
             _ => {}
+        }
+        if !name.is_empty() {
+            // What was too much for a snapshot is in none.
+            let too_many = |e: &io::Error| e.kind() == io::ErrorKind::FileTooLarge;
+            node.xattrs = match xattrs_of_entry(self.here()?, name) {
+                Err(e) if too_many(&e) => Vec::new(),
+                xattrs => xattrs?,
+            };
         }
         Ok(node)
     }

@@ -4,6 +4,7 @@ use crate::args::{patterns, size, tag};
 use crate::config::profile::SnapshotProfile;
 use crate::output::error::{Failure, Result};
 use chatvault_engine::backup::{Marker, Selection};
+use chatvault_engine::base::path::clean;
 use clap::Args;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
@@ -95,7 +96,9 @@ pub(crate) struct SourceArgs {
     pub(super) files_from_raw: Vec<PathBuf>,
 
     /// Store what arrives on standard input as one file
-    #[arg(long, conflicts_with_all = ["paths", "files_from", "files_from_raw", "SelectArgs"])]
+    #[arg(long, conflicts_with_all = [
+        "paths", "files_from", "files_from_raw", "SelectArgs", "force", "ignore_ctime", "ignore_inode",
+    ])]
     pub(super) stdin: bool,
 
     /// Path under which standard input is stored
@@ -154,7 +157,9 @@ impl SelectArgs {
         };
         let largest = profile.exclude_larger_than.as_deref().map(|text| {
             size::parse(text).map_err(|why| {
-                Failure::usage("Failed to use exclude-larger-than of the profile").because(why)
+                Failure::usage("Failed to use exclude-larger-than of the profile")
+                    .because(why)
+                    .with_hint("write it as on the command line: exclude-larger-than = \"100M\"")
             })
         });
         Ok(Selection {
@@ -178,11 +183,12 @@ fn marker(text: &[u8]) -> Result<Marker> {
     let mut parts = text.splitn(2, |byte| *byte == b':');
     let name = parts.next().unwrap_or_default();
     if name.is_empty() || name.contains(&b'/') || matches!(name, b"." | b"..") {
-        return Err(Failure::usage("Failed to use --exclude-if-present")
-            .because("the name of a file is wanted, without folders")
-            .with_hint(
-                "as in --exclude-if-present .nobackup, or .nobackup:TEXT with how the file must begin",
-            ));
+        return Err(Failure::usage(format!(
+            "Failed to use `{}` as exclude-if-present (of the command line or the profile)",
+            clean(text)
+        ))
+        .because("the name of a file is wanted, without folders")
+        .with_hint("as in --exclude-if-present .nobackup, or .nobackup:TEXT with how the file must begin"));
     }
     Ok(Marker { name: name.to_vec(), header: parts.next().unwrap_or_default().to_vec() })
 }

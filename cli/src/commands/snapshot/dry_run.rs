@@ -43,7 +43,7 @@ impl Observer for Naming<'_> {
         if self.ui.style().json {
             self.ui.json(&WireItem::new(path, found.name()));
         } else {
-            self.ui.report(format_args!("{:<9} {path}", found.name()));
+            self.ui.line(format_args!("{:<9} {path}", found.name()));
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::output::wire::WireWarning;
 use crate::output::wire::snapshot::SnapshotSummary;
 use crate::output::{human, warnings};
 use crate::{process, sources};
-use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored};
+use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored, Selection};
 use chatvault_engine::base::{
     Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning, WarningKind,
 };
@@ -34,7 +34,10 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         true => Vec::new(),
         false => sources::resolve(sources::or_profile(&given, &profile.paths)?)?,
     };
-    let select = args.select.selection(profile)?;
+    let select = match args.sources.stdin {
+        true => Selection::default(),
+        false => args.select.selection(profile)?,
+    };
     let time = args.time.as_deref().map(|text| state_time(text, context)).transpose()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);

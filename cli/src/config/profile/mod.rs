@@ -125,9 +125,18 @@ fn read(path: &Path, name: &str) -> Result<String> {
     };
     let metadata = file.metadata().map_err(|cause| Failure::io("read", shown(path), cause))?;
     let own = [0, rustix::process::geteuid().as_raw()];
-    if !metadata.is_file() || !own.contains(&metadata.uid()) || metadata.mode() & 0o022 != 0 {
+    if !metadata.is_file() {
+        return Err(
+            refused("it is no file").with_hint("it is a text file, as `docs/command-line.md` shows one")
+        );
+    }
+    if !own.contains(&metadata.uid()) {
+        return Err(refused("it belongs to another user, and it may name a command that is run")
+            .with_hint("make one of your own in its place"));
+    }
+    if metadata.mode() & 0o022 != 0 {
         return Err(refused("others can change it, and it may name a command that is run")
-            .with_hint(format!("make it your own: chmod go-w {}", shown(path))));
+            .with_hint(format!("take that right away: chmod go-w {}", shown(path))));
     }
     if metadata.len() > MAX_LEN {
         return Err(refused("it is larger than 1 MiB").with_hint("it is a short text: check what it is"));
