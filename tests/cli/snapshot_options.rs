@@ -38,7 +38,8 @@ fn fed(world: &World, arguments: &[&str], input: &[u8]) -> Ran {
 fn each_way_to_leave_something_out_leaves_out_that_and_nothing_else() {
     let world = World::with_repository();
     std::fs::remove_dir_all(world.path("live")).unwrap();
-    let video = [&b"\0\0\0\x20ftypisom"[..], &[0; 600]].concat();
+    let moov = b"\0\0\0\x1cmoov\0\0\0\x14hdlr\0\0\0\0\0\0\0\0vide";
+    let video = [&b"\0\0\0\x10ftypisom\0\0\x02\0"[..], moov, &[0; 600]].concat();
     for (name, content) in [
         ("a.txt", &b"a"[..]),
         ("B.TMP", b"b"),

@@ -27,16 +27,13 @@ impl Walk<'_> {
         sidecars: &[Option<Stat>; 2],
     ) -> Result<()> {
         let work = self.work;
-        if work.options.select.leaves_out_content(dir, name, stat) {
-            work.exclude(folder, name);
-            return Ok(());
-        }
         let key = stat_key(&work.memory.stats, work.options.ignored, stat, sidecars);
         let before = folder.previous.as_ref().and_then(|previous| previous.find(name));
         if let Some(before) = before
             && before.key == key
             && before.kind == stat.kind
             && !work.options.force
+            && self.has_same_attributes(before, dir, name)
         {
             self.count_unmodified(stat);
             if sidecars.iter().flatten().any(|sidecar| sidecar.size > 0) {
@@ -49,9 +46,9 @@ impl Walk<'_> {
             return self.open_file(folder, dir, self.node(name, stat), key, sidecars);
         }
         match self.unread_node(folder, dir, name, stat) {
-            Ok(node) => {
+            Ok((node, is_whole)) => {
                 self.count_unmodified(stat);
-                let settled = is_settled(work.repo.session().now(), &[Some(*stat)]);
+                let settled = is_whole && is_settled(work.repo.session().now(), &[Some(*stat)]);
                 let key = if settled { key } else { UNTRUSTED };
                 folder.push(RowEntry { name, key, kind: stat.kind, node: &encode_node(&node) });
             }
@@ -61,17 +58,37 @@ impl Walk<'_> {
         Ok(())
     }
 
-    /// The node of a link, pipe, socket or device.
-    fn unread_node(&self, folder: &Folder, dir: &SourceDir, name: &[u8], stat: &Stat) -> io::Result<Node> {
+    /// True unless attributes were altered, which only the time of status change would tell.
+    fn has_same_attributes(&self, before: RowEntry<'_>, dir: &SourceDir, name: &[u8]) -> bool {
+        !self.work.options.ignored.ctime
+            || before
+                .decode()
+                .is_ok_and(|node| xattrs_of_entry(dir, name).is_ok_and(|xattrs| xattrs == node.xattrs))
+    }
+
+    /// The node of a link, pipe, socket or device; false if something of it could not be read.
+    fn unread_node(
+        &self,
+        folder: &Folder,
+        dir: &SourceDir,
+        name: &[u8],
+        stat: &Stat,
+    ) -> io::Result<(Node, bool)> {
         let mut node = self.node(name, stat);
         if stat.kind == NodeKind::Symlink {
-            node.target = Some(dir.read_link(name, stat.size)?);
+            let target = dir.read_link(name, stat.size)?;
+            if target.is_empty() {
+                return Err(io::Error::new(io::ErrorKind::InvalidData, "the link points to nothing"));
+            }
+            node.target = Some(target);
         } else {
             let message = "Recorded only: pipes, sockets and devices are not read";
             self.work.warn(WarningKind::SpecialFile, &folder.path.join(name), message);
         }
-        node.xattrs = self.work.xattrs(&folder.path.join(name), xattrs_of_entry(dir, name));
-        Ok(node)
+        let xattrs = self.work.xattrs(&folder.path.join(name), xattrs_of_entry(dir, name));
+        let is_whole = xattrs.is_some();
+        node.xattrs = xattrs.unwrap_or_default();
+        Ok((node, is_whole))
     }
 
     fn open_file(
@@ -152,12 +169,9 @@ fn open_again(dir: &SourceDir, name: &[u8]) -> io::Result<SourceFile> {
 }
 
 impl super::Work<'_> {
-    /// The attributes that could be read; a failure is told and counted.
-    pub(super) fn xattrs(&self, path: &StoredPath, read: io::Result<Xattrs>) -> Xattrs {
-        read.unwrap_or_else(|e| {
-            self.unread_attributes(path, &e);
-            Vec::new()
-        })
+    /// The attributes, if they could be read; a failure is told and counted.
+    pub(super) fn xattrs(&self, path: &StoredPath, read: io::Result<Xattrs>) -> Option<Xattrs> {
+        read.map_err(|e| self.unread_attributes(path, &e)).ok()
     }
 
     /// Tells how a stored file compares with before.

@@ -18,7 +18,7 @@ const READ_AGAIN: usize = 3;
 /// From here on a file is read in several steps, in bytes.
 const LONG: u64 = 1 << 20;
 /// Shorter contents are nothing that must be recognised.
-const LEAST_RECOGNISED: u64 = 512;
+const LEAST_RECOGNISED: u64 = 4;
 
 /// An open file on its way from the walk to a reader.
 pub struct FileTask {
@@ -95,7 +95,9 @@ fn read_file<'s>(
     }
     let Reading { assembly, mut node, header, begun, before, change } = reading;
     let path = task.folder.path.join(&node.name);
-    node.xattrs = work.xattrs(&path, xattrs_of(&task.file));
+    let xattrs = work.xattrs(&path, xattrs_of(&task.file));
+    let is_whole = xattrs.is_some();
+    node.xattrs = xattrs.unwrap_or_default();
     node.changed_while_read = change != Change::None;
     node.database = header.map(|header| database(task, &header, node.changed_while_read));
     work.warn_of_database(&path, &node);
@@ -110,7 +112,7 @@ fn read_file<'s>(
         }
     }
     let [wal, journal] = task.sidecars;
-    let settled = change == Change::None && is_settled(begun, &[Some(before), wal, journal]);
+    let settled = is_whole && change == Change::None && is_settled(begun, &[Some(before), wal, journal]);
     assembly.end(work, node, if settled { task.key } else { UNTRUSTED })?;
     Ok(())
 }
@@ -159,12 +161,9 @@ fn nature(file: &SourceFile, size: u64) -> io::Result<Nature> {
     if size < LEAST_RECOGNISED {
         return Ok(Nature::PLAIN);
     }
-    let mut head = [0; Nature::HEAD_LEN];
-    match file.reader(0, Nature::HEAD_LEN as u64).read_exact(&mut head) {
-        Ok(()) => Ok(Nature::of(&head)),
-        Err(e) if e.kind() == io::ErrorKind::UnexpectedEof => Ok(Nature::PLAIN),
-        Err(e) => Err(e),
-    }
+    let mut head = Vec::with_capacity(Nature::HEAD_LEN);
+    file.reader(0, Nature::HEAD_LEN as u64).read_to_end(&mut head)?;
+    Ok(Nature::of(&head))
 }
 
 fn read_segments(

@@ -40,13 +40,17 @@ pub struct Ignored {
 /// time of its main file as they were.
 #[must_use]
 pub fn stat_key(secret: &[u8; 32], ignored: Ignored, stat: &Stat, sidecars: &[Option<Stat>; 2]) -> StatKey {
-    let mut bytes = Vec::with_capacity(200);
+    let mut bytes = Vec::with_capacity(300);
     for stat in [Some(stat)].into_iter().chain(sidecars.iter().map(Option::as_ref)) {
         match stat {
             None => bytes.push(0),
             Some(stat) => {
                 bytes.extend_from_slice(&[1, ignored.inode.into(), ignored.ctime.into()]);
                 bytes.extend_from_slice(&stat.size.to_le_bytes());
+                for number in [stat.mode, stat.uid, stat.gid] {
+                    bytes.extend_from_slice(&number.to_le_bytes());
+                }
+                bytes.extend_from_slice(&stat.nlink.to_le_bytes());
                 if !ignored.inode {
                     bytes.extend_from_slice(&stat.ino.to_le_bytes());
                 }
@@ -66,9 +70,11 @@ pub fn stat_key(secret: &[u8; 32], ignored: Ignored, stat: &Stat, sidecars: &[Op
 #[must_use]
 pub fn is_settled(read: Timestamp, stats: &[Option<Stat>]) -> bool {
     stats.iter().flatten().all(|stat| {
-        [stat.mtime, stat.ctime].iter().all(|time| {
-            *time <= Timestamp { secs: read.secs.saturating_sub(SETTLED_SECS), nanos: read.nanos }
-        })
+        let near = |secs| Timestamp { secs, nanos: read.nanos };
+        let is_past = |time: Timestamp| time <= near(read.secs.saturating_sub(SETTLED_SECS));
+        // A time that somebody set to the future does not hide a change: that sets it to the present.
+        let is_far = |time: Timestamp| time > near(read.secs.saturating_add(SETTLED_SECS));
+        is_past(stat.ctime) && (is_past(stat.mtime) || is_far(stat.mtime))
     })
 }
 

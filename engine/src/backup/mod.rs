@@ -13,6 +13,7 @@ mod plan;
 mod select;
 mod stream;
 mod tally;
+mod video;
 mod walk;
 
 #[cfg(test)]

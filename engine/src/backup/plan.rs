@@ -2,6 +2,7 @@
 
 use super::no_source;
 use crate::base::{Error, Kind, Result, StoredPath};
+use crate::format::manifest::MAX_PATHS;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
@@ -31,6 +32,12 @@ impl Plan {
         }
         if paths.iter().all(|path| path.symlink_metadata().is_err()) {
             return Err(no_source(paths));
+        }
+        let count = root.paths().len();
+        if count > MAX_PATHS {
+            return Err(Error::new(Kind::Usage, "take a snapshot of", format!("{count} paths")).because(format!(
+                "a snapshot is taken of {MAX_PATHS} at most: name the folders that hold them, and exclude the rest"
+            )));
         }
         Ok(root)
     }

@@ -1,7 +1,7 @@
 //! What of the sources is left out because somebody said so.
 
+use super::video::is_video;
 use crate::base::StoredPath;
-use crate::codec::media::{self, Media};
 use crate::filter::Patterns;
 use crate::model::NodeKind;
 use crate::source::{Entry, SourceDir, Stat};
@@ -71,8 +71,7 @@ impl Selection {
         if !self.no_videos || stat.kind != NodeKind::File {
             return false;
         }
-        let head = head_of(dir, name, media::HEAD_LEN);
-        head.is_some_and(|head| media::recognise(&head) == Some(Media::Video))
+        dir.open_file(name).and_then(|file| is_video(&file, stat.size)).unwrap_or(false)
     }
 }
 

@@ -27,6 +27,8 @@ pub fn store(
             return Err(Error::new(Kind::Usage, "store the content as", path).because(why));
         }
     };
+    // What was remembered when there was a folder of this name.
+    work.forget_folder(path.clone());
     let root = open(work, StoredPath::root(), b"", None, parent);
     let mut folders = vec![Arc::clone(&root)];
     let mut folder = Arc::clone(&root);

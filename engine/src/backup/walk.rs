@@ -9,6 +9,7 @@ use crate::base::{BlobId, Error, Kind, Result, StoredPath, WarningKind};
 use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
 use crossbeam_channel::{Sender, bounded};
+use rustix::io::Errno;
 use std::io;
 use std::sync::Arc;
 
@@ -199,7 +200,12 @@ impl Walk<'_> {
             match descent.enter(below.path.name()).and_then(|()| descent.here()?.entries()) {
                 Ok(entries) => frames.push(self.frame(descent, Some(&folder), below, entries)),
                 Err(e) => {
-                    self.unreadable_folder(&folder, below, &e)?;
+                    if is_gone(&e) {
+                        self.work.vanished(&folder, &below.path);
+                        self.work.forget_folder(below.path);
+                    } else {
+                        self.unreadable_folder(&folder, below, &e)?;
+                    }
                     if descent.depth() >= frames.len() {
                         let _back_where_we_were = descent.leave();
                     }
@@ -235,7 +241,7 @@ impl Walk<'_> {
         let mut only = None;
         if let Ok(here) = descent.here() {
             if above.is_some() {
-                node.xattrs = self.work.xattrs(&path, xattrs_of(here));
+                node.xattrs = self.work.xattrs(&path, xattrs_of(here)).unwrap_or_default();
             }
             only = self.work.options.select.marker_in(here, &entries).map(<[u8]>::to_vec);
         }
@@ -283,6 +289,12 @@ impl Walk<'_> {
         if stat.kind == NodeKind::Dir {
             return Ok(self.below(folder, &entry.name, stat, path()));
         }
+        if let Ok(dir) = descent.here()
+            && self.work.options.select.leaves_out_content(dir, &entry.name, stat)
+        {
+            self.work.exclude(folder, &entry.name);
+            return Ok(None);
+        }
         let sidecars = match frame.has_sidecars {
             true => SIDECARS.map(|suffix| sibling(&frame.entries, &entry.name, suffix)),
             false => [None; 2],
@@ -329,6 +341,12 @@ impl Walk<'_> {
         let gone = gone.filter(|before| before.kind == NodeKind::Dir && !is_there(before.name));
         gone.for_each(|before| self.work.forget_folder(folder.path.join(before.name)));
     }
+}
+
+/// A folder that was listed, and is now gone or something else.
+fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// The regular file beside `name` with this suffix.

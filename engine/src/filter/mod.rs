@@ -1,6 +1,6 @@
 //! L1: which paths a person means: patterns as shells write them, matched against stored paths.
 //!
-//! - `*` and `?` stand for characters within a name, `[a-z]` for one of several, `{a,b}` for alternatives, `**` for any
+//! - `*` stands for any bytes within a name, `?` for one (a letter beyond ASCII has several), `[a-z]` for one of several, `{a,b}` for alternatives, `**` for any
 //!   number of folders; a backslash takes the meaning from the next character.
 //! - A pattern that begins with `/` is a whole path; every other one may begin at any folder: `*.tmp` and `Cache/*`
 //!   fit anywhere.
@@ -34,7 +34,7 @@ impl Pattern {
         Self { text: text.into(), ignore_case: false }
     }
 
-    /// A pattern in which upper and lower case (of ASCII letters and beyond) are the same.
+    /// A pattern in which upper and lower case of ASCII letters are the same.
     #[must_use]
     pub fn ignoring_case(text: impl Into<String>) -> Self {
         Self { text: text.into(), ignore_case: true }

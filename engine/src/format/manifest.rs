@@ -9,8 +9,10 @@ pub const MAX_LEN: u64 = 8 << 20;
 /// The required features of manifests that this program knows. A snapshot that needs another one is hidden and
 /// reported.
 pub const KNOWN_FEATURES: u64 = 0;
-const MAX_WRITERS: usize = 4096;
-const MAX_PATHS: usize = 65536;
+/// Most heads of other writers.
+pub const MAX_WRITERS: usize = 4096;
+/// Most paths that a snapshot is taken of.
+pub const MAX_PATHS: usize = 65536;
 const MAX_TAGS: usize = 4096;
 
 /// The body's bytes.

@@ -16,13 +16,16 @@ use crate::crypto::secret::random_bytes;
 use crate::format::index::{Index, TARGET_LEN, index_len};
 use crate::format::lease::LeaseKind;
 use crate::format::manifest;
-use crate::model::{Manifest, PackRecord};
+use crate::model::{Head, Manifest, PackRecord};
 use crate::repo::Repo;
 use crate::repo::lease::HeldLease;
 use crate::repo::open::list_ids;
 use crate::repo::snapshots::History;
 use crate::store::{ObjectInfo, ObjectName};
 use std::collections::HashMap;
+
+/// Bytes that sealing adds to a manifest, and more.
+const SEALED_EXTRA: u64 = 4096;
 
 /// Temporary files that are older than this belong to no living run, in seconds.
 const STALE_TEMPORARY_SECS: i64 = 3600;
@@ -146,8 +149,7 @@ impl Repo {
             manifest.sequence = sequence;
             manifest.previous = previous;
             manifest.lamport = run.history.lamport + 1;
-            manifest.heads =
-                run.history.heads.values().filter(|head| head.writer != writer).copied().collect();
+            manifest.heads = other_heads(&run.history, writer);
             self.write_manifest(&manifest)
         });
         match written {
@@ -228,7 +230,16 @@ impl Repo {
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<SnapshotId> {
-        let object = self.sealer.seal(ObjectType::Manifest, manifest::encode(manifest))?;
+        // A manifest that no reader would take must never stand there.
+        let body = manifest::encode(manifest);
+        let unnamed = SnapshotId::new([0; 32]);
+        if body.len() as u64 + SEALED_EXTRA > manifest::MAX_LEN
+            || manifest::decode(&body, &unnamed)? != *manifest
+        {
+            return Err(Error::new(Kind::Usage, "store", "the snapshot")
+                .because("its paths, tags or description are more than a snapshot can hold"));
+        }
+        let object = self.sealer.seal(ObjectType::Manifest, body)?;
         let id = SnapshotId::new(hash::digest(&object));
         let name = ObjectName::snapshot(&id);
         self.store.put_new(&name, &object)?;
@@ -242,4 +253,15 @@ impl Repo {
         self.only_costs_time(self.catalog().put_manifest(&id, &body));
         Ok(id)
     }
+}
+
+/// The heads of the other writers; of more than a manifest can hold, those that wrote most.
+fn other_heads(history: &History, writer: WriterId) -> Vec<Head> {
+    let mut heads: Vec<Head> = history.heads.values().filter(|head| head.writer != writer).copied().collect();
+    if heads.len() > manifest::MAX_WRITERS {
+        heads.sort_by_key(|head| (std::cmp::Reverse(head.sequence), head.writer));
+        heads.truncate(manifest::MAX_WRITERS);
+        heads.sort_by_key(|head| head.writer);
+    }
+    heads
 }

@@ -25,12 +25,13 @@ impl Repo {
             }
         }
         let note = session.key_note().encode();
-        let mut first = None;
+        let (mut first, mut slots) = (None, Vec::new());
         for credential in credentials {
             let mut derivations = Derivations::default();
             let slot = wrap(&sealer.repo, credential, &mut derivations, kdf, &sealer.bundle, &note)?;
             let id = put_slot(store.as_ref(), &slot)?;
             first = first.or(Some(id));
+            slots.push((id, slot));
         }
         let slot = first.ok_or_else(|| {
             Error::new(Kind::Usage, "make the repository at", store.location())
@@ -40,6 +41,14 @@ impl Repo {
         let object = config.seal(&sealer)?;
         store.put_new(&ObjectName::config().mirror(), &object)?;
         store.put_new(&ObjectName::config(), &object)?;
+        // An `init` that began at the same time may have taken our slots for those of a killed one; it cannot any more.
+        for (id, slot) in &slots {
+            if store.stat(&ObjectName::key(id))?.is_none()
+                || store.stat(&ObjectName::key(id).mirror())?.is_none()
+            {
+                put_slot(store.as_ref(), slot)?;
+            }
+        }
         Opened { sealer, config, slot }.into_repo(store, session, &crate::base::event::Silent)
     }
 }

@@ -95,6 +95,8 @@ impl SourceDir {
             true
         })?;
         entries.sort_unstable_by(|a, b| a.name.cmp(&b.name));
+        // Some file systems list a name twice when its file is replaced meanwhile.
+        entries.dedup_by(|a, b| a.name == b.name);
         Ok(entries)
     }
 

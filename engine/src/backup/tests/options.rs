@@ -81,14 +81,21 @@ fn large_files_and_videos_are_left_out_by_size_and_content() {
     let bench = Bench::new();
     bench.write("large", &[1; 2001]);
     bench.write("small", &[1; 2000]);
-    bench.write("named.jpg", &[&b"\0\0\0\x20ftypisom"[..], &[0; 600]].concat());
+    let moov = [&b"\0\0\0\x1cmoov\0\0\0\x14hdlr\0\0\0\0\0\0\0\0vide"[..], &[0; 600]].concat();
+    bench.write("named.jpg", &[&b"\0\0\0\x10ftypisom\0\0\x02\0"[..], &moov].concat());
+    bench.write("voice.mp4", &[&b"\0\0\0\x10ftypisom\0\0\x02\0"[..], &[0; 600]].concat());
     bench.write("photo.mp4", &[&b"\xff\xd8\xff\xe0"[..], &[0; 600]].concat());
-    let names = ["large", "small", "named.jpg", "photo.mp4"];
+    let names = ["large", "small", "named.jpg", "photo.mp4", "voice.mp4"];
     // Also where an earlier snapshot had them and they did not change.
-    assert_eq!(held(&bench, &bench.take(), &names).len(), 4);
+    assert_eq!(held(&bench, &bench.take(), &names).len(), 5);
     let select = Selection { larger_than: Some(2000), no_videos: true, ..Selection::default() };
     let summary = snapshot(&bench.repo, &BackupOptions { select, ..bench.options() }, &Silent).unwrap();
-    assert_eq!(held(&bench, &summary, &names), ["small", "photo.mp4"]);
+    assert_eq!(held(&bench, &summary, &names), ["small", "photo.mp4", "voice.mp4"]);
+    // A file that was named itself is taken.
+    let select = Selection { no_videos: true, ..Selection::default() };
+    let options = BackupOptions { paths: vec![bench.path("named.jpg")], select, ..BackupOptions::default() };
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!(held(&bench, &summary, &["named.jpg"]), ["named.jpg"]);
 }
 
 #[test]
@@ -219,4 +226,18 @@ fn extended_attributes_of_files_folders_and_links_are_kept() {
     setxattr(bench.path("d/f"), "user.note", b"new", XattrFlags::empty()).unwrap();
     let summary = bench.take();
     assert_eq!(bench.node(&summary, &bench.path("d/f")).unwrap().xattrs[0].1, b"new");
+}
+
+#[test]
+fn an_ignored_status_change_hides_no_change_of_permissions() {
+    use std::os::unix::fs::PermissionsExt;
+    let bench = Bench::new();
+    bench.write("f", b"f");
+    let options = BackupOptions { ignored: Ignored { ctime: true, inode: true }, ..bench.options() };
+    let file = fs::File::open(bench.path("f")).unwrap();
+    file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000)).unwrap();
+    snapshot(&bench.repo, &options, &Silent).unwrap();
+    file.set_permissions(fs::Permissions::from_mode(0o604)).unwrap();
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!(bench.node(&summary, &bench.path("f")).unwrap().mode, 0o604);
 }

@@ -132,7 +132,12 @@ impl Repo {
             let note = KeyNote { label: label.map(str::to_owned), ..self.session.key_note() };
             let id = self.write_slot(credential, &mut derivations, &slots, &note)?;
             let removed = self.unfinished(&slots);
-            self.announce(history, Some(id), &removed, observer).inspect_err(|_| self.discard(&id))?;
+            self.announce(history, Some(id), &removed, observer).inspect_err(|e| {
+                // Whether another failure came before or after the event was durable is not known: then it stays.
+                if e.kind() == Kind::Cancelled {
+                    self.discard(&id);
+                }
+            })?;
             self.clear(&removed, observer)?;
             Ok(id)
         })
