@@ -26,6 +26,7 @@ mod profile;
 mod recovery_kit;
 mod restore;
 mod restore_again;
+mod restore_options;
 mod secrets;
 mod select;
 mod snapshot;

@@ -25,6 +25,7 @@ mod measure;
 mod plan;
 mod power;
 mod reading;
+mod restoring;
 mod stage;
 mod together;
 mod trace;
@@ -65,6 +66,7 @@ fn main() -> ExitCode {
         hostile::CASES,
         unreadable::CASES,
         reading::CASES,
+        restoring::CASES,
         together::CASES,
         power::CASES,
     ]

@@ -82,9 +82,13 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "WHEN", value_enum)]
     overwrite: Option<OverwriteArg>,
 
-    /// Remove from restored folders what the snapshot does not have there; excluded paths stay
+    /// Remove from restored folders what the snapshot does not have there; what this command's --exclude means stays
     #[arg(long)]
     delete: bool,
+
+    /// Delete although the snapshot lacks what could not be read, or what its own options left out
+    #[arg(long, requires = "delete")]
+    force_delete: bool,
 
     /// Show what would be done, and do nothing
     #[arg(long, conflicts_with = "verify")]
@@ -110,7 +114,7 @@ pub(crate) struct RestoreArgs {
     #[arg(long)]
     special: bool,
 
-    /// Write although an app seems to be using the target; delete although the snapshot is incomplete
+    /// Write although an app seems to be using the target
     #[arg(long)]
     force: bool,
 
@@ -163,6 +167,7 @@ impl RestoreArgs {
             sparse: self.sparse,
             ownership,
             special: self.special,
+            force_delete: self.force_delete,
             force: self.force,
         })
     }
@@ -232,8 +237,10 @@ fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
             "nothing was restored; close the app and run this again, name another folder: --target DIR, or say \
              --force if no app is using it",
         ),
-        Kind::Usage if error.act() == "delete" => Failure::from(error)
-            .with_hint("leave --delete out, or say --force if all that is meant to be gone"),
+        Kind::Usage if error.act() == "delete" => Failure::from(error).with_hint(
+            "leave --delete out, name with --exclude what is to stay and add --force-delete, or say --force-delete \
+             if all that is meant to be gone (with --dry-run it shows what)",
+        ),
         Kind::Usage => Failure::from(error).with_hint("name another folder: --target DIR"),
         Kind::NoSpace => {
             let failure = Failure::from(error).with_hint(if has_begun {

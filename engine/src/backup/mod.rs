@@ -80,8 +80,8 @@ pub fn preview(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) ->
     let (taken, _, added) = source
         .store(repo, Fate::Counted, options, observer, |work, parent| walk::store(work, &plan, parent))?;
     let statistics = taken.all_counted(&added, elapsed_ms(begun, repo.session().now()));
-    let Taken { excluded, warnings, .. } = taken;
-    Ok(BackupPreview { parent: source.parent_id(), paths: source.paths, statistics, excluded, warnings })
+    let (parent, warnings) = (source.parent_id(), taken.warnings);
+    Ok(BackupPreview { parent, paths: source.paths, statistics, warnings })
 }
 
 /// A source, and what is known of it.
@@ -169,8 +169,7 @@ fn take(
     let id = repo.commit(run, packs, manifest, observer)?;
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.tell_of_catalog(observer);
-    let Taken { excluded, warnings, .. } = taken;
-    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, excluded, warnings })
+    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings: taken.warnings })
 }
 
 fn elapsed_ms(begun: Timestamp, now: Timestamp) -> u64 {

@@ -50,8 +50,6 @@ pub struct BackupSummary {
     pub paths: Vec<StoredPath>,
     /// Counts.
     pub statistics: Statistics,
-    /// Entries that were left out because the options say so; a folder counts once.
-    pub excluded: u64,
     /// All warnings, in the order of their paths.
     pub warnings: Vec<Warning>,
 }
@@ -65,8 +63,6 @@ pub struct BackupPreview {
     pub paths: Vec<StoredPath>,
     /// Counts; what is added is what would be added.
     pub statistics: Statistics,
-    /// Entries that were left out because the options say so; a folder counts once.
-    pub excluded: u64,
     /// All warnings, in the order of their paths.
     pub warnings: Vec<Warning>,
 }

@@ -54,7 +54,6 @@ pub(super) struct Taken {
     statistics: Statistics,
     pub(super) incomplete: bool,
     pub(super) warnings: Vec<Warning>,
-    pub(super) excluded: u64,
     pub(super) rows: Staged,
     pub(super) removed: Vec<StoredPath>,
 }
@@ -104,6 +103,7 @@ impl Tally {
             unreadable: load(&counts.unreadable),
             total_files: new + changed + same,
             total_bytes: load(&counts.total_bytes),
+            excluded: load(&counts.excluded),
             ..Statistics::default()
         };
         let incomplete = load(&counts.lost) > 0;
@@ -114,7 +114,6 @@ impl Tally {
             statistics,
             incomplete,
             warnings,
-            excluded: load(&counts.excluded),
             rows: self.rows.into_inner().unwrap_or_else(PoisonError::into_inner),
             removed: self.removed.into_inner().unwrap_or_else(PoisonError::into_inner),
         }

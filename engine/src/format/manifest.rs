@@ -180,7 +180,7 @@ impl Parts {
     }
 }
 
-fn statistics_to_numbers(s: &Statistics) -> [u64; 16] {
+fn statistics_to_numbers(s: &Statistics) -> [u64; 17] {
     [
         s.files_new,
         s.files_changed,
@@ -198,6 +198,7 @@ fn statistics_to_numbers(s: &Statistics) -> [u64; 16] {
         s.total_files,
         s.total_bytes,
         s.duration_ms,
+        s.excluded,
     ]
 }
 
@@ -222,6 +223,7 @@ fn numbers_to_statistics(numbers: &[u64]) -> Statistics {
         total_files: next(),
         total_bytes: next(),
         duration_ms: next(),
+        excluded: next(),
     }
 }
 
@@ -235,7 +237,7 @@ mod tests {
         fn manifest()(
             secs: i64, offset in -900i32..900, ids: [u8; 32], sequence: u64, lamport: u64,
             previous: Option<[u8; 32]>, imported: bool, texts in proptest::collection::vec(".{0,20}", 3..6),
-            paths in proptest::collection::vec("(/[a-z]{1,5}){1,4}", 0..3), stats in proptest::collection::vec(any::<u64>(), 16),
+            paths in proptest::collection::vec("(/[a-z]{1,5}){1,4}", 0..3), stats in proptest::collection::vec(any::<u64>(), 17),
             verdict: Option<bool>, incomplete: bool, optional: Option<[u8; 32]>,
         ) -> Manifest {
             let writer = WriterId::new([ids[0]; 16]);

@@ -37,6 +37,8 @@ pub struct Statistics {
     pub total_bytes: u64,
     /// Length of the run in milliseconds.
     pub duration_ms: u64,
+    /// Entries that were left out because the options said so; a folder counts once.
+    pub excluded: u64,
 }
 
 /// The guard's judgement. The number is stored.

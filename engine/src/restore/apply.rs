@@ -1,7 +1,7 @@
 //! Writing what was planned (see the module's page).
 
 use super::create::create_all;
-use super::remove::{Act, Extras, remove};
+use super::remove::{Act, Extras, Ground, remove};
 use super::selection::Met;
 use super::target::failed;
 use super::verify::verify_all;
@@ -90,8 +90,15 @@ struct Finish<'a, 'w> {
 /// A folder on the way down.
 struct Entered {
     node: Node,
-    extras: Option<Extras>,
+    below: Below,
     included: bool,
+}
+
+/// What is known of a folder in which entries are restored.
+struct Below {
+    ground: Ground,
+    /// What is in it, if what is too much is to go.
+    extras: Option<Extras>,
 }
 
 impl Finish<'_, '_> {
@@ -101,13 +108,13 @@ impl Finish<'_, '_> {
         let mut descent = work.descent()?;
         let mut way = work.way();
         let included = way.is_included();
-        let mut top = self.extras(start.own.as_deref(), root, &start.folder)?;
+        let mut top = self.below(Ground::Above, start.own.as_deref(), root, &start.folder)?;
         let mut entered: Vec<Entered> = Vec::new();
         while let Some(met) = way.step()? {
             match met {
                 Met::Entry(node, path) => {
-                    let above = entered.last_mut().map_or(&mut top, |folder| &mut folder.extras);
-                    if let Some(extras) = above {
+                    let above = entered.last_mut().map_or(&mut top, |folder| &mut folder.below);
+                    if let Some(extras) = &mut above.extras {
                         extras.has(&node.name);
                     }
                     if node.kind != NodeKind::Dir {
@@ -119,14 +126,14 @@ impl Finish<'_, '_> {
                         continue;
                     }
                     let here = descent.here().map_err(failed("open folder", &path))?;
-                    let extras = self.extras(Some(&node), here, &path)?;
-                    entered.push(Entered { node, extras, included: way.is_meant(&path) });
+                    let below = self.below(above.ground, Some(&node), here, &path)?;
+                    entered.push(Entered { node, below, included: way.is_meant(&path) });
                 }
                 Met::Leave(path) => {
                     let folder = descent.here().and_then(SourceDir::try_clone);
                     descent.leave().map_err(failed("leave a folder in", &path))?;
                     let (Some(done), Ok(folder)) = (entered.pop(), folder) else { continue };
-                    self.finish(&folder, Some(&done.node), done.extras, &path, done.included)?;
+                    self.finish(&folder, Some(&done.node), done.below.extras, &path, done.included)?;
                 }
                 Met::Broken(path, _) => {
                     self.broken.insert(path);
@@ -134,17 +141,21 @@ impl Finish<'_, '_> {
             }
         }
         let own = start.own.as_deref().filter(|_| work.plan.existing.is_none());
-        self.finish(root, own, top, &start.folder, included)
+        self.finish(root, own, top.extras, &start.folder, included)
     }
 
-    /// What is in a folder, if what is too much is to be deleted there: never above the sources, whose folders were not
-    /// stored as a whole.
-    fn extras(&self, node: Option<&Node>, folder: &SourceDir, path: &StoredPath) -> Result<Option<Extras>> {
-        let deletes = self.work.plan.options.delete && node.is_some_and(|node| node.mtime.is_some());
-        if !deletes {
-            return Ok(None);
-        }
-        Extras::of(folder).map(Some).map_err(failed("look into", path))
+    fn below(
+        &self,
+        above: Ground,
+        node: Option<&Node>,
+        folder: &SourceDir,
+        path: &StoredPath,
+    ) -> Result<Below> {
+        let ground = Ground::of(above, node, folder).map_err(failed("look at", path))?;
+        let deletes = self.work.plan.options.delete && ground.may_lose();
+        let extras =
+            if deletes { Some(Extras::of(folder).map_err(failed("look into", path))?) } else { None };
+        Ok(Below { ground, extras })
     }
 
     fn finish(

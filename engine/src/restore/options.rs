@@ -33,7 +33,9 @@ pub struct RestoreOptions {
     pub ownership: Ownership,
     /// Restores pipes, sockets and devices too.
     pub special: bool,
-    /// Writes into folders that an app may be using, and deletes although the snapshot is known to be incomplete.
+    /// Deletes although the snapshot is known to lack what could not be read, or what its own options left out.
+    pub force_delete: bool,
+    /// Writes into folders that an app may be using.
     pub force: bool,
 }
 

@@ -2,14 +2,14 @@
 
 use super::existing::{Decision, look};
 use super::live::Suspects;
-use super::remove::{Act, Extras, Guard, remove};
+use super::remove::{Act, Extras, Ground, Guard, remove};
 use super::room::{ENTRY_COST, check_room, entries, no_room};
 use super::selection::{Met, Selection, Way};
 use super::target::{self, Identity, Place, shown};
 use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, SIDECARS, Start};
 use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
 use crate::browse::lookup;
-use crate::model::{Node, NodeKind};
+use crate::model::{Node, NodeKind, Statistics};
 use crate::repo::{Repo, Snapshot};
 use crate::source::{Descent, SourceDir, Stat};
 use std::collections::{BTreeSet, HashSet};
@@ -70,18 +70,20 @@ pub fn plan_each(
         absent: 0,
         groups: HashSet::new(),
         largest: 0,
+        left_out: false,
         conflicts: conflicts("these are there already"),
         live: conflicts("an app seems to be using these"),
         plan,
     };
     planner.look(repo)?;
-    let Planner { mut plan, conflicts, live, largest, .. } = planner;
+    let Planner { mut plan, conflicts, live, largest, left_out, .. } = planner;
     live.check(Kind::InUse)?;
     conflicts.check(Kind::AlreadyThere)?;
     let is_nothing = plan.files + plan.dirs + plan.symlinks + plan.specials + plan.deleted == 0;
-    if is_nothing && !options.include.is_empty() && plan.damaged.is_empty() {
+    if is_nothing && (left_out || !options.include.is_empty()) && plan.damaged.is_empty() {
         let subject = format!("snapshot {}", snapshot.id.short());
-        return Err(Error::new(Kind::NotFound, "find in", subject).because("nothing in it fits the patterns"));
+        return Err(Error::new(Kind::NotFound, "find in", subject)
+            .because("nothing in it fits the patterns, or they leave nothing of it"));
     }
     // Files that are replaced are there twice for a while.
     plan.needed_bytes =
@@ -90,16 +92,22 @@ pub fn plan_each(
     Ok(plan)
 }
 
-/// What could not be read when the snapshot was taken is not in it: deleting that would be wrong.
+/// What could not be read when the snapshot was taken, or was to be left out, is not in it: deleting that would be
+/// wrong.
 fn check_complete(snapshot: &Snapshot, options: &RestoreOptions) -> Result<()> {
-    let unreadable = snapshot.manifest.statistics.unreadable;
-    if !options.delete || options.force || unreadable == 0 {
+    let Statistics { unreadable, excluded, .. } = snapshot.manifest.statistics;
+    if !options.delete || options.force_delete || (unreadable == 0 && excluded == 0) {
         return Ok(());
     }
+    let reasons = [(unreadable, "that could not be read"), (excluded, "left out by its own options")];
+    let reasons: Vec<String> = reasons
+        .iter()
+        .filter(|(count, _)| *count > 0)
+        .map(|(count, reason)| format!("{count} {reason}"))
+        .collect();
     let subject = format!("what snapshot {} does not have", snapshot.id.short());
-    Err(Error::new(Kind::Usage, "delete", subject).because(format!(
-        "{unreadable} entries could not be read when it was taken, and would be deleted too"
-    )))
+    Err(Error::new(Kind::Usage, "delete", subject)
+        .because(format!("what did not come into it would be deleted too: {}", reasons.join(", "))))
 }
 
 /// Where the walk begins: at the root, in a folder, or with one entry.
@@ -161,8 +169,8 @@ impl Conflicts {
 }
 
 /// A folder of the target that is there, as far as it has been looked at.
-#[derive(Default)]
 struct Level {
+    ground: Ground,
     extras: Option<Extras>,
     suspects: Option<Suspects>,
     included: bool,
@@ -183,6 +191,8 @@ struct Planner<'a> {
     groups: HashSet<LinkKey>,
     /// Bytes of the largest file that is replaced.
     largest: u64,
+    /// Something was excluded by a pattern.
+    left_out: bool,
     conflicts: Conflicts,
     live: Conflicts,
 }
@@ -210,6 +220,7 @@ impl Planner<'_> {
                 Met::Broken(folder, error) => self.broken(&folder, &error),
             }
         }
+        self.left_out = way.has_excluded();
         self.finish(&start.folder)
     }
 
@@ -220,9 +231,11 @@ impl Planner<'_> {
         included: bool,
         path: &StoredPath,
     ) -> Result<Level> {
-        let deletes = self.plan.options.delete && node.is_some_and(|node| node.mtime.is_some());
+        let above = self.levels.last().map_or(Ground::Above, |level| level.ground);
+        let ground = Ground::of(above, node, dir).map_err(looking(path))?;
+        let deletes = self.plan.options.delete && ground.may_lose();
         let extras = if deletes { Some(Extras::of(dir).map_err(looking(path))?) } else { None };
-        Ok(Level { extras, suspects: None, included })
+        Ok(Level { ground, extras, suspects: None, included })
     }
 
     fn meet(&mut self, node: &Node, path: &StoredPath, way: &mut Way<'_>) -> Result<()> {
@@ -343,16 +356,24 @@ impl Planner<'_> {
             self.largest = self.largest.max(node.size);
         }
         if found.kind == NodeKind::Dir {
-            if self.plan.options.delete {
+            let is_elsewhere = self.levels.last().is_some_and(|level| level.ground == Ground::Elsewhere);
+            let is_empty =
+                || here.open_dir(&node.name).and_then(|dir| dir.entries()).is_ok_and(|all| all.is_empty());
+            if self.plan.options.delete && !is_elsewhere {
                 let entry = (node.name.as_slice(), found);
                 let gone = remove(&self.guard, here, entry, path, true, &Act::Count)?;
                 self.plan.deleted += gone.entries;
                 if gone.spared > 0 {
                     self.conflicts.add(path, "a folder that holds what must not be deleted");
                 }
-            } else if !here.open_dir(&node.name).and_then(|dir| dir.entries()).is_ok_and(|all| all.is_empty())
-            {
-                self.conflicts.add(path, "a folder that is not empty; --delete removes it");
+            } else if !is_empty() {
+                self.conflicts.add(
+                    path,
+                    match is_elsewhere {
+                        true => "a folder that is not empty, on a file system that is mounted there",
+                        false => "a folder that is not empty; --delete removes it",
+                    },
+                );
             }
         }
         Ok(Action::Overwrite)

@@ -5,7 +5,7 @@ use super::selection::{Judgement, Selection};
 use super::target::{Identity, failed};
 use super::temporary;
 use crate::base::{Cancel, Error, Result, StoredPath};
-use crate::model::NodeKind;
+use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat};
 use rustix::fs::{AtFlags, unlinkat};
 use std::io;
@@ -184,6 +184,39 @@ impl Level {
     }
 }
 
+/// Whether what is too much in a folder of the target may go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Ground {
+    /// Above the sources: it was not stored as a whole, and the snapshot does not know what else belongs there.
+    Above,
+    /// It was stored as a whole, and lies on this device, as all folders above it do from the source on.
+    Stored(u64),
+    /// It lies on another device than a folder above it, or below such a one: the snapshot may have the place where a
+    /// disk is mounted, and not what is on the disk.
+    Elsewhere,
+}
+
+impl Ground {
+    /// Of an open folder whose stored one is given, if there is one; `above` is that of the folder above it.
+    pub(super) fn of(above: Self, node: Option<&Node>, folder: &SourceDir) -> io::Result<Self> {
+        Ok(Self::on(above, node.is_some_and(|node| node.mtime.is_some()), folder.stat()?.dev))
+    }
+
+    fn on(above: Self, is_whole: bool, device: u64) -> Self {
+        match above {
+            Self::Elsewhere => Self::Elsewhere,
+            Self::Stored(before) if before != device => Self::Elsewhere,
+            _ if is_whole => Self::Stored(device),
+            Self::Stored(_) | Self::Above => Self::Above,
+        }
+    }
+
+    /// True if what the snapshot does not have may be removed.
+    pub(super) fn may_lose(self) -> bool {
+        matches!(self, Self::Stored(_))
+    }
+}
+
 /// Entries of a folder that a snapshot does not have, from its names as they are met.
 #[derive(Debug)]
 pub(super) struct Extras(std::collections::BTreeMap<Vec<u8>, Stat>);
@@ -204,5 +237,28 @@ impl Extras {
     /// What the snapshot does not have.
     pub(super) fn left(self) -> impl Iterator<Item = (Vec<u8>, Stat)> {
         self.0.into_iter()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Ground::{self, Above, Elsewhere, Stored};
+
+    #[test]
+    fn nothing_goes_above_the_sources_nor_from_another_device_on() {
+        for (above, is_whole, device, expected) in [
+            (Above, false, 1, Above),
+            // A source may lie on a device of its own.
+            (Above, true, 2, Stored(2)),
+            (Stored(1), true, 1, Stored(1)),
+            (Stored(1), true, 2, Elsewhere),
+            (Stored(1), false, 2, Elsewhere),
+            // What lies below it may be on the first device again.
+            (Elsewhere, true, 1, Elsewhere),
+            (Elsewhere, false, 1, Elsewhere),
+        ] {
+            assert_eq!(Ground::on(above, is_whole, device), expected, "{above:?} {is_whole} {device}");
+        }
+        assert_eq!([Above, Stored(1), Elsewhere].map(Ground::may_lose), [false, true, false]);
     }
 }

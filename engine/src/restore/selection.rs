@@ -79,6 +79,7 @@ pub(super) struct Way<'r> {
     handed: Option<usize>,
     /// Levels from this number on are passed over.
     skipped: Option<usize>,
+    has_excluded: bool,
 }
 
 #[derive(Debug)]
@@ -100,7 +101,13 @@ impl<'r> Way<'r> {
             ready: VecDeque::new(),
             handed: None,
             skipped: None,
+            has_excluded: false,
         }
+    }
+
+    /// True if something that was met so far was excluded.
+    pub(super) fn has_excluded(&self) -> bool {
+        self.has_excluded
     }
 
     /// True if the folder whose entries are met now is meant, and not only passed through.
@@ -171,6 +178,7 @@ impl<'r> Way<'r> {
         let judgement = self.selection.judge(self.is_included(), &path);
         let opens = node.kind == NodeKind::Dir && node.subtree.is_some();
         if judgement == Judgement::Excluded {
+            self.has_excluded = true;
             self.walk.skip();
             return;
         }

@@ -72,7 +72,7 @@ pub(super) fn run(
         return Ok(outcome);
     }
     ui.report("Nothing was stored: this was a dry run");
-    for line in counts(&preview.statistics, preview.excluded, "To add: ") {
+    for line in counts(&preview.statistics, "To add: ") {
         ui.report(line);
     }
     ui.report(format_args!("Time:   {}", human::duration(progress.elapsed())));
@@ -87,7 +87,6 @@ fn wire(preview: &BackupPreview, told: &[Warning], outcome: &Outcome, seconds: f
         parent: preview.parent.map(|id| id.to_string()),
         paths: preview.paths.as_slice().into(),
         statistics: (&preview.statistics).into(),
-        excluded: preview.excluded,
         total_duration: seconds,
         conditions: outcome.names(),
         exit_code: outcome.code(),

@@ -222,13 +222,13 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
 
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![format!("Snapshot {} is stored", summary.id.short())];
-    lines.extend(counts(&summary.statistics, summary.excluded, "Added:  "));
+    lines.extend(counts(&summary.statistics, "Added:  "));
     lines.push(format!("Time:   {}", human::duration(elapsed)));
     lines
 }
 
 /// What was, or would be, found and added.
-fn counts(statistics: &Statistics, excluded: u64, added: &str) -> Vec<String> {
+fn counts(statistics: &Statistics, added: &str) -> Vec<String> {
     let mut files = format!(
         "Files:  {} new, {} changed, {} unchanged; {} in all",
         human::thousands(statistics.files_new),
@@ -236,8 +236,8 @@ fn counts(statistics: &Statistics, excluded: u64, added: &str) -> Vec<String> {
         human::thousands(statistics.files_unmodified),
         human::bytes(statistics.total_bytes)
     );
-    if excluded > 0 {
-        files.push_str(&format!("; {} left out as wanted", human::thousands(excluded)));
+    if statistics.excluded > 0 {
+        files.push_str(&format!("; {} left out as wanted", human::thousands(statistics.excluded)));
     }
     vec![
         files,
@@ -264,7 +264,6 @@ fn wire(
         paths: summary.paths.as_slice().into(),
         tree: summary.tree.to_string(),
         statistics: (&summary.statistics).into(),
-        excluded: summary.excluded,
         total_duration: elapsed.as_secs_f64(),
         conditions: outcome.names(),
         exit_code: outcome.code(),

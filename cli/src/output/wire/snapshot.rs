@@ -25,6 +25,7 @@ pub(crate) struct WireStatistics {
     pub(crate) data_added_packed: u64,
     pub(crate) total_files_processed: u64,
     pub(crate) total_bytes_processed: u64,
+    pub(crate) excluded: u64,
 }
 
 impl From<&Statistics> for WireStatistics {
@@ -45,6 +46,7 @@ impl From<&Statistics> for WireStatistics {
             data_added_packed: from.data_added_packed,
             total_files_processed: from.total_files,
             total_bytes_processed: from.total_bytes,
+            excluded: from.excluded,
         }
     }
 }
@@ -61,7 +63,6 @@ pub(crate) struct SnapshotSummary {
     pub(crate) tree: String,
     #[serde(flatten)]
     pub(crate) statistics: WireStatistics,
-    pub(crate) excluded: u64,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
@@ -78,7 +79,6 @@ pub(crate) struct DryRunSummary {
     pub(crate) paths: WirePaths,
     #[serde(flatten)]
     pub(crate) statistics: WireStatistics,
-    pub(crate) excluded: u64,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,

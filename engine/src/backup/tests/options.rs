@@ -25,11 +25,14 @@ fn excluded_entries_are_left_out_counted_and_come_back_when_wanted() {
     let some = BackupOptions { select: excluding(&["*.tmp", "Cache"]), ..bench.options() };
     let summary = snapshot(&bench.repo, &some, &Silent).unwrap();
     assert_eq!(held(&bench, &summary, &names), ["b.jpg", "keep/Cache.txt"]);
-    assert_eq!((summary.excluded, summary.statistics.total_files), (2, 2));
+    assert_eq!((summary.statistics.excluded, summary.statistics.total_files), (2, 2));
     // What the catalog remembers of the smaller state does not hide what comes back.
     let all = bench.take();
     assert_eq!(held(&bench, &all, &names).len(), names.len());
-    assert_eq!((all.excluded, all.statistics.files_unmodified, all.statistics.files_new), (0, 2, 2));
+    assert_eq!(
+        (all.statistics.excluded, all.statistics.files_unmodified, all.statistics.files_new),
+        (0, 2, 2)
+    );
     // And what was remembered of an excluded folder is forgotten with it.
     snapshot(&bench.repo, &some, &Silent).unwrap();
     bench.write("Cache/x", b"changed");
@@ -73,7 +76,7 @@ fn markers_and_cache_tags_leave_only_themselves() {
         held(&bench, &summary, &names),
         ["a", "a/.nobackup", "b/CACHEDIR.TAG", "c/x", "d/marker", "e/x"]
     );
-    assert_eq!(summary.excluded, 4);
+    assert_eq!(summary.statistics.excluded, 4);
 }
 
 #[test]

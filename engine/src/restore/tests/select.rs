@@ -58,6 +58,14 @@ fn only_what_patterns_mean_is_restored_with_the_folders_on_the_way() {
     let temp = tempdir().unwrap();
     let nothing = with(temp.path(), |options| options.include = patterns(&["*.png"]));
     assert_eq!(plan(&repo, &snapshot, &nothing, &Silent).unwrap_err().kind(), Kind::NotFound);
+    let nothing = with(temp.path(), |options| options.exclude = patterns(&["*"]));
+    assert_eq!(plan(&repo, &snapshot, &nothing, &Silent).unwrap_err().kind(), Kind::NotFound);
+    // Where there is nothing, nothing is excluded.
+    let empty = with(temp.path(), |options| {
+        options.path = StoredPath::parse(b"/b/e");
+        options.exclude = patterns(&["*"]);
+    });
+    plan(&repo, &snapshot, &empty, &Silent).unwrap();
 }
 
 #[test]
@@ -156,11 +164,23 @@ fn nothing_is_deleted_where_the_snapshot_is_not_known_as_a_whole() {
     assert_eq!(planned.deleted, 1);
     apply(&repo, planned, &Silent).unwrap();
     assert_eq!(names_in(temp.path()), ["s", "s/bad", "s/bad/extra", "s/bad/f", "s/good", "s/good/f"]);
-    // What could not be read when it was taken would be deleted, too.
-    snapshot.manifest.statistics.unreadable = 1;
-    assert_eq!(plan(&repo, &snapshot, &options, &Silent).unwrap_err().kind(), Kind::Usage);
-    let forced = RestoreOptions { force: true, ..options };
-    plan(&repo, &snapshot, &forced, &Silent).unwrap();
+    // What could not be read when it was taken, or was to be left out, would be deleted, too.
+    for (unreadable, excluded, why) in [
+        (2, 0, "deleted too: 2 that could not be read"),
+        (0, 1, "deleted too: 1 left out by its own options"),
+        (1, 3, "1 that could not be read, 3 left out by"),
+    ] {
+        snapshot.manifest.statistics.unreadable = unreadable;
+        snapshot.manifest.statistics.excluded = excluded;
+        for force in [false, true] {
+            let options = RestoreOptions { force, ..options.clone() };
+            let error = plan(&repo, &snapshot, &options, &Silent).unwrap_err();
+            assert_eq!(error.kind(), Kind::Usage);
+            assert!(error.full_text().contains(why), "{}", error.full_text());
+        }
+        let forced = RestoreOptions { force_delete: true, ..options.clone() };
+        plan(&repo, &snapshot, &forced, &Silent).unwrap();
+    }
 }
 
 #[test]
