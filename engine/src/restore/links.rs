@@ -49,8 +49,8 @@ impl Firsts {
     }
 }
 
-/// Gives files their further names, and databases their sidecars. Where the file system cannot, or the first one is not there, the file is written
-/// once more.
+/// Gives files their further names, and databases their sidecars. Where the file system cannot, or the first name is not
+/// there, the file is written once more.
 pub(super) fn make_all(work: &Work<'_>, firsts: &Firsts) -> Result<()> {
     let mut descent = work.descent()?;
     let mut way = work.way();
