@@ -120,8 +120,11 @@ impl Finish<'_, '_> {
                     if node.kind != NodeKind::Dir {
                         continue;
                     }
-                    // It could not be made, and that was said; or something else is to stay there.
-                    if descent.enter(&node.name).is_err() {
+                    if let Err(e) = descent.enter(&node.name) {
+                        // It could not be made, and that was said; or something else is to stay there.
+                        if !work.is_left_alone(&path) {
+                            work.lost(&path, failed("open folder", &path)(e));
+                        }
                         way.skip();
                         continue;
                     }

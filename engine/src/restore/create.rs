@@ -5,7 +5,7 @@ use super::links::Firsts;
 use super::selection::{Met, Way};
 use super::target::{check_name, failed};
 use super::temporary::{occupied, remove_leftovers};
-use super::work::{Job, Work, count};
+use super::work::{Aside, Job, Work, count};
 use super::{LinkKey, Overwrite, SIDECARS, file};
 use crate::base::{Counter, Error, Kind, Result, StoredPath};
 use crate::model::{Node, NodeKind};
@@ -49,8 +49,11 @@ pub(super) fn write(work: &Work<'_>, job: &Job) {
 }
 
 /// What is to be done with an entry of an open folder, and what is there.
-pub(super) fn decide(work: &Work<'_>, folder: &SourceDir, node: &Node) -> Result<(Decision, Option<Stat>)> {
-    let overwrite = work.plan.options.overwrite;
+pub(super) fn decide(
+    overwrite: Overwrite,
+    folder: &SourceDir,
+    node: &Node,
+) -> Result<(Decision, Option<Stat>)> {
     if overwrite == Overwrite::Refuse {
         return Ok((Decision::Make, None));
     }
@@ -129,7 +132,7 @@ impl Creation<'_, '_> {
         // Folders above the sources get no times later, but are no more open than they were.
         let mode = if node.mtime.is_some() { 0o700 } else { 0o700 | (node.mode & 0o777) };
         let here = self.descent.here().map_err(failed("make folder", path))?;
-        let (decision, found) = decide(work, here, node)?;
+        let (decision, found) = decide(work.plan.options.overwrite, here, node)?;
         let mut is_new = true;
         if found.is_some_and(|found| found.kind == NodeKind::Dir) {
             is_new = false;
@@ -171,7 +174,7 @@ impl Creation<'_, '_> {
     fn create_other(&self, node: &Node, path: &StoredPath) -> Result<bool> {
         let work = self.work;
         let here = self.descent.here().map_err(failed("make", path))?;
-        let (decision, found) = decide(work, here, node)?;
+        let (decision, found) = decide(work.plan.options.overwrite, here, node)?;
         let folder = here.as_fd();
         let unset = match decision {
             Decision::Keep => {
@@ -212,8 +215,13 @@ impl Creation<'_, '_> {
             let Some(flag) = self.firsts.first(key, path) else { return Ok(true) };
             done = Some(flag);
         }
+        // What becomes of its database must be known before.
+        if way.database_of(&node, path).is_some() {
+            self.firsts.defer();
+            return Ok(true);
+        }
         let here = self.descent.here().map_err(failed("open the folder of", path))?;
-        let (decision, found) = decide(self.work, here, &node)?;
+        let (decision, found) = decide(self.work.plan.options.overwrite, here, &node)?;
         if decision == Decision::Keep {
             self.keep(path);
             return Ok(false);
@@ -239,14 +247,14 @@ impl Creation<'_, '_> {
     }
 }
 
-/// Names beside a database that SQLite would take for part of it, and that are not restored themselves.
-pub(super) fn asides(work: &Work<'_>, node: &Node, path: &StoredPath, way: &Way<'_>) -> Vec<Vec<u8>> {
+/// Names beside a database that SQLite would take for part of it.
+pub(super) fn asides(work: &Work<'_>, node: &Node, path: &StoredPath, way: &Way<'_>) -> Vec<Aside> {
     if node.database.is_none() || work.plan.options.overwrite == Overwrite::Refuse {
         return Vec::new();
     }
     let folder = path.parent().unwrap_or_else(StoredPath::root);
     let names = SIDECARS.iter().map(|suffix| [node.name.as_slice(), suffix].concat());
-    names.filter(|name| !way.restores(&folder.join(name))).collect()
+    names.map(|name| Aside { is_restored: way.restores(&folder.join(&name)), name }).collect()
 }
 
 fn make(folder: &SourceDir, name: &str, node: &Node) -> rustix::io::Result<()> {

@@ -36,6 +36,17 @@ pub(super) fn look(folder: &SourceDir, name: &[u8]) -> io::Result<Option<Stat>> 
 }
 
 impl Overwrite {
+    /// The rule for a sidecar, by what was decided about its database: both are of one state, or SQLite would lay the
+    /// changes of one state over another. Nothing if the sidecar is not to be restored.
+    pub(super) fn beside(self, database: Decision) -> Option<Self> {
+        match database {
+            Decision::Keep => None,
+            Decision::Same => Some(self),
+            _ if self == Self::Refuse => Some(self),
+            _ => Some(Self::Always),
+        }
+    }
+
     /// Decides about an entry, by what stands at its place in an open folder. Two folders are merged: that is no question.
     pub(super) fn decide(self, folder: &SourceDir, found: Option<&Stat>, node: &Node) -> Decision {
         let Some(found) = found else { return Decision::Make };

@@ -1,6 +1,7 @@
 //! One file: under a temporary name, checked as a whole, then renamed. Whatever fails, no part of it stays, and what was
 //! there before is still there.
 
+use super::ASIDE;
 use super::existing::{Decision, same_content};
 use super::remove::{Act, remove};
 use super::target::{check_name, failed};
@@ -30,7 +31,7 @@ pub(super) fn restore(work: &Work<'_>, job: &Job) -> Result<()> {
     let Job { folder, node, path, .. } = job;
     check_name(&node.name, path)?;
     if is_there(work, job)? {
-        move_asides(work, job)?;
+        Moved::aside(work, job, false)?.tell();
         count(&work.counts.unchanged);
         work.observer.add(Counter::Bytes, node.size);
         return Ok(());
@@ -42,8 +43,11 @@ pub(super) fn restore(work: &Work<'_>, job: &Job) -> Result<()> {
         .map_err(failed("write", path))?;
     write_content(work, &file, node, path)?;
     let unset = work.setter.set(&file, node);
-    move_asides(work, job)?;
-    put(work, temporary, job.decision, folder, node, path)?;
+    // The sidecars go first: whatever ends the run between the two leaves the old database beside sidecars that are told
+    // by their names, and never the new one with sidecars of another state, which SQLite would lay over it. They are put
+    // back if the new database cannot get its name.
+    let moved = Moved::aside(work, job, true)?;
+    moved.keep_if(put(work, temporary, job.decision, folder, node, path))?;
     work.not_set(path, unset);
     count(&work.counts.files);
     work.counts.bytes.fetch_add(node.size, std::sync::atomic::Ordering::Relaxed);
@@ -130,32 +134,83 @@ fn without_zeroes(bytes: &[u8], offset: u64) -> Vec<(u64, &[u8])> {
     filled.filter_map(|(from, to)| Some((from as u64, bytes.get(from..to)?))).collect()
 }
 
-/// Moves what would be taken for part of a database out of its way, to a name that is free.
-fn move_asides(work: &Work<'_>, job: &Job) -> Result<()> {
-    let parent = job.path.parent().unwrap_or_else(StoredPath::root);
-    for sidecar in &job.asides {
+/// What was moved out of the way of a database, to names that were free.
+struct Moved<'j, 'a> {
+    work: &'j Work<'a>,
+    job: &'j Job,
+    /// Old and new names.
+    names: Vec<(Vec<u8>, Vec<u8>)>,
+}
+
+impl<'j, 'a> Moved<'j, 'a> {
+    /// Moves what would be taken for part of a database out of its way: also what is restored later, if the database
+    /// becomes another one.
+    fn aside(work: &'j Work<'a>, job: &'j Job, is_other: bool) -> Result<Self> {
+        let mut moved = Self { work, job, names: Vec::new() };
+        for aside in job.asides.iter().filter(|aside| is_other || !aside.is_restored) {
+            if let Err(e) = moved.one(&aside.name) {
+                moved.back();
+                return Err(e);
+            }
+        }
+        Ok(moved)
+    }
+
+    fn one(&mut self, sidecar: &[u8]) -> Result<()> {
         for number in 1..=MOST_ASIDES {
-            let suffix =
-                if number == 1 { ".before-restore".to_owned() } else { format!(".before-restore-{number}") };
-            let new = [sidecar.as_slice(), suffix.as_bytes()].concat();
-            let path = parent.join(sidecar);
-            match rename_new(&job.folder, sidecar, &new) {
+            let number_text = if number == 1 { String::new() } else { format!("-{number}") };
+            let new = [sidecar, ASIDE.as_bytes(), number_text.as_bytes()].concat();
+            match rename_new(&self.job.folder, sidecar, &new) {
                 Err(Errno::NOENT) => {}
                 Err(Errno::EXIST) if number < MOST_ASIDES => continue,
-                Err(e) => return Err(failed("move out of the way", &path)(e.into())),
-                Ok(()) => {
-                    let to = parent.join(&new);
-                    let message = format!(
-                        "Moved out of the way of the restored database, which it would have been taken for a part \
-                         of: it is now {to}"
-                    );
-                    work.warn(WarningKind::MovedAside, Some(&path), message);
-                    work.moved_aside(to);
-                }
+                Err(e) => return Err(failed("move out of the way", &self.path(sidecar))(e.into())),
+                Ok(()) => self.names.push((sidecar.to_vec(), new)),
             }
             break;
         }
+        Ok(())
     }
+
+    fn path(&self, name: &[u8]) -> StoredPath {
+        self.job.path.parent().unwrap_or_else(StoredPath::root).join(name)
+    }
+
+    /// Hands on how the database got its name, or did not: then its sidecars are its own again.
+    fn keep_if<T, E>(self, named: std::result::Result<T, E>) -> std::result::Result<T, E> {
+        match &named {
+            Ok(_) => self.tell(),
+            Err(_) => self.back(),
+        }
+        named
+    }
+
+    /// Puts everything back; what cannot be put back is told, as moved.
+    fn back(mut self) {
+        let folder = &self.job.folder;
+        self.names.retain(|(old, new)| rename_new(folder, new, old).is_err());
+        self.tell();
+    }
+
+    fn tell(self) {
+        for (old, new) in &self.names {
+            let (path, to) = (self.path(old), self.path(new));
+            let message = format!(
+                "Moved out of the way of the restored database, which it would have been taken for a part of: it is \
+                 now {to}"
+            );
+            self.work.warn(WarningKind::MovedAside, Some(&path), message);
+            self.work.moved_aside(path);
+            self.work.moved_aside(to);
+        }
+    }
+}
+
+/// Moves what stands at the place of a sidecar out of the way of its database: the stored sidecar could not be restored,
+/// and what is there belongs to another state.
+pub(super) fn move_stale(work: &Work<'_>, job: &Job) -> Result<()> {
+    let mut moved = Moved { work, job, names: Vec::new() };
+    moved.one(&job.node.name)?;
+    moved.tell();
     Ok(())
 }
 
@@ -212,7 +267,9 @@ pub(super) fn link(work: &Work<'_>, from: (&SourceDir, &[u8]), to: &Job) -> Resu
     let Job { folder, node, path, decision, .. } = to;
     check_name(&node.name, path)?;
     if *decision == Decision::Make {
-        return match rustix::fs::linkat(from, from_name, folder, node.name.as_slice(), AtFlags::empty()) {
+        let moved = Moved::aside(work, to, true)?;
+        let made = rustix::fs::linkat(from, from_name, folder, node.name.as_slice(), AtFlags::empty());
+        return match moved.keep_if(made) {
             Ok(()) => Ok(true),
             Err(e @ (Errno::EXIST | Errno::NOSPC | Errno::DQUOT)) => Err(occupied(e, path)),
             Err(_) => Ok(false),
@@ -221,13 +278,17 @@ pub(super) fn link(work: &Work<'_>, from: (&SourceDir, &[u8]), to: &Job) -> Resu
     let number = |folder: &SourceDir, name| folder.stat_of(name).ok().map(|stat| stat.identity());
     let first = number(from, from_name);
     if first.is_some() && first == number(folder, &node.name) {
+        Moved::aside(work, to, false)?.tell();
         return Ok(true);
     }
     let made = work
         .names
         .make(folder.as_fd(), |name| rustix::fs::linkat(from, from_name, folder, name, AtFlags::empty()));
     match made {
-        Ok((temporary, ())) => put(work, temporary, *decision, folder, node, path).map(|()| true),
+        Ok((temporary, ())) => {
+            let moved = Moved::aside(work, to, true)?;
+            moved.keep_if(put(work, temporary, *decision, folder, node, path)).map(|()| true)
+        }
         Err(e) if e.kind() == std::io::ErrorKind::StorageFull => Err(failed("write", path)(e)),
         Err(_) => Ok(false),
     }

@@ -6,11 +6,12 @@
 //!
 //! 1. folders (closed to others), links and files: each file under a temporary name, and renamed when its content,
 //!    checked as a whole, its times and its permissions are there;
-//! 2. further names of files that had several, if there are any;
+//! 2. further names of files that had several, and the sidecars of databases, if there are any;
 //! 3. each file once more, read from the disk, if that is asked for;
 //! 4. from the bottom up: what the snapshot does not have goes, if that is asked for; times and permissions of folders.
 //!
-//! What stands in the way is replaced by renaming, never written into: until a file is whole, the old one is there.
+//! What stands in the way is replaced by renaming, never written into: until a file is whole, the old one is there. Only
+//! a folder cannot take a file's place by renaming: what is there is removed before the folder is made.
 
 mod apply;
 mod create;
@@ -46,6 +47,18 @@ use target::Identity;
 
 /// Files that SQLite would take for part of a database that it finds beside them.
 const SIDECARS: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
+/// What the name of a sidecar gets when it is moved out of the way of a restored database; a number may follow.
+const ASIDE: &str = ".before-restore";
+
+/// True for a name that a sidecar has got when it was moved out of the way, by whichever restore.
+fn is_aside(name: &[u8]) -> bool {
+    let Some(at) = name.windows(ASIDE.len()).rposition(|part| part == ASIDE.as_bytes()) else { return false };
+    let (sidecar, rest) = name.split_at(at);
+    let number = rest.get(ASIDE.len()..).unwrap_or_default();
+    let is_number = number.is_empty()
+        || number.strip_prefix(b"-").is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
+    is_number && SIDECARS.iter().any(|suffix| sidecar.ends_with(suffix))
+}
 
 /// What a restore will do with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -110,6 +123,8 @@ pub struct RestorePlan {
     pub available_bytes: u64,
     /// Folders of which some entries cannot be read.
     pub damaged: BTreeSet<StoredPath>,
+    /// Folders that are there and are merged into.
+    merged: u64,
     options: RestoreOptions,
     selection: Selection,
     start: Start,

@@ -274,7 +274,8 @@ impl Planner<'_> {
             Action::Overwrite => plan.overwritten += 1,
             Action::Keep => plan.kept += 1,
             Action::Leave => plan.unchanged += 1,
-            Action::Merge | Action::Delete => {}
+            Action::Merge => plan.merged += 1,
+            Action::Delete => {}
         }
         // A tree whose folders share their subtrees can have more entries than anybody could count.
         let least = entries(plan).saturating_mul(ENTRY_COST);
@@ -322,9 +323,21 @@ impl Planner<'_> {
             }
             return Ok(Some(Action::Merge));
         }
-        let action = self.act(node, path, found.as_ref(), is_first)?;
+        let Some(rule) = self.rule(node, path, way)? else { return Ok(Some(Action::Keep)) };
+        let action = self.act(node, path, found.as_ref(), rule, is_first)?;
         self.absent += u64::from(node.kind == NodeKind::Dir && action != Action::Keep);
         Ok(Some(action))
+    }
+
+    /// The rule for what stands in the way of an entry: a sidecar follows its database. Nothing if it is not restored.
+    fn rule(&self, node: &Node, path: &StoredPath, way: &Way<'_>) -> Result<Option<Overwrite>> {
+        let rule = self.plan.options.overwrite;
+        let (Some(target), Some((database, _))) = (&self.target, way.database_of(node, path)) else {
+            return Ok(Some(rule));
+        };
+        let here = target.here().map_err(looking(path))?;
+        let found = look(here, &database.name).map_err(looking(path))?;
+        Ok(rule.beside(rule.decide(here, found.as_ref(), &database)))
     }
 
     /// What is to be done where two folders do not just become one.
@@ -333,11 +346,12 @@ impl Planner<'_> {
         node: &Node,
         path: &StoredPath,
         found: Option<&Stat>,
+        rule: Overwrite,
         is_first: bool,
     ) -> Result<Action> {
         let Some(target) = &self.target else { return Ok(Action::Make) };
         let here = target.here().map_err(looking(path))?;
-        if self.plan.options.overwrite == Overwrite::Refuse {
+        if rule == Overwrite::Refuse {
             if let Some(found) = found {
                 self.conflicts.add(path, found.kind.name());
             }
@@ -345,7 +359,7 @@ impl Planner<'_> {
             return Ok(Action::Make);
         }
         let Some(found) = found else { return Ok(Action::Make) };
-        match self.plan.options.overwrite.decide(here, Some(found), node) {
+        match rule.decide(here, Some(found), node) {
             Decision::Keep => return Ok(Action::Keep),
             Decision::Same => return Ok(Action::Leave),
             Decision::Make | Decision::Replace | Decision::Compare => {}
@@ -468,6 +482,7 @@ impl RestorePlan {
             needed_bytes: 0,
             available_bytes,
             damaged: BTreeSet::new(),
+            merged: 0,
             selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
             options: options.clone(),
             start,

@@ -80,6 +80,8 @@ impl Remover<'_> {
         self.guard.selection.judge(included, path) == Judgement::Included
             && stat.dev == self.dev
             && !self.guard.protected.contains(&stat.identity())
+            // What an earlier restore moved out of the way may be the only copy of the newest messages.
+            && !(stat.kind == NodeKind::File && super::is_aside(path.name()))
     }
 
     /// What could not be removed stays, and is told.

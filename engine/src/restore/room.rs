@@ -15,7 +15,8 @@ const MOST_PIECES: u64 = 1 << 15;
 pub(super) const ENTRY_COST: u64 = 4096;
 
 pub(super) fn entries(plan: &RestorePlan) -> u64 {
-    (plan.files + plan.dirs + plan.symlinks).saturating_sub(plan.overwritten + plan.unchanged + plan.kept)
+    let there = plan.overwritten + plan.unchanged + plan.kept + plan.merged;
+    (plan.files + plan.dirs + plan.symlinks).saturating_sub(there)
 }
 
 pub(super) fn no_room(about: &str, needed: u64, plan: &RestorePlan) -> Error {

@@ -1,5 +1,6 @@
 //! Which entries of a snapshot are meant, and the way through a tree that meets only those.
 
+use super::SIDECARS;
 use crate::base::{Error, Result, StoredPath};
 use crate::browse::{Step, Walk};
 use crate::filter::{Patterns, Verdict};
@@ -124,6 +125,19 @@ impl<'r> Way<'r> {
     pub(super) fn restores(&self, path: &StoredPath) -> bool {
         self.selection.judge(self.is_included(), path) == Judgement::Included
             && self.walk.find(path.name()).is_some_and(|node| node.kind == NodeKind::File)
+    }
+
+    /// The database that the file that was met last is a sidecar of, if it is restored too, and where it is stored.
+    pub(super) fn database_of(&self, node: &Node, path: &StoredPath) -> Option<(Node, StoredPath)> {
+        if node.kind != NodeKind::File {
+            return None;
+        }
+        let name = SIDECARS.iter().find_map(|suffix| node.name.strip_suffix(*suffix))?;
+        let database = self.walk.find(name).filter(|found| found.database.is_some())?;
+        let path = path.parent()?.join(name);
+        let is_restored = database.kind == NodeKind::File
+            && self.selection.judge(self.is_included(), &path) == Judgement::Included;
+        is_restored.then_some((database, path))
     }
 
     /// Does not enter the folder that was met last: neither its entries nor its [`Met::Leave`] follow.

@@ -37,9 +37,17 @@ pub(super) struct Job {
     /// True if times and permissions of the file that is there need no change.
     pub(super) is_settled: bool,
     /// Names beside it that must not be taken for part of it.
-    pub(super) asides: Vec<Vec<u8>>,
+    pub(super) asides: Vec<Aside>,
     /// Raised when the file is there, for its further names.
     pub(super) done: Option<Arc<AtomicBool>>,
+}
+
+/// A name beside a database that SQLite would take for part of it.
+#[derive(Debug)]
+pub(super) struct Aside {
+    pub(super) name: Vec<u8>,
+    /// True if a file of this name is restored later: it gives way only if the database is another than before.
+    pub(super) is_restored: bool,
 }
 
 /// What was done, by numbers.
@@ -85,7 +93,7 @@ pub(super) struct Work<'a> {
     /// Entries that keep their metadata and are not verified, because they are not as they were stored: by the hash of
     /// their paths, since there may be many.
     left_alone: Mutex<HashSet<u64>>,
-    /// Files that were moved out of the way.
+    /// Files that were moved out of the way: where they were, and where they are.
     moved: Mutex<BTreeSet<StoredPath>>,
     warnings: Mutex<Vec<Warning>>,
     /// What could not be set: on how many entries, and on which first.

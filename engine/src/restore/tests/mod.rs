@@ -6,6 +6,7 @@ mod faithful;
 mod faults;
 mod overwrite;
 mod select;
+mod sidecars;
 
 use super::{RestoreOptions, RestoreSummary, apply, plan};
 use crate::base::event::Silent;

@@ -38,8 +38,8 @@ fn number(path: &Path) -> u64 {
     fs::symlink_metadata(path).unwrap().ino()
 }
 
-const OLDER: Timestamp = Timestamp { secs: MTIME.secs - 9, nanos: 0 };
-const NEWER: Timestamp = Timestamp { secs: MTIME.secs + 9, nanos: 0 };
+pub(super) const OLDER: Timestamp = Timestamp { secs: MTIME.secs - 9, nanos: 0 };
+pub(super) const NEWER: Timestamp = Timestamp { secs: MTIME.secs + 9, nanos: 0 };
 
 /// A snapshot of four files and a target with: the same, another of the same length, one of the stored time, length and
 /// other content, and a newer one.
@@ -226,7 +226,7 @@ fn quiescent() -> Database {
     Database { state: DatabaseState::Quiescent, page_size: 4096, sidecars: vec![] }
 }
 
-fn database(maker: &Maker<'_>, name: &str, content: &[u8]) -> Node {
+pub(super) fn database(maker: &Maker<'_>, name: &str, content: &[u8]) -> Node {
     let mut node = maker.file(name, content);
     node.database = Some(quiescent());
     node
@@ -236,7 +236,7 @@ fn database(maker: &Maker<'_>, name: &str, content: &[u8]) -> Node {
 fn sidecars_are_moved_out_of_the_way_of_a_restored_database_and_kept() {
     let (_, repo) = repository();
     let snapshot = commit(&repo, |maker| {
-        // This one's sidecar was stored, and is restored.
+        // This one's sidecar was stored, and is restored after what is there was moved.
         vec![
             database(maker, "a.db", b"a"),
             maker.file("a.db-wal", b"stored wal"),
@@ -257,13 +257,14 @@ fn sidecars_are_moved_out_of_the_way_of_a_restored_database_and_kept() {
     let summary = run(&repo, &snapshot, &options).unwrap();
     assert_eq!(
         (summary.failed, summary.deleted, summary.warnings.len()),
-        (0, 0, 3),
+        (0, 0, 4),
         "{:?}",
         summary.warnings
     );
     let expected = [
         "a.db",
         "a.db-wal",
+        "a.db-wal.before-restore",
         "m.db",
         "m.db-journal.before-restore",
         "m.db-shm.before-restore",
