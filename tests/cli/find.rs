@@ -1,6 +1,6 @@
 //! `find`: where a file is, in which states it was there, and when it was gone.
 
-use crate::kit::World;
+use crate::kit::{Ran, World};
 use std::fs;
 
 /// A photo that came, was emptied, and went; beside it what stays.
@@ -109,4 +109,11 @@ fn names_are_shown_safely_and_a_reader_who_leaves_is_no_failure() {
     );
     let line = &world.repo(&["find", "--json", "*.jpg"]).succeeded().json_lines()[0];
     assert!(line["path"].as_str().unwrap().ends_with("evil\x1b[2J\n.jpg"));
+    for form in [&["find", "*"][..], &["find", "--json", "*"], &["find", "--path-only", "*"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let mut command = world.command(["-r", "repo", "--recovery-key-file", "key"].iter().chain(form));
+        let ran = Ran::of(command.stdout(writer)).succeeded();
+        assert!(!ran.stderr.contains("error") && !ran.stderr.contains("panic"), "{form:?}: {}", ran.stderr);
+    }
 }

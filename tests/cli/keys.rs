@@ -12,7 +12,7 @@ use serde_json::Value;
 use std::fs;
 use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 
 /// The keys of `repo`, by the recovery key in this file.
@@ -233,43 +233,91 @@ fn a_key_that_is_gone_though_nobody_removed_it_is_22() {
     assert!(ran.stderr.contains(&id[..8]), "{}", ran.stderr);
 }
 
-/// The program on a terminal of its own; its standard output is what the terminal shows.
-fn on_a_terminal(world: &World, arguments: &str) -> Child {
-    let program = format!("{} {arguments}", env!("CARGO_BIN_EXE_chatvault"));
-    let mut command = world.command([""; 0]);
-    let mut terminal = std::process::Command::new("script");
-    terminal.args(["-qec", &program, "/dev/null"]).current_dir(world.path("")).env_clear();
-    terminal.envs(command.env("TERM", "dumb").get_envs().filter_map(|(name, value)| Some((name, value?))));
-    terminal.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap()
+/// The program on a terminal of its own, and all that the terminal has shown.
+struct Terminal {
+    script: Child,
+    shown: String,
 }
 
-fn type_in(mut terminal: Child, typed: &str) -> Ran {
-    terminal.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
-    let output = terminal.wait_with_output().unwrap();
-    let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-    Ran { code: output.status.code().unwrap_or(-1), stdout, stderr: String::new() }
+impl Terminal {
+    fn new(world: &World, arguments: &str) -> Self {
+        let program = format!("tty; exec {} {arguments}", env!("CARGO_BIN_EXE_chatvault"));
+        let mut command = world.command([""; 0]);
+        let mut script = Command::new("script");
+        script.args(["-qec", &program, "/dev/null"]).current_dir(world.path("")).env_clear();
+        script.envs(command.env("TERM", "dumb").get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        Self { script: script.spawn().unwrap(), shown: String::new() }
+    }
+
+    /// Reads until the question was asked so many times and the terminal shows no more what is typed.
+    fn asked(&mut self, question: &str, times: usize) {
+        let mut byte = [0];
+        while self.shown.matches(question).count() < times {
+            let read = self.script.stdout.as_mut().unwrap().read(&mut byte).unwrap();
+            assert_eq!(read, 1, "{question} was not asked {times} times: {}", self.shown);
+            self.shown.push(char::from(byte[0]));
+        }
+        let device = self.shown.lines().next().unwrap().trim().to_owned();
+        let hides = || {
+            let settings = Command::new("stty").args(["-a", "-F", &device]).output().unwrap();
+            assert!(settings.status.success(), "{device}: {settings:?}");
+            String::from_utf8_lossy(&settings.stdout).split_whitespace().any(|word| word == "-echo")
+        };
+        assert!((0..10_000).any(|_| hides()), "what is typed would be shown");
+    }
+
+    fn types(&mut self, typed: &str) {
+        self.script.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
+    }
+
+    /// Answers the question each time it is asked; no answer is shown.
+    fn answers(mut self, question: &str, answers: &[&str]) -> Ran {
+        for (number, answer) in answers.iter().enumerate() {
+            self.asked(question, number + 1);
+            self.types(&format!("{answer}\n"));
+        }
+        let ran = self.ends();
+        for answer in answers {
+            assert!(!ran.stdout.contains(answer), "{answer} is shown: {}", ran.stdout);
+        }
+        ran
+    }
+
+    fn ends(mut self) -> Ran {
+        // Standard input stays open: its end would be typed too.
+        let mut rest = Vec::new();
+        self.script.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
+        let code = self.script.wait().unwrap().code().unwrap_or(-1);
+        let stdout = self.shown + &String::from_utf8_lossy(&rest);
+        Ran { code, stdout, stderr: String::new() }
+    }
 }
+
+const QUESTION: &str = "Password of the repository";
 
 #[test]
 fn at_a_terminal_a_password_may_be_typed_three_times_and_is_not_shown() {
     let world = World::new();
-    world.write("pw", "right\n");
+    world.write("pw", "right-horse\n");
     world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
-    let ran = type_in(on_a_terminal(&world, "-r repo list"), "wrong1\nwrong2\nright\n").succeeded();
-    assert_eq!(ran.stdout.matches("Password of the repository").count(), 3, "{}", ran.stdout);
-    let ran = type_in(on_a_terminal(&world, "-r repo list"), "wrong1\nwrong2\nwrong3\nright\n");
+    let list = || Terminal::new(&world, "-r repo list");
+    let ran = list().answers(QUESTION, &["wrong-horse-1", "wrong-horse-2", "right-horse"]).succeeded();
+    assert_eq!(ran.stdout.matches(QUESTION).count(), 3, "{}", ran.stdout);
+    let ran = list().answers(QUESTION, &["wrong-horse-1", "wrong-horse-2", "wrong-horse-3"]);
     assert_eq!(ran.code, 12, "{}", ran.stdout);
-    assert_eq!(ran.stdout.matches("Password of the repository").count(), 3, "{}", ran.stdout);
+    assert_eq!(ran.stdout.matches(QUESTION).count(), 3, "{}", ran.stdout);
 }
 
 #[test]
 fn at_a_terminal_a_new_password_is_asked_for_twice() {
     let world = World::with_repository();
-    let add = "-r repo --recovery-key-file key key add";
-    let ran = type_in(on_a_terminal(&world, add), "one\nother\n").ended_with(1);
+    // Ends each of the two questions.
+    let add = || Terminal::new(&world, "-r repo --recovery-key-file key key add");
+    let ran = add().answers(": ", &["first-horse", "other-horse"]).ended_with(1);
     assert!(ran.stdout.contains("differ"), "{}", ran.stdout);
-    type_in(on_a_terminal(&world, add), "one\none\n").succeeded();
-    world.write("pw", "one\n");
+    add().answers(": ", &["first-horse", "first-horse"]).succeeded();
+    world.write("pw", "first-horse\n");
     world.run(["-r", "repo", "-p", "pw", "list"]).succeeded();
 }
 
@@ -278,14 +326,9 @@ fn an_interrupt_at_the_question_ends_it_at_once() {
     let world = World::new();
     world.write("pw", "right\n");
     world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
-    let mut terminal = on_a_terminal(&world, "-r repo list");
-    let mut shown = Vec::new();
-    let mut byte = [0];
-    let stdout = terminal.stdout.as_mut().unwrap();
-    while !String::from_utf8_lossy(&shown).contains("Password of") && stdout.read(&mut byte).unwrap() == 1 {
-        shown.push(byte[0]);
-    }
-    // The first one may come before the question reads: then it is a signal, and the second one ends the program.
-    let ran = type_in(terminal, "\x03\x03");
-    assert_eq!(ran.code, 130, "{}{}", String::from_utf8_lossy(&shown), ran.stdout);
+    let mut terminal = Terminal::new(&world, "-r repo list");
+    terminal.asked(QUESTION, 1);
+    terminal.types("\x03");
+    let ran = terminal.ends();
+    assert_eq!(ran.code, 130, "{}", ran.stdout);
 }

@@ -12,6 +12,7 @@ use chatvault_engine::model::{
     BlobEntry, BlobKind, CodecTag, Manifest, Node, NodeKind, PackClass, PackRecord,
 };
 use chatvault_engine::store::{ObjectName, Store};
+use std::path::PathBuf;
 
 /// Collects blobs and publishes them under a snapshot.
 pub struct Forge<'s> {
@@ -23,6 +24,11 @@ pub struct Forge<'s> {
 impl<'s> Forge<'s> {
     pub fn new(stage: &'s Stage) -> Self {
         Self { stage, sealer: stage.sealer(), blobs: Vec::new() }
+    }
+
+    /// The real path of something in the world whose repository this is.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.stage.world.path(name)
     }
 
     /// Adds a blob as it is.

@@ -195,7 +195,10 @@ fn names() -> Outcome {
     let tricks: [Trick; 8] = [
         ("..", Where::Tree, |forge| evil(forge, b"..")),
         ("a path upwards", Where::Tree, |forge| evil(forge, b"../canary/new")),
-        ("an absolute path", Where::Tree, |forge| evil(forge, b"/tmp/new")),
+        ("an absolute path", Where::Tree, |forge| {
+            let name = forge.path("canary/new").into_os_string().into_encoded_bytes();
+            evil(forge, &name)
+        }),
         ("no name", Where::Tree, |forge| evil(forge, b"")),
         (".", Where::Tree, |forge| evil(forge, b".")),
         ("a name with NUL", Where::Tree, |forge| evil(forge, b"a\0b")),
@@ -333,21 +336,39 @@ fn set_uid() -> Outcome {
     })])
 }
 
-/// A link that lies in the target already, where the snapshot has a folder.
+/// Links that lie in the target already: where the snapshot has a folder, and where it has nothing.
 fn links() -> Outcome {
     let mut arena = Arena::new();
     let mut forge = Forge::new(&arena.stage);
     let chunk = forge.blob(BlobKind::Data, b"evil!");
     let child = forge.folder(&[file(b"new", chunk, 5)]);
-    let root = forge.folder(&[dir(b"a", child)]);
+    let root = forge.folder(&[dir(b"a", child), dir(b"b", child)]);
     forge.publish(root);
-    let world = &arena.stage.world;
-    fs::create_dir(world.path("out")).unwrap();
-    symlink(world.path("canary"), world.path("out/a")).unwrap();
-    let before = arena.outside();
-    let ran = arena.measured(&["restore", "latest", "--target", "out"], "a link in the target").ran;
+    let out = arena.stage.world.path("out");
+    let canary = arena.stage.world.path("canary");
+    let restore = ["restore", "latest", "--target", "out"];
+    let mut measured = |more: &[&str]| {
+        let _not_there = fs::remove_dir_all(&out);
+        fs::create_dir_all(out.join("b")).unwrap();
+        symlink(&canary, out.join("a")).unwrap();
+        symlink(&canary, out.join("b/more")).unwrap();
+        let before = arena.outside();
+        let ran = arena.measured(&[&restore, more].concat(), "links in the target").ran;
+        assert!(arena.outside() == before, "{more:?}: {ran:?}");
+        assert!(!canary.join("new").exists());
+        ran
+    };
+    let ran = measured(&[]);
     assert_ne!(ran.code, 0, "{ran:?}");
-    assert!(arena.outside() == before);
-    assert!(!arena.stage.world.path("canary/new").exists());
+    assert!(out.join("a").is_symlink());
+    for (more, stays) in
+        [(&["--overwrite", "always"][..], true), (&["--overwrite", "always", "--delete"], false)]
+    {
+        measured(more).succeeded();
+        // A folder of its own took the place of the link, and what is removed is the link.
+        assert!(!out.join("a").is_symlink(), "{more:?}");
+        assert_eq!(fs::read(out.join("a/new")).unwrap(), b"evil!", "{more:?}");
+        assert_eq!(out.join("b/more").is_symlink(), stays, "{more:?}");
+    }
     arena.told()
 }

@@ -22,6 +22,7 @@ mod kill;
 #[allow(dead_code, reason = "shared with the tests of the command line, which use the rest")]
 mod kit;
 mod measure;
+mod mounted;
 mod plan;
 mod power;
 mod reading;
@@ -69,6 +70,7 @@ fn main() -> ExitCode {
         restoring::CASES,
         together::CASES,
         power::CASES,
+        mounted::CASES,
     ]
     .concat();
     if arguments.iter().any(|argument| argument == "--list") {
