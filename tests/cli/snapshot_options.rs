@@ -190,31 +190,3 @@ fn the_time_of_the_state_and_the_parent_are_what_was_said() {
         .unwrap();
     assert_eq!((summary["parent"].as_str(), &summary["files_new"]), (Some(first.as_str()), &1.into()));
 }
-
-#[test]
-fn what_is_ignored_keeps_a_file_unread() {
-    let world = World::with_repository();
-    let settle = || {
-        // Files that changed in the last two seconds are read again whatever is said of them.
-        let past = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_500_000_000);
-        for name in ["a.txt", "sub/c.bin"] {
-            if let Ok(file) = std::fs::File::options().write(true).open(world.path("live").join(name)) {
-                file.set_modified(past).unwrap();
-            }
-        }
-    };
-    settle();
-    // Another status change of the same content: only its time differs.
-    let unread = |options: &[&str]| {
-        let all = [&["snapshot", "--json", "live"][..], options].concat();
-        let summary = world.repo(&all).succeeded().json_lines().pop().unwrap();
-        summary["files_unmodified"].as_u64().unwrap()
-    };
-    assert_eq!(unread(&["--ignore-ctime", "--ignore-inode"]), 0);
-    let copy = world.path("copy");
-    std::fs::copy(world.path("live/a.txt"), &copy).unwrap();
-    let modified = std::fs::metadata(world.path("live/a.txt")).unwrap().modified().unwrap();
-    std::fs::File::options().write(true).open(&copy).unwrap().set_modified(modified).unwrap();
-    std::fs::rename(&copy, world.path("live/a.txt")).unwrap();
-    assert_eq!(unread(&["--ignore-ctime", "--ignore-inode"]), 3, "its content and times are the same");
-}

@@ -1,6 +1,7 @@
 //! Taking snapshots into a store in memory.
 
 mod changing;
+mod media;
 mod options;
 
 use super::*;

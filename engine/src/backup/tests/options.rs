@@ -3,6 +3,7 @@
 use super::*;
 use crate::filter::{Pattern, Patterns};
 use crate::store::{Call, Operation};
+use std::os::unix::fs::MetadataExt;
 
 fn excluding(patterns: &[&str]) -> Selection {
     let patterns: Vec<Pattern> = patterns.iter().copied().map(Pattern::new).collect();
@@ -243,4 +244,49 @@ fn an_ignored_status_change_hides_no_change_of_permissions() {
     file.set_permissions(fs::Permissions::from_mode(0o604)).unwrap();
     let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
     assert_eq!(bench.node(&summary, &bench.path("f")).unwrap().mode, 0o604);
+}
+
+/// Names of the files that a run opens.
+#[derive(Default)]
+struct Opened(Mutex<Vec<Vec<u8>>>);
+
+impl Observer for Opened {
+    fn working_on(&self, path: &StoredPath) {
+        self.0.lock().unwrap().push(path.name().to_vec());
+    }
+}
+
+#[test]
+fn each_thing_that_is_ignored_keeps_a_file_unread_and_nothing_else_does() {
+    let opened = |ignored: Ignored, change: &dyn Fn(&Path)| {
+        let bench = Bench::new();
+        bench.write("f", b"f");
+        let options = BackupOptions { ignored, ..bench.options() };
+        snapshot(&bench.repo, &options, &Silent).unwrap();
+        let before = fs::metadata(bench.path("f")).unwrap();
+        // Status changes within one tick of the file system's clock look alike.
+        while fs::metadata(bench.path("f")).unwrap().ctime_nsec() == before.ctime_nsec() {
+            change(&bench.path("f"));
+        }
+        let told = Opened::default();
+        snapshot(&bench.repo, &options, &told).unwrap();
+        told.0.into_inner().unwrap() == [b"f".to_vec()]
+    };
+    let touched = |path: &Path| {
+        let mode = fs::metadata(path).unwrap().permissions();
+        fs::set_permissions(path, mode).unwrap();
+    };
+    let replaced = |path: &Path| {
+        let copy = path.with_extension("copy");
+        fs::copy(path, &copy).unwrap();
+        let modified = fs::metadata(path).unwrap().modified().unwrap();
+        fs::File::options().write(true).open(&copy).unwrap().set_modified(modified).unwrap();
+        fs::rename(&copy, path).unwrap();
+    };
+    let [none, ctime, inode, both] = [(false, false), (true, false), (false, true), (true, true)]
+        .map(|(ctime, inode)| Ignored { ctime, inode });
+    assert!(opened(none, &touched) && opened(inode, &touched));
+    assert!(!opened(ctime, &touched) && !opened(both, &touched));
+    assert!(opened(none, &replaced) && opened(inode, &replaced) && opened(ctime, &replaced));
+    assert!(!opened(both, &replaced));
 }
