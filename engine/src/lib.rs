@@ -20,6 +20,8 @@ pub mod source;
 
 pub mod repo;
 
+pub mod rules;
+
 pub mod backup;
 pub mod browse;
 pub mod diff;

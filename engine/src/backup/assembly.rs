@@ -3,6 +3,7 @@
 
 use super::Work;
 use super::folder::Folder;
+use super::lineage::{Line, sample};
 use super::memory::{RowEntry, StatKey};
 use super::tally::Status;
 use crate::base::hash::IdStream;
@@ -10,9 +11,11 @@ use crate::base::{BlobId, Counter, Error, Result};
 use crate::chunk::{Cutting, PageRuns, Pieces};
 use crate::codec::media;
 use crate::format::tree::encode_node;
+use crate::model::lineage::{Checked, Lineage, Sample, sampled_runs};
 use crate::model::{BlobKind, Content, Layout, ListItem, Node, NodeKind, PackClass};
-use crate::repo::pages::write_list;
-use crate::repo::writer::Packing;
+use crate::repo::earlier::EarlierRuns;
+use crate::repo::pages::{ListLayout, write_list};
+use crate::repo::writer::{Offer, Packing};
 use crate::sqlite::SqliteHeader;
 use rayon::Scope;
 use std::io::{self, Read};
@@ -52,8 +55,6 @@ pub(super) struct Nature {
 impl Nature {
     /// Bytes that tell it.
     pub(super) const HEAD_LEN: usize = SqliteHeader::LEN;
-    /// Of a content too short to be anything.
-    pub(super) const PLAIN: Self = Self { header: None, packing: Packing::Tried };
 
     pub(super) fn of(head: &[u8]) -> Self {
         let header = SqliteHeader::parse(head);
@@ -71,12 +72,21 @@ pub(super) struct Assembly {
     folder: Arc<Folder>,
     pub(super) layout: Layout,
     packing: Packing,
+    /// What it came from, if it is a database.
+    line: Option<Line>,
     /// Pieces in their order; a chunk's id is filled in when it is stored.
     items: Mutex<Vec<ListItem>>,
     /// Pieces under way, and one for the reader.
     outstanding: AtomicUsize,
-    /// What the reader knows at the end: node, key, status of the file.
-    end: Mutex<Option<(Node, StatKey)>>,
+    end: Mutex<Option<Ending>>,
+}
+
+/// What the reader knows when it has read a file.
+pub(super) struct Ending {
+    pub(super) node: Node,
+    pub(super) key: StatKey,
+    /// Whether a database was found sound.
+    pub(super) checked: Checked,
 }
 
 /// Cuts one file and hands its pieces on.
@@ -88,11 +98,18 @@ pub(super) struct Cutter<'c, 's> {
     held: Option<Vec<u8>>,
     hash: Option<IdStream>,
     read: u64,
+    /// The runs of a database's previous version.
+    earlier: EarlierRuns<'s>,
 }
 
 impl<'c, 's> Cutter<'c, 's> {
-    pub(super) fn new(work: &'s Work<'s>, assembly: &'c Arc<Assembly>, scope: &'c Scope<'s>) -> Self {
-        Self { work, assembly, scope, held: None, hash: None, read: 0 }
+    pub(super) fn new(
+        work: &'s Work<'s>,
+        assembly: &'c Arc<Assembly>,
+        scope: &'c Scope<'s>,
+        earlier: EarlierRuns<'s>,
+    ) -> Self {
+        Self { work, assembly, scope, held: None, hash: None, read: 0, earlier }
     }
 
     /// Cuts what a reader gives, and says how many bytes that was.
@@ -157,19 +174,21 @@ impl<'c, 's> Cutter<'c, 's> {
         }
     }
 
-    fn dispatch(&self, piece: Vec<u8>) -> Result<()> {
+    fn dispatch(&mut self, piece: Vec<u8>) -> Result<()> {
         let work = self.work;
         let permit = work.writer.reserve(piece.len())?;
         let len = u32::try_from(piece.len()).unwrap_or(u32::MAX);
         let place = self.assembly.push(ListItem::Chunk { id: BlobId::new([0; 32]), len });
         let class = if self.assembly.layout == Layout::PageRuns { PackClass::Runs } else { PackClass::Media };
+        let previous = self.earlier.at(place)?;
         let assembly = Arc::clone(self.assembly);
+        let offer = Offer { kind: BlobKind::Data, class, packing: assembly.packing, previous };
         assembly.outstanding.fetch_add(1, Ordering::SeqCst);
         self.scope.spawn(move |_| {
             if work.writer.cancel.is_cancelled() {
                 return;
             }
-            let stored = work.writer.put(BlobKind::Data, class, assembly.packing, piece, permit);
+            let stored = work.writer.put(offer, piece, permit);
             work.observer.add(Counter::Bytes, len.into());
             let done = stored.and_then(|id| {
                 assembly.fill(place, ListItem::Chunk { id, len });
@@ -193,11 +212,12 @@ impl<'c, 's> Cutter<'c, 's> {
 
 impl Assembly {
     /// A file of this folder, which waits for it.
-    pub(super) fn new(folder: &Arc<Folder>, nature: &Nature) -> Arc<Self> {
+    pub(super) fn new(folder: &Arc<Folder>, nature: &Nature, line: Option<Line>) -> Arc<Self> {
         Arc::new(Self {
             folder: Arc::clone(folder),
             layout: nature.layout(),
             packing: nature.packing,
+            line,
             items: Mutex::default(),
             outstanding: AtomicUsize::new(1),
             end: Mutex::default(),
@@ -205,8 +225,8 @@ impl Assembly {
     }
 
     /// Says what the reader knows at the end; content and hash follow when the last piece is stored.
-    pub(super) fn end(&self, work: &Work<'_>, node: Node, key: StatKey) -> Result<()> {
-        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some((node, key));
+    pub(super) fn end(&self, work: &Work<'_>, ending: Ending) -> Result<()> {
+        *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(ending);
         self.one_done(work)
     }
 
@@ -233,7 +253,7 @@ impl Assembly {
             return Ok(());
         }
         let end = self.end.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some((mut node, key)) = end else { return Ok(()) };
+        let Some(Ending { mut node, key, checked }) = end else { return Ok(()) };
         let items = std::mem::take(&mut *self.items());
         node.content = match items.as_slice() {
             [] => Content::None,
@@ -241,15 +261,33 @@ impl Assembly {
                 node.hash = None;
                 Content::Chunk(*id)
             }
-            items => {
-                let run = work.repo.config.run;
-                Content::List(write_list(work.writer, &work.boundaries, self.layout, run, items)?)
-            }
+            items => Content::List(write_list(work.writer, &work.boundaries, self.list_layout(work), items)?),
         };
         if node.content == Content::None {
             node.hash = None;
         }
+        if let Some(line) = &self.line {
+            work.lineages.add(Lineage {
+                path: self.folder.path.join(&node.name),
+                id: line.id,
+                page_size: node.database.as_ref().map_or(0, |database| database.page_size),
+                size: node.size,
+                content: node.content,
+                samples: samples(&items),
+                checked,
+            });
+        }
         self.finish(work, &node, key)
+    }
+
+    fn list_layout(&self, work: &Work<'_>) -> ListLayout<'_> {
+        match self.layout {
+            Layout::Stream => ListLayout::Stream,
+            Layout::PageRuns => {
+                let previous = self.line.as_ref().map_or(&[][..], |line| &line.pages);
+                ListLayout::PageRuns { run: work.repo.config.run, previous }
+            }
+        }
     }
 
     fn finish(&self, work: &Work<'_>, node: &Node, key: StatKey) -> Result<()> {
@@ -262,6 +300,16 @@ impl Assembly {
         self.folder.push(RowEntry { name: &node.name, key, kind: NodeKind::File, node: &bytes });
         self.folder.one_done(work)
     }
+}
+
+/// The sampled runs of a database's list.
+fn samples(items: &[ListItem]) -> Vec<Sample> {
+    sampled_runs(items.len() as u64)
+        .filter_map(|run| match items.get(run as usize)? {
+            ListItem::Chunk { id, .. } => Some(sample(run, id)),
+            ListItem::Hole { .. } => None,
+        })
+        .collect()
 }
 
 /// The longest chunk fits into a blob: the two limits stand in one layer each and are compared here.

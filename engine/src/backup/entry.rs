@@ -36,6 +36,7 @@ impl Walk<'_> {
             && self.has_same_attributes(before, dir, name)
         {
             self.count_unmodified(stat);
+            work.lineages.keep(&folder.path, name);
             if sidecars.iter().flatten().any(|sidecar| sidecar.size > 0) {
                 work.warn_of_database(&folder.path.join(name), &before.decode()?);
             }

@@ -1,14 +1,16 @@
 //! Reading files: each reader thread takes one at a time, and reads it again when it changed meanwhile.
 
 use super::Work;
-use super::assembly::{Assembly, Cutter, Failed, Nature};
+use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::folder::Folder;
+use super::lineage::{Origin, sample};
 use super::memory::{StatKey, UNTRUSTED, is_settled};
-use crate::base::{Timestamp, WarningKind};
-use crate::model::{Database, DatabaseState, Layout, Node};
+use crate::base::{Result, Timestamp, WarningKind};
+use crate::model::lineage::{Checked, Sample, sampled_runs};
+use crate::model::{BlobKind, Database, DatabaseState, Layout, Node};
 use crate::source::{Segment, SourceFile, Stat, xattrs_of};
 use crate::sqlite::SqliteHeader;
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
 use std::io::{self, Read};
 use std::sync::Arc;
@@ -17,8 +19,6 @@ use std::sync::Arc;
 const READ_AGAIN: usize = 3;
 /// From here on a file is read in several steps, in bytes.
 const LONG: u64 = 1 << 20;
-/// Shorter contents are nothing that must be recognised.
-const LEAST_RECOGNISED: u64 = 4;
 
 /// An open file on its way from the walk to a reader.
 pub struct FileTask {
@@ -34,26 +34,79 @@ pub struct FileTask {
     pub sidecars: [Option<Stat>; 2],
 }
 
-/// Reads files from the queue until it ends.
-pub fn read_files<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, scope: &Scope<'s>) {
-    let mut buffer = Vec::new();
+/// Reads files from the queue until it ends, but for databases at paths where there was none before: they are handed on.
+pub fn read_files<'s>(
+    work: &'s Work<'s>,
+    queue: &Receiver<FileTask>,
+    new_databases: &Sender<FileTask>,
+    scope: &Scope<'s>,
+) {
+    let mut reader = Reader { work, scope, buffer: Vec::new() };
     for task in queue {
         if work.writer.cancel.is_cancelled() {
             continue;
         }
+        if let Some(task) = reader.read(task, true) {
+            // The other end is there for as long as this thread lives.
+            let _sent = new_databases.send(task);
+        }
+    }
+}
+
+/// Reads databases from the queue until it ends, of those that are waiting always the oldest: apps keep copies of their
+/// databases of several days, and each is a difference to the one before.
+pub fn read_new_databases<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, scope: &Scope<'s>) {
+    let mut reader = Reader { work, scope, buffer: Vec::new() };
+    let mut waiting: Vec<FileTask> = Vec::new();
+    loop {
+        waiting.extend(queue.try_iter());
+        let oldest = waiting.iter().enumerate().min_by_key(|(_, task)| task.node.mtime).map(|(at, _)| at);
+        let task = match oldest {
+            Some(at) => waiting.swap_remove(at),
+            None => match queue.recv() {
+                Ok(task) => task,
+                Err(_) => return,
+            },
+        };
+        if !work.writer.cancel.is_cancelled() {
+            reader.read(task, false);
+        }
+    }
+}
+
+/// A thread that reads one file after the other.
+struct Reader<'s, 'scope> {
+    work: &'s Work<'s>,
+    scope: &'scope Scope<'s>,
+    buffer: Vec<u8>,
+}
+
+impl<'s> Reader<'s, '_> {
+    /// Reads a file; what goes wrong is told and counted. With `may_hand_on`, a database at a new path is given back.
+    fn read(&mut self, task: FileTask, may_hand_on: bool) -> Option<FileTask> {
+        let work = self.work;
         let path = || task.folder.path.join(&task.node.name);
-        work.observer.working_on(&path());
-        let folder = Arc::clone(&task.folder);
-        match read_file(work, &task, scope, &mut buffer) {
+        let read = match nature(&task.file) {
+            Ok(nature) if may_hand_on && nature.header.is_some() && !work.lineages.is_known(&path()) => {
+                return Some(task);
+            }
+            Ok(nature) => {
+                work.observer.working_on(&path());
+                read_file(work, &task, nature, self.scope, &mut self.buffer)
+            }
+            Err(e) => Err(e.into()),
+        };
+        match read {
             Ok(()) => {}
             Err(Failed::Source(e)) => {
-                work.missing(&folder, path(), &e);
-                if let Err(e) = folder.one_done(work) {
+                work.missing(&task.folder, path(), &e);
+                if let Err(e) = task.folder.one_done(work) {
                     work.writer.fail(e);
                 }
             }
             Err(Failed::Run(e)) => work.writer.fail(e),
         }
+        None
     }
 }
 
@@ -82,16 +135,17 @@ enum Change {
 fn read_file<'s>(
     work: &'s Work<'s>,
     task: &FileTask,
+    nature: Nature,
     scope: &Scope<'s>,
     buffer: &mut Vec<u8>,
-) -> Result<(), Failed> {
-    let mut reading = read_once(work, task, scope, buffer)?;
+) -> std::result::Result<(), Failed> {
+    let mut reading = read_once(work, task, nature, scope, buffer)?;
     for _ in 0..READ_AGAIN {
         if reading.change != Change::Altered {
             break;
         }
         // The pieces of the earlier attempt are stored, and most of them are met again.
-        reading = read_once(work, task, scope, buffer)?;
+        reading = read_once(work, task, self::nature(&task.file)?, scope, buffer)?;
     }
     let Reading { assembly, mut node, header, begun, before, change } = reading;
     let path = task.folder.path.join(&node.name);
@@ -113,21 +167,29 @@ fn read_file<'s>(
     }
     let [wal, journal] = task.sidecars;
     let settled = is_whole && change == Change::None && is_settled(begun, &[Some(before), wal, journal]);
-    assembly.end(work, node, if settled { task.key } else { UNTRUSTED })?;
-    Ok(())
+    let key = if settled { task.key } else { UNTRUSTED };
+    Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
 }
 
 fn read_once<'s>(
     work: &'s Work<'s>,
     task: &FileTask,
+    nature: Nature,
     scope: &Scope<'s>,
     buffer: &mut Vec<u8>,
-) -> Result<Reading, Failed> {
+) -> std::result::Result<Reading, Failed> {
     let begun = work.repo.session().now();
     let before = task.file.stat()?;
-    let nature = nature(&task.file, before.size)?;
-    let assembly = Assembly::new(&task.folder, &nature);
-    let mut cutter = Cutter::new(work, &assembly, scope);
+    let origin = match nature.header {
+        Some(_) => {
+            let path = task.folder.path.join(&task.node.name);
+            Some(work.lineages.origin(&path, || samples(work, &task.file, before.size), work.writer)?)
+        }
+        None => None,
+    };
+    let (line, earlier) = Origin::split(origin, work.repo);
+    let assembly = Assembly::new(&task.folder, &nature, line);
+    let mut cutter = Cutter::new(work, &assembly, scope, earlier);
     read_segments(&mut cutter, &assembly, &task.file, before.size, buffer)?;
     let (hash, read) = cutter.finish()?;
     let after = task.file.stat()?;
@@ -145,6 +207,21 @@ fn read_once<'s>(
     Ok(Reading { assembly, node, header: nature.header, begun, before, change })
 }
 
+/// The sampled runs of a database that is not cut yet. One that cannot be read has none: that will be noticed.
+fn samples(work: &Work<'_>, file: &SourceFile, size: u64) -> Result<Vec<Sample>> {
+    let run = u64::from(work.repo.config.run);
+    let mut bytes = Vec::new();
+    let mut samples = Vec::new();
+    for number in sampled_runs(size.div_ceil(run)) {
+        work.writer.cancel.check()?;
+        bytes.clear();
+        if file.reader(u64::from(number) * run, run).read_to_end(&mut bytes).is_ok() {
+            samples.push(sample(number, &work.repo.name(BlobKind::Data, &bytes)));
+        }
+    }
+    Ok(samples)
+}
+
 fn change(read: u64, before: &Stat, after: &Stat) -> Change {
     let same_content = read == before.size
         && (before.size, before.mtime, before.ino) == (after.size, after.mtime, after.ino);
@@ -157,10 +234,7 @@ fn change(read: u64, before: &Stat, after: &Stat) -> Change {
     }
 }
 
-fn nature(file: &SourceFile, size: u64) -> io::Result<Nature> {
-    if size < LEAST_RECOGNISED {
-        return Ok(Nature::PLAIN);
-    }
+fn nature(file: &SourceFile) -> io::Result<Nature> {
     let mut head = Vec::with_capacity(Nature::HEAD_LEN);
     file.reader(0, Nature::HEAD_LEN as u64).read_to_end(&mut head)?;
     Ok(Nature::of(&head))
@@ -172,7 +246,7 @@ fn read_segments(
     file: &SourceFile,
     size: u64,
     buffer: &mut Vec<u8>,
-) -> Result<(), Failed> {
+) -> std::result::Result<(), Failed> {
     // A database is read whole: its runs must stay aligned, and a hole in it is rare.
     let segments = match assembly.layout {
         Layout::PageRuns => vec![Segment::Data { offset: 0, len: size }],

@@ -7,6 +7,7 @@ mod entry;
 mod file;
 mod folder;
 mod known;
+mod lineage;
 mod memory;
 mod options;
 mod plan;
@@ -32,6 +33,7 @@ use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
 use known::Memory;
+use lineage::Lineages;
 use plan::Plan;
 use std::io::Read;
 use std::path::PathBuf;
@@ -85,16 +87,17 @@ pub fn preview(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) ->
 }
 
 /// A source, and what is known of it.
-struct Source {
+struct Source<'r> {
     host: String,
     paths: Vec<StoredPath>,
     /// The snapshot to compare with, and the root of its tree.
     parent: Option<(SnapshotId, BlobId)>,
     memory: Memory,
+    lineages: Lineages<'r>,
 }
 
-impl Source {
-    fn find(repo: &Repo, history: &History, options: &BackupOptions, paths: Vec<StoredPath>) -> Result<Self> {
+impl<'r> Source<'r> {
+    fn find(repo: &'r Repo, history: &History, options: &BackupOptions, paths: Vec<StoredPath>) -> Result<Self> {
         let host = options.host.clone().unwrap_or_else(|| repo.session().client.host.clone());
         let parent = match options.parent {
             None => find_parent(&history.snapshots, &host, &paths),
@@ -108,7 +111,9 @@ impl Source {
         };
         let parent = parent.map(|snapshot| (snapshot.id, snapshot.manifest.root));
         let memory = Memory::open(repo, history, options, &host, &paths);
-        Ok(Self { host, paths, parent, memory })
+        let time = options.time.unwrap_or_else(|| repo.session().now());
+        let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base);
+        Ok(Self { host, paths, parent, memory, lineages })
     }
 
     fn parent_id(&self) -> Option<SnapshotId> {
@@ -125,9 +130,10 @@ impl Source {
         fill: impl FnOnce(&Work<'_>, Option<BlobId>) -> Result<BlobId>,
     ) -> Result<(Taken, Vec<crate::model::PackRecord>, Added)> {
         RunWriter::run(repo, fate, |writer| {
-            let work = Work::new(repo, options, observer, writer, &self.memory);
+            let work = Work::new(repo, options, observer, writer, self);
             let root = fill(&work, self.parent.map(|(_, root)| root))?;
-            Ok(work.tally.finish(root))
+            let lineage = self.lineages.write(writer)?;
+            Ok(work.tally.finish(root, lineage))
         })
     }
 }
@@ -163,6 +169,7 @@ fn take(
         root,
         statistics,
         incomplete: taken.incomplete,
+        lineage: taken.lineage,
         ..manifest_of(repo, options, begun)
     };
     let time = manifest.time;
@@ -217,6 +224,7 @@ struct Work<'a> {
     observer: &'a dyn Observer,
     writer: &'a RunWriter<'a>,
     memory: &'a Memory,
+    lineages: &'a Lineages<'a>,
     boundaries: Boundaries,
     tally: Tally,
 }
@@ -227,10 +235,11 @@ impl<'a> Work<'a> {
         options: &'a BackupOptions,
         observer: &'a dyn Observer,
         writer: &'a RunWriter<'a>,
-        memory: &'a Memory,
+        source: &'a Source<'a>,
     ) -> Self {
         let tally = Tally::new(Memory::staged(repo));
-        Self { repo, options, observer, writer, memory, boundaries: Boundaries::new(repo), tally }
+        let (memory, lineages) = (&source.memory, &source.lineages);
+        Self { repo, options, observer, writer, memory, lineages, boundaries: Boundaries::new(repo), tally }
     }
 }
 

@@ -1,12 +1,13 @@
 //! A content that arrives through a reader, as one file of a snapshot of its own.
 
 use super::Work;
-use super::assembly::{Assembly, Cutter, Failed, Nature};
+use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::folder::Folder;
+use super::lineage::Origin;
 use super::memory::{Previous, UNTRUSTED};
 use super::walk::worker_pool;
 use crate::base::{BlobId, Error, Kind, Result, StoredPath};
-use crate::model::{Node, NodeKind};
+use crate::model::{Checked, Node, NodeKind};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
 
@@ -67,12 +68,18 @@ fn read(work: &Work<'_>, folder: &Arc<Folder>, node: Node, content: &mut (dyn Re
     let mut head = Vec::with_capacity(Nature::HEAD_LEN);
     (&mut *content).take(Nature::HEAD_LEN as u64).read_to_end(&mut head).map_err(failed)?;
     let nature = Nature::of(&head);
-    let assembly = Assembly::new(folder, &nature);
+    let path = folder.path.join(&node.name);
+    // What arrives through a pipe cannot be looked at before: only its path tells where it came from.
+    let none = || Ok(Vec::new());
+    let origin = nature.header.map(|_| work.lineages.origin(&path, none, work.writer)).transpose()?;
+    let (line, earlier) = Origin::split(origin, work.repo);
+    let assembly = Assembly::new(folder, &nature, line);
     worker_pool(work)?.in_place_scope(|scope| {
-        let mut cutter = Cutter::new(work, &assembly, scope);
+        let mut cutter = Cutter::new(work, &assembly, scope, earlier);
         let stored = cutter.cut(Cursor::new(head).chain(content), &mut Vec::new()).and_then(|_| {
             let (hash, size) = cutter.finish()?;
-            Ok(assembly.end(work, Node { size, hash, layout: assembly.layout, ..node }, UNTRUSTED)?)
+            let node = Node { size, hash, layout: assembly.layout, ..node };
+            Ok(assembly.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })?)
         });
         stored.map_err(|e| {
             let error = match e {

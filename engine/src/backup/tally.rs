@@ -51,6 +51,8 @@ impl Status {
 /// What the walk and the workers leave behind.
 pub(super) struct Taken {
     pub(super) root: BlobId,
+    /// Root page of the lineage records.
+    pub(super) lineage: Option<BlobId>,
     statistics: Statistics,
     pub(super) incomplete: bool,
     pub(super) warnings: Vec<Warning>,
@@ -86,7 +88,7 @@ impl Tally {
         Self { rows: Mutex::new(rows), ..Self::default() }
     }
 
-    pub(super) fn finish(self, root: BlobId) -> Taken {
+    pub(super) fn finish(self, root: BlobId, lineage: Option<BlobId>) -> Taken {
         let load = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let counts = &self.counts;
         let (new, changed, same) =
@@ -111,6 +113,7 @@ impl Tally {
         warnings.sort_by(|a, b| a.path.cmp(&b.path));
         Taken {
             root,
+            lineage,
             statistics,
             incomplete,
             warnings,

@@ -1,6 +1,6 @@
 //! The walk: through the folders above the sources, then through the sources, in the order of names.
 
-use super::file::{FileTask, read_files};
+use super::file::{FileTask, read_files, read_new_databases};
 use super::folder::Folder;
 use super::memory::Previous;
 use super::plan::Plan;
@@ -27,10 +27,13 @@ pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<Blo
     let walk = Walk { work, files, own: own_folders(work), parent_tree: parent };
     let root = pool.in_place_scope(|scope| {
         std::thread::scope(|readers| {
+            let (new_databases, databases) = bounded(OPEN_FILES);
+            readers.spawn(move || read_new_databases(work, &databases, scope));
             for _ in 0..threads.min(MAX_READERS) {
-                let queue = queue.clone();
-                readers.spawn(move || read_files(work, &queue, scope));
+                let (queue, new_databases) = (queue.clone(), new_databases.clone());
+                readers.spawn(move || read_files(work, &queue, &new_databases, scope));
             }
+            drop(new_databases);
             let root = walk.run(plan);
             if let Err(e) = &root {
                 work.writer.fail(Error::new(e.kind(), e.act(), e.subject()));

@@ -116,6 +116,10 @@ id_type!(
     /// A writer (one catalog of one machine): 16 random bytes.
     WriterId, 16
 );
+id_type!(
+    /// A line of databases that came from one another: 16 random bytes, drawn for the first of them.
+    LineageId, 16
+);
 
 #[cfg(test)]
 mod tests {

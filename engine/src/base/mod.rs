@@ -11,6 +11,6 @@ pub mod time;
 pub use cancel::Cancel;
 pub use error::{Error, Kind, Result};
 pub use event::{Counter, Found, Observer, Phase, Warning, WarningKind};
-pub use id::{BlobId, IndexId, KeyId, LeaseId, PackId, RepoId, SnapshotId, WriterId};
+pub use id::{BlobId, IndexId, KeyId, LeaseId, LineageId, PackId, RepoId, SnapshotId, WriterId};
 pub use path::StoredPath;
 pub use time::Timestamp;

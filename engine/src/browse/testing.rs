@@ -3,10 +3,10 @@
 use crate::base::event::Silent;
 use crate::base::{BlobId, StoredPath, Timestamp};
 use crate::format::tree::encode_node;
-use crate::model::{BlobKind, Content, Layout, ListItem, Manifest, Node, NodeKind, PackClass};
-use crate::repo::pages::{Boundaries, EncodedNode, PageSink, write_list, write_tree};
+use crate::model::{BlobKind, Content, ListItem, Manifest, Node, NodeKind, PackClass};
+use crate::repo::pages::{Boundaries, EncodedNode, ListLayout, PageSink, write_list, write_tree};
 use crate::repo::testing::{create, sample_manifest, session};
-use crate::repo::writer::{Fate, Packing, RunWriter};
+use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
 use crate::repo::{Repo, Snapshot};
 use crate::store::{MemoryStore, ObjectName, Store};
 use std::sync::Arc;
@@ -37,11 +37,13 @@ pub(crate) enum Part<'a> {
 impl Maker<'_> {
     pub(crate) fn blob(&self, bytes: &[u8]) -> BlobId {
         let permit = self.writer.reserve(bytes.len()).unwrap();
-        self.writer.put(BlobKind::Data, PackClass::Media, Packing::Tried, bytes.to_vec(), permit).unwrap()
+        let offer =
+            Offer { kind: BlobKind::Data, class: PackClass::Media, packing: Packing::Tried, previous: None };
+        self.writer.put(offer, bytes.to_vec(), permit).unwrap()
     }
 
     pub(crate) fn page(&self, page: Vec<u8>) -> BlobId {
-        self.writer.put_page(BlobKind::TreePage, page).unwrap()
+        self.writer.put_page(BlobKind::TreePage, page, None).unwrap()
     }
 
     /// A file of at most one blob.
@@ -81,7 +83,7 @@ impl Maker<'_> {
         let mut node = self.node(name, NodeKind::File, 0o640);
         node.size = items.iter().map(ListItem::len).sum();
         node.content =
-            Content::List(write_list(self.writer, &self.boundaries, Layout::Stream, 0, items).unwrap());
+            Content::List(write_list(self.writer, &self.boundaries, ListLayout::Stream, items).unwrap());
         node.hash = Some(hash);
         node
     }

@@ -213,7 +213,7 @@ fn few_pages_do_not_stand_for_endless_content() {
     let mut roots = Vec::new();
     let mut fitting = None;
     commit(&repo, |maker| {
-        let store = |page| maker.writer.put_page(BlobKind::ListPage, page).unwrap();
+        let store = |page| maker.writer.put_page(BlobKind::ListPage, page, None).unwrap();
         let hole = store(list::encode_leaf(0, &[ListItem::Hole { len: 5 }]));
         let inner = store(list::encode_inner(1, &[(hole, 5), (hole, 5)]));
         fitting = Some(inner);

@@ -3,6 +3,7 @@
 //! A row's `copy` is: depth 1, codec 1, generation 2, plain length 4, sealed length 4, offset 4 bytes (little-endian),
 //! the base's 32 bytes if there is one, and 8 bytes of checksum over all columns.
 
+use super::orphans::delete_orphans;
 use super::{Catalog, altered, failed, row_mac};
 use crate::base::{BlobId, Error, IndexId, PackId, Result};
 use crate::crypto::{HEADER_LEN, Secret};
@@ -50,16 +51,18 @@ pub struct ClassTotals {
 
 impl Catalog {
     /// Takes over all packs of an index object and remembers that it was read. Packs that are known stay as they are.
-    pub fn add_index(&self, id: &IndexId, packs: &[PackRecord]) -> Result<()> {
+    ///
+    /// Says how many of the deltas have no base yet: when no further index follows, [`Self::drop_orphans`] is due for them.
+    pub fn add_index(&self, id: &IndexId, packs: &[PackRecord]) -> Result<u64> {
         self.add(Some(id), packs)
     }
 
     /// Takes over packs that are durable but stand in no index object yet.
-    pub fn add_packs(&self, packs: &[PackRecord]) -> Result<()> {
+    pub fn add_packs(&self, packs: &[PackRecord]) -> Result<u64> {
         self.add(None, packs)
     }
 
-    fn add(&self, index: Option<&IndexId>, packs: &[PackRecord]) -> Result<()> {
+    fn add(&self, index: Option<&IndexId>, packs: &[PackRecord]) -> Result<u64> {
         let failed = || failed("add blobs to");
         let mut connection = self.connection();
         let transaction =
@@ -79,12 +82,14 @@ impl Catalog {
         // In the order of the table each of its pages is touched once.
         places.sort_unstable_by_key(|place| (place.entry.id, place.entry.kind, place.pack));
         insert_blobs(&transaction, &self.key, &places).map_err(failed())?;
+        let baseless = count_baseless(&transaction, &places).map_err(failed())?;
         if let Some(index) = index {
             let mut statement =
                 transaction.prepare_cached("REPLACE INTO indexes (id) VALUES (?)").map_err(failed())?;
             statement.execute([index.as_bytes()]).map_err(failed())?;
         }
-        transaction.commit().map_err(failed())
+        transaction.commit().map_err(failed())?;
+        Ok(baseless)
     }
 
     /// The index objects whose packs are in the catalog.
@@ -108,7 +113,7 @@ impl Catalog {
         Ok(self.packs()?.into_iter().map(|pack| (pack.id, pack.size)).collect())
     }
 
-    /// Forgets packs and what they hold, and with it all memory of files: it may rest on them.
+    /// Forgets packs and what they hold, what rests on that, and all memory of files: it may rest on them.
     pub fn drop_packs(&self, packs: &[PackId]) -> Result<()> {
         let failed = || failed("remove packs from");
         let mut connection = self.connection();
@@ -119,6 +124,7 @@ impl Catalog {
             transaction.execute(blobs, [pack.as_bytes()]).map_err(failed())?;
             transaction.execute("DELETE FROM packs WHERE id = ?", [pack.as_bytes()]).map_err(failed())?;
         }
+        delete_orphans(&transaction).map_err(failed())?;
         for table in ["DELETE FROM memory", "DELETE FROM sources"] {
             transaction.execute(table, ()).map_err(failed())?;
         }
@@ -331,6 +337,20 @@ fn insert_blobs(connection: &Connection, key: &Secret, places: &[Place<&BlobEntr
         statement.execute((entry.id.as_bytes(), entry.kind as u8, place.pack, place.ordinal, &*copy))?;
     }
     Ok(())
+}
+
+/// How many of these deltas have no copy of their base that is shallower.
+fn count_baseless(connection: &Connection, places: &[Place<&BlobEntry>]) -> rusqlite::Result<u64> {
+    let mut statement = connection
+        .prepare_cached("SELECT 1 FROM blobs WHERE id = ? AND kind = ? AND substr(copy, 1, 1) < ? LIMIT 1")?;
+    let mut count = 0;
+    for entry in places.iter().map(|place| place.entry) {
+        if let Some(base) = &entry.base {
+            count +=
+                u64::from(!statement.exists((base.as_bytes(), entry.kind as u8, &[entry.depth][..]))?);
+        }
+    }
+    Ok(count)
 }
 
 fn encode(key: &Secret, place: &Place<&BlobEntry>, copy: &mut Vec<u8>) {

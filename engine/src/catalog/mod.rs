@@ -10,6 +10,7 @@ mod files;
 mod folders;
 mod manifests;
 mod memory;
+mod orphans;
 mod schema;
 pub mod scratch;
 mod staged;

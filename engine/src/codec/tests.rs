@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::{Kind, Result, hash};
 use proptest::prelude::*;
-use zstd_safe::{CCtx, CParameter, compress_bound};
+use zstd_safe::{CCtx, CParameter};
 
 /// The first bytes of a frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
@@ -25,22 +25,8 @@ fn text(len: usize) -> Vec<u8> {
     out
 }
 
-/// A frame that rests on a base, as the format says: the base as prefix, a window over both, long-distance matching.
 fn delta(plain: &[u8], base: &[u8]) -> Vec<u8> {
-    let mut context = CCtx::create();
-    let log = (plain.len() + base.len()).next_power_of_two().ilog2().max(10);
-    for parameter in [
-        CParameter::CompressionLevel(3),
-        CParameter::DictIdFlag(false),
-        CParameter::EnableLongDistanceMatching(true),
-        CParameter::WindowLog(log),
-    ] {
-        context.set_parameter(parameter).unwrap();
-    }
-    context.ref_prefix(base).unwrap();
-    let mut frame = Vec::with_capacity(compress_bound(plain.len()));
-    context.compress2(&mut frame, plain).unwrap();
-    frame
+    compress_against(plain, base, &mut Decompressor::new().unwrap()).unwrap()
 }
 
 #[test]
@@ -152,8 +138,10 @@ fn a_delta_needs_its_base_and_is_small() {
     let base = noise(6, 65536);
     let mut plain = base.clone();
     plain[30_000..30_100].copy_from_slice(&noise(7, 100));
-    let (frame, mut unpack) = (delta(&plain, &base), Decompressor::new().unwrap());
+    let mut unpack = Decompressor::new().unwrap();
+    let frame = compress_against(&plain, &base, &mut unpack).unwrap();
     assert!(frame.len() < 300);
+    assert_eq!(frame.capacity(), frame.len());
     assert!(unpack.decompress(&frame, 65536, Some(&base)).unwrap() == plain);
     for wrong in [None, Some(&[][..]), Some(&base[1..])] {
         assert!(unpack.decompress(&frame, 65536, wrong).map_or(true, |other| other != plain));
@@ -161,6 +149,32 @@ fn a_delta_needs_its_base_and_is_small() {
     // The decoder of whole frames is untouched by all that.
     let whole = Compressor::new(3).unwrap().compress(&text(999)).unwrap().unwrap();
     assert_eq!(unpack.decompress(&whole, 999, None).unwrap(), text(999));
+}
+
+#[test]
+fn a_delta_reaches_back_over_the_whole_base() {
+    // What is new is found at the far end of the base, for the shortest and the longest blobs.
+    for len in [1 << 10, 64 << 10, 1 << 20, MAX_BLOB_LEN as usize] {
+        let base = noise(8, len);
+        let mut plain = noise(9, len / 2);
+        plain.extend_from_slice(&base[..len / 2]);
+        let mut unpack = Decompressor::new().unwrap();
+        let frame = compress_against(&plain, &base, &mut unpack).unwrap();
+        assert!(frame.len() < len * 55 / 100, "{} of {len}", frame.len());
+    }
+}
+
+#[test]
+fn any_two_lengths_make_a_delta() {
+    let mut unpack = Decompressor::new().unwrap();
+    for (plain, base) in [(0, 0), (0, 9), (9, 0), (1, 70_000), (70_000, 1), (65_536, 32_768)] {
+        let (plain, base) = (text(plain), noise(10, base));
+        let frame = compress_against(&plain, &base, &mut unpack).unwrap();
+        assert!(unpack.decompress(&frame, plain.len() as u32, Some(&base)).unwrap() == plain);
+    }
+    let long = vec![0; MAX_BLOB_LEN as usize + 1];
+    assert_eq!(compress_against(&long, b"", &mut unpack).unwrap_err().kind(), Kind::Internal);
+    assert_eq!(compress_against(b"", &long, &mut unpack).unwrap_err().kind(), Kind::Internal);
 }
 
 #[test]

@@ -104,9 +104,11 @@ fn context(level: i32) -> Result<CCtx<'static>> {
 fn pack(context: &mut CCtx<'_>, plain: &[u8], scratch: &mut Vec<u8>) -> Result<usize> {
     scratch.clear();
     scratch.reserve(compress_bound(plain.len()));
-    context.compress2(scratch, plain).map_err(|code| {
-        Error::new(Kind::Internal, "compress", "a blob").because(zstd_safe::get_error_name(code))
-    })
+    context.compress2(scratch, plain).map_err(failed_to_compress)
+}
+
+pub(super) fn failed_to_compress(code: ErrorCode) -> Error {
+    Error::new(Kind::Internal, "compress", "a blob").because(zstd_safe::get_error_name(code))
 }
 
 /// Unpacks frames. One for each worker, because it keeps its tables.

@@ -9,6 +9,7 @@ pub mod event;
 pub mod index;
 pub mod key_note;
 pub mod lease;
+pub mod lineage;
 pub mod list;
 pub mod manifest;
 pub mod object;

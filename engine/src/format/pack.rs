@@ -20,6 +20,8 @@ pub const TAIL_LEN: usize = 12;
 pub const MAX_PACK_LEN: u64 = 32 << 20;
 /// Longest plaintext of a blob.
 pub const MAX_BLOB_LEN: u32 = 16 << 20;
+/// Deepest delta that is read.
+pub const MAX_DEPTH: u8 = 64;
 /// Most blobs in a pack.
 pub const MAX_BLOBS: usize = 1 << 18;
 
@@ -188,7 +190,7 @@ fn decode_entry(r: &mut Reader<'_>) -> Result<BlobEntry> {
         _ => return Err(r.bad("an entry has the wrong number of fields")),
     };
     let full = matches!((codec, base, depth), (CodecTag::Raw | CodecTag::Zstd, None, 0));
-    let delta = matches!((codec, base), (CodecTag::ZstdDelta, Some(_))) && depth > 0;
+    let delta = matches!((codec, base), (CodecTag::ZstdDelta, Some(_))) && (1..=MAX_DEPTH).contains(&depth);
     let exact = codec != CodecTag::Raw || sealed_len as usize == plain_len as usize + TAG_LEN;
     if !(full || delta) || !exact || plain_len > MAX_BLOB_LEN || (sealed_len as usize) < TAG_LEN {
         return Err(r.bad("an entry contradicts itself"));

@@ -226,7 +226,11 @@ impl Repo {
         }
         let id = IndexId::new(hash::digest(&object));
         self.store.put_new(&ObjectName::index(&id), &object)?;
-        self.with_catalog(|catalog| catalog.add_index(&id, &index.packs))
+        // A pack that was adopted may rest on one that is lost.
+        self.with_catalog(|catalog| match catalog.add_index(&id, &index.packs)? {
+            0 => Ok(()),
+            _ => catalog.drop_orphans().map(|_| ()),
+        })
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<SnapshotId> {

@@ -73,10 +73,11 @@ impl Repo {
             catalog.clear_blobs()?;
             known.clear();
         }
+        let mut baseless = 0;
         for id in present.iter().filter(|id| !known.contains(id)) {
             self.session.cancel.check()?;
             match self.read_index(id) {
-                Ok(index) => catalog.add_index(id, &index.packs)?,
+                Ok(index) => baseless += catalog.add_index(id, &index.packs)?,
                 Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
                     kind: WarningKind::Damaged,
                     path: None,
@@ -89,6 +90,10 @@ impl Repo {
                 Err(e) if e.kind() == Kind::NotFound => {}
                 Err(e) => return Err(e),
             }
+        }
+        // Index objects are read in any order: only now it is known which bases are not there.
+        if baseless > 0 {
+            catalog.drop_orphans()?;
         }
         self.drop_missing(catalog)
     }

@@ -4,13 +4,13 @@ use crate::base::hash::{IdKey, derive_key};
 use crate::base::{BlobId, Cancel, Error, Result};
 use crate::format::list::{self, ListPage};
 use crate::format::tree::{self, Above, TreePage};
-use crate::model::{BlobKind, Layout, ListItem, Node};
+use crate::model::{BlobKind, ListItem, Node};
 use crate::repo::Repo;
 
 /// Up to so many items are one page.
 const ONE_PAGE: usize = 256;
 /// Items of a page of a list of page runs.
-const RUNS_PER_PAGE: usize = 256;
+pub(super) const RUNS_PER_PAGE: usize = 256;
 /// Mean number of items of a page that is cut by content.
 const MEAN_ITEMS: u64 = 192;
 /// A page ends here at the latest.
@@ -20,8 +20,8 @@ const MOST_BYTES: usize = 1 << 20;
 
 /// Stores pages; a run's writer does.
 pub trait PageSink {
-    /// Stores a page and says its name.
-    fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId>;
+    /// Stores a page and says its name. `previous` is the page that stood in its place before.
+    fn put_page(&self, kind: BlobKind, page: Vec<u8>, previous: Option<BlobId>) -> Result<BlobId>;
 }
 
 /// Where pages end.
@@ -84,7 +84,7 @@ pub fn write_tree(sink: &dyn PageSink, boundaries: &Boundaries, nodes: &[Encoded
     for page in split(nodes, boundaries, |node| Some(node.name), |node| node.bytes.len()) {
         let bytes: Vec<&[u8]> = page.iter().map(|node| node.bytes).collect();
         let first = page.first().map(|node| node.name.to_vec()).unwrap_or_default();
-        level.push((first, sink.put_page(BlobKind::TreePage, tree::encode_leaf(&bytes))?));
+        level.push((first, sink.put_page(BlobKind::TreePage, tree::encode_leaf(&bytes), None)?));
     }
     for height in 1..tree::MAX_LEVELS {
         if let [(_, root)] = level.as_slice() {
@@ -93,29 +93,44 @@ pub fn write_tree(sink: &dyn PageSink, boundaries: &Boundaries, nodes: &[Encoded
         let mut above = Vec::new();
         for page in split(&level, boundaries, |(_, id)| Some(id.as_bytes()), |(name, _)| name.len() + 40) {
             let first = page.first().map(|(name, _)| name.clone()).unwrap_or_default();
-            above.push((first, sink.put_page(BlobKind::TreePage, tree::encode_inner(height, page))?));
+            let page = tree::encode_inner(height, page);
+            above.push((first, sink.put_page(BlobKind::TreePage, page, None)?));
         }
         level = above;
     }
     Err(too_long("a folder"))
 }
 
+/// How a content list is cut into pages.
+#[derive(Clone, Copy, Debug)]
+pub enum ListLayout<'p> {
+    /// By content.
+    Stream,
+    /// In pages of equally many runs, each of which takes the place of one of the file's previous version.
+    PageRuns {
+        /// Bytes of a run.
+        run: u32,
+        /// The pages of the previous version, in order.
+        previous: &'p [BlobId],
+    },
+}
+
 /// Stores a content list and says its root page.
 pub fn write_list(
     sink: &dyn PageSink,
     boundaries: &Boundaries,
-    layout: Layout,
-    run: u32,
+    layout: ListLayout<'_>,
     items: &[ListItem],
 ) -> Result<BlobId> {
-    let (unit, pages) = match layout {
-        Layout::PageRuns => (run, items.chunks(RUNS_PER_PAGE).collect()),
-        Layout::Stream => (0, split(items, boundaries, chunk_name, |_| 40)),
+    let (unit, previous, pages) = match layout {
+        ListLayout::PageRuns { run, previous } => (run, previous, items.chunks(RUNS_PER_PAGE).collect()),
+        ListLayout::Stream => (0, &[][..], split(items, boundaries, chunk_name, |_| 40)),
     };
     let mut level = Vec::new();
-    for page in pages {
+    for (at, page) in pages.into_iter().enumerate() {
         let bytes = page.iter().map(ListItem::len).sum::<u64>();
-        level.push((sink.put_page(BlobKind::ListPage, list::encode_leaf(unit, page))?, bytes));
+        let before = previous.get(at).copied();
+        level.push((sink.put_page(BlobKind::ListPage, list::encode_leaf(unit, page), before)?, bytes));
     }
     for height in 1..list::MAX_LEVELS {
         if let [(root, _)] = level.as_slice() {
@@ -124,7 +139,8 @@ pub fn write_list(
         let mut above = Vec::new();
         for page in split(&level, boundaries, |(id, _)| Some(id.as_bytes()), |_| 45) {
             let bytes = page.iter().map(|(_, bytes)| *bytes).sum::<u64>();
-            above.push((sink.put_page(BlobKind::ListPage, list::encode_inner(height, page))?, bytes));
+            let page = list::encode_inner(height, page);
+            above.push((sink.put_page(BlobKind::ListPage, page, None)?, bytes));
         }
         level = above;
     }
@@ -206,7 +222,7 @@ impl Repo {
         let mut pages = vec![(*root, None)];
         while let Some((id, above)) = pages.pop() {
             self.session().cancel.check()?;
-            let page = list::decode(&self.read_blob(BlobKind::ListPage, &id)?)?;
+            let page = self.list_page(&id)?;
             page.check_place(above)
                 .map_err(|why| Error::damaged("read a list at page", root.short(), why))?;
             match page {

@@ -5,14 +5,20 @@ use crate::base::{BlobId, Error, Kind, Result};
 use crate::catalog::{BlobCopy, Catalog};
 use crate::codec::Decompressor;
 use crate::crypto::{Header, ObjectType};
-use crate::format::pack::open_blob;
+use crate::format::pack::{MAX_DEPTH, open_blob};
 use crate::model::{BlobKind, CodecTag};
 use crate::repo::Repo;
 use crate::store::ObjectName;
+use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 
-/// Deepest chain of bases that is followed; writers stay at 16.
-const MAX_DEPTH: u8 = 64;
+/// One attempt to read a blob.
+#[derive(Default)]
+struct Attempt {
+    /// Blobs of which no copy below this depth could be read. Without it an index in which everything has two copies
+    /// could make an attempt take twice as long with each step down.
+    lost: HashSet<(BlobId, u8)>,
+}
 
 /// What a plaintext is compared with, beyond the seal of its copy.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,12 +49,13 @@ impl Repo {
 
     fn read_checked(&self, kind: BlobKind, id: &BlobId, check: Check) -> Result<Vec<u8>> {
         let was_fresh = *self.fresh();
-        match self.read_below(kind, id, MAX_DEPTH, check) {
+        let read = || self.read_below(kind, id, MAX_DEPTH + 1, check, &mut Attempt::default());
+        match read() {
             // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported.
             Err(e) if e.kind() == Kind::Damaged && !was_fresh => {
                 // First what was written since; then, if that is not it, everything.
                 self.refresh(&Silent)?;
-                if let Ok(plain) = self.read_below(kind, id, MAX_DEPTH, check) {
+                if let Ok(plain) = read() {
                     return Ok(plain);
                 }
                 let mut fresh = self.fresh();
@@ -58,7 +65,7 @@ impl Repo {
                     *fresh = true;
                 }
                 drop(fresh);
-                self.read_below(kind, id, MAX_DEPTH, check)
+                read()
             }
             other => other,
         }
@@ -69,16 +76,26 @@ impl Repo {
     }
 
     /// Reads a copy that is shallower than `limit`.
-    fn read_below(&self, kind: BlobKind, id: &BlobId, limit: u8, check: Check) -> Result<Vec<u8>> {
+    fn read_below(
+        &self,
+        kind: BlobKind,
+        id: &BlobId,
+        limit: u8,
+        check: Check,
+        attempt: &mut Attempt,
+    ) -> Result<Vec<u8>> {
         let mut first = None;
-        let copies = self.with_catalog(|catalog| catalog.copies(kind, id))?;
-        for copy in copies.iter().filter(|copy| copy.entry.depth < limit) {
-            match self.read_copy(copy, check) {
-                Ok(plain) => return Ok(plain),
-                Err(e) if e.kind() == Kind::Cancelled => return Err(e),
-                Err(e) => first = first.or(Some(e)),
+        if !attempt.lost.contains(&(*id, limit)) {
+            let copies = self.with_catalog(|catalog| catalog.copies(kind, id))?;
+            for copy in copies.iter().filter(|copy| copy.entry.depth < limit) {
+                match self.read_copy(copy, check, attempt) {
+                    Ok(plain) => return Ok(plain),
+                    Err(e) if e.kind() == Kind::Cancelled => return Err(e),
+                    Err(e) => first = first.or(Some(e)),
+                }
             }
         }
+        attempt.lost.insert((*id, limit));
         Err(first.unwrap_or_else(|| {
             Error::damaged(
                 "read blob",
@@ -88,7 +105,40 @@ impl Repo {
         }))
     }
 
-    fn read_copy(&self, copy: &BlobCopy, check: Check) -> Result<Vec<u8>> {
+    fn read_copy(&self, copy: &BlobCopy, check: Check, attempt: &mut Attempt) -> Result<Vec<u8>> {
+        let entry = &copy.entry;
+        // Before the copy itself: of a long chain only one plaintext is in memory.
+        let base = match (entry.codec, &entry.base) {
+            (CodecTag::Raw | CodecTag::Zstd, None) => None,
+            // Only a shallower copy of the base will do: so no circle can be followed.
+            (CodecTag::ZstdDelta, Some(base)) => {
+                let plain = self.read_below(entry.kind, base, entry.depth, Check::Name, attempt);
+                Some(plain.map_err(|e| {
+                    let what = format!("read blob {}, which rests on blob", entry.id.short());
+                    Error::new(e.kind(), what, base.short()).because(e.full_text())
+                })?)
+            }
+            _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
+        };
+        let packed = self.read_packed(copy)?;
+        let plain = match entry.codec {
+            CodecTag::Raw if packed.len() == entry.plain_len as usize => packed,
+            CodecTag::Raw => {
+                return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself"));
+            }
+            CodecTag::Zstd | CodecTag::ZstdDelta => {
+                self.with_decompressor(|d| d.decompress(&packed, entry.plain_len, base.as_deref()))?
+            }
+        };
+        if check == Check::Seal || self.name(entry.kind, &plain) == entry.id {
+            Ok(plain)
+        } else {
+            Err(Error::damaged("read blob", entry.id.short(), "its content is not what its name stands for"))
+        }
+    }
+
+    /// The bytes of a copy, opened and still packed.
+    fn read_packed(&self, copy: &BlobCopy) -> Result<Vec<u8>> {
         let entry = &copy.entry;
         let subject = copy.pack.short();
         let header = Header::decode(&copy.header, ObjectType::Pack, &subject)?;
@@ -98,27 +148,7 @@ impl Repo {
             .store
             .get_range(&name, copy.offset.into(), entry.sealed_len.into())
             .map_err(|e| if e.kind() == Kind::NotFound { e.with_kind(Kind::Damaged) } else { e })?;
-        let packed = open_blob(&key, copy.ordinal, entry, sealed, &subject)?;
-        let plain = self.unpack(copy, packed)?;
-        if check == Check::Seal || self.name(entry.kind, &plain) == entry.id {
-            Ok(plain)
-        } else {
-            Err(Error::damaged("read blob", entry.id.short(), "its content is not what its name stands for"))
-        }
-    }
-
-    fn unpack(&self, copy: &BlobCopy, packed: Vec<u8>) -> Result<Vec<u8>> {
-        let entry = &copy.entry;
-        let base = match (entry.codec, &entry.base) {
-            (CodecTag::Raw, None) if packed.len() == entry.plain_len as usize => return Ok(packed),
-            (CodecTag::Zstd, None) => None,
-            // Only a shallower copy of the base will do: so no circle can be followed.
-            (CodecTag::ZstdDelta, Some(base)) => {
-                Some(self.read_below(entry.kind, base, entry.depth, Check::Name)?)
-            }
-            _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
-        };
-        self.with_decompressor(|d| d.decompress(&packed, entry.plain_len, base.as_deref()))
+        open_blob(&key, copy.ordinal, entry, sealed, &subject)
     }
 
     /// Lends a decompressor; they are kept for the next caller.

@@ -6,8 +6,8 @@ use crate::base::event::Silent;
 use crate::base::{Cancel, Kind, Observer, SnapshotId, Warning, WarningKind};
 use crate::crypto::{Credential, RecoveryKey};
 use crate::model::{ListItem, Node, NodeKind, PackClass};
-use crate::repo::pages::{Boundaries, EncodedNode, write_list, write_tree};
-use crate::repo::writer::{Fate, Packing, RunWriter};
+use crate::repo::pages::{Boundaries, EncodedNode, ListLayout, write_list, write_tree};
+use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
 use crate::store::{MemoryStore, ObjectName};
 
 fn memory() -> Arc<MemoryStore> {
@@ -203,9 +203,9 @@ fn lists_read_as_written() {
             _ => ListItem::Chunk { id: repo.name(BlobKind::Data, &n.to_le_bytes()), len: 65536 - n % 2 },
         })
         .collect();
-    for layout in [crate::model::Layout::Stream, crate::model::Layout::PageRuns] {
+    for layout in [ListLayout::Stream, ListLayout::PageRuns { run: 65536, previous: &[] }] {
         let (root, packs, added) = RunWriter::run(&repo, Fate::Stored, |writer| {
-            write_list(writer, &boundaries, layout, 65536, &items)
+            write_list(writer, &boundaries, layout, &items)
         })
         .unwrap();
         assert!(added.page_blobs.load(std::sync::atomic::Ordering::Relaxed) > 8);
@@ -226,7 +226,9 @@ fn a_blob_with_a_damaged_copy_is_read_from_another() {
     let (repo, key) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
     let put = |repo: &Repo| {
         RunWriter::run(repo, Fate::Stored, |writer| {
-            writer.put(BlobKind::Data, PackClass::Media, Packing::Tried, vec![7; 5000], writer.reserve(5000)?)
+            let (class, packing) = (PackClass::Media, Packing::Tried);
+            let offer = Offer { kind: BlobKind::Data, class, packing, previous: None };
+            writer.put(offer, vec![7; 5000], writer.reserve(5000)?)
         })
         .unwrap()
     };

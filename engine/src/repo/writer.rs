@@ -1,7 +1,7 @@
 //! A run's writer: names, deduplicates and compresses blobs on the caller's thread, gathers them in one buffer a class,
 //! and has full buffers sealed, checked and made durable by two threads of its own.
 
-use crate::base::{BlobId, Cancel, Error, Kind, Result};
+use crate::base::{BlobId, Cancel, Error, Kind, Result, hash};
 use crate::codec::Compressor;
 use crate::crypto::HEADER_LEN;
 use crate::crypto::secret::random_bytes;
@@ -14,12 +14,13 @@ use crate::format::pack::{
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use crate::repo::Repo;
 use crate::repo::budget::{Budget, Permit};
+use crate::repo::delta::Link;
 use crate::repo::pages::PageSink;
 use crate::store::ObjectName;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
 /// Threads that seal, check and write packs: one computes while the other waits for the disk.
 const PACK_WRITERS: usize = 2;
@@ -27,6 +28,8 @@ const PACK_WRITERS: usize = 2;
 const MAX_PACK_BLOBS: usize = 8192;
 /// What a blob takes in memory beside its bytes, roughly.
 const BLOB_OVERHEAD: usize = 512;
+/// A delta of at most this part of the plaintext is taken without asking what a frame of its own would take.
+const SURELY: usize = 8;
 /// Bytes for pieces on their way into buffers that are all but full.
 const LEEWAY: usize = 4 << 20;
 
@@ -51,9 +54,16 @@ pub struct Added {
     pub packed_bytes: AtomicU64,
 }
 
+/// A blob in a buffer.
+struct Held {
+    blob: PackedBlob,
+    /// Of a delta, which was proved to come back when it was made: the hash of its frame.
+    frame: Option<[u8; 32]>,
+}
+
 #[derive(Default)]
 struct Buffer {
-    blobs: Vec<PackedBlob>,
+    blobs: Vec<Held>,
     permits: Vec<Permit>,
     bytes: usize,
 }
@@ -97,6 +107,34 @@ pub enum Packing {
     AsItIs,
 }
 
+/// A blob that is offered to the repository.
+#[derive(Clone, Copy, Debug)]
+pub struct Offer {
+    /// What it holds.
+    pub kind: BlobKind,
+    /// The packs that it goes to.
+    pub class: PackClass,
+    /// Whether it is offered to the compressor.
+    pub packing: Packing,
+    /// What stood in its place before: it may be stored as a difference to that, or to something further back.
+    pub previous: Option<BlobId>,
+}
+
+impl Offer {
+    /// A page of a folder or list.
+    fn page(kind: BlobKind, previous: Option<BlobId>) -> Self {
+        Self { kind, class: PackClass::Metadata, packing: Packing::Tried, previous }
+    }
+}
+
+/// How a blob was packed.
+struct Packed {
+    codec: CodecTag,
+    bytes: Vec<u8>,
+    /// Of a delta: base, depth, generation.
+    link: Option<Link>,
+}
+
 /// Adds blobs to a repository. All methods may be called from many threads.
 pub struct RunWriter<'r> {
     repo: &'r Repo,
@@ -113,6 +151,9 @@ pub struct RunWriter<'r> {
     finished: Mutex<Finished>,
     failure: Mutex<Option<Error>>,
     jobs: Sender<Job>,
+    /// Packs that were sent and are neither written nor given up.
+    under_way: Mutex<usize>,
+    one_less: Condvar,
 }
 
 impl std::fmt::Debug for RunWriter<'_> {
@@ -145,6 +186,8 @@ impl<'r> RunWriter<'r> {
             finished: Mutex::default(),
             failure: Mutex::default(),
             jobs,
+            under_way: Mutex::default(),
+            one_less: Condvar::new(),
         };
         let done = std::thread::scope(|scope| {
             let shared = &writer;
@@ -200,14 +243,8 @@ impl<'r> RunWriter<'r> {
     }
 
     /// Adds a blob unless the repository or this run has it, and says its name.
-    pub fn put(
-        &self,
-        kind: BlobKind,
-        class: PackClass,
-        packing: Packing,
-        plain: Vec<u8>,
-        mut permit: Permit,
-    ) -> Result<BlobId> {
+    pub fn put(&self, offer: Offer, plain: Vec<u8>, mut permit: Permit) -> Result<BlobId> {
+        let Offer { kind, class, packing, previous } = offer;
         let plain_len = u32::try_from(plain.len())
             .ok()
             .filter(|len| *len <= MAX_BLOB_LEN)
@@ -216,20 +253,45 @@ impl<'r> RunWriter<'r> {
         if self.is_known(kind, id)? {
             return Ok(id);
         }
-        let compressed = if packing == Packing::Tried { self.compress(&plain)? } else { None };
-        let (codec, bytes) = match compressed {
-            Some(frame) => (CodecTag::Zstd, frame),
-            None => (CodecTag::Raw, plain),
-        };
+        let Packed { codec, bytes, link } = self.pack(kind, packing, previous, plain)?;
         permit.shrink_to(bytes.len() + BLOB_OVERHEAD);
-        let entry =
-            BlobEntry { kind, id, codec, plain_len, sealed_len: 0, base: None, depth: 0, generation: 0 };
+        let (base, depth, generation) = match &link {
+            Some(link) => (Some(link.base), link.depth, link.generation),
+            None => (None, 0, 0),
+        };
+        let entry = BlobEntry { kind, id, codec, plain_len, sealed_len: 0, base, depth, generation };
         self.count(kind, plain_len, bytes.len());
         if self.fate == Fate::Counted {
             return Ok(id);
         }
         self.push(class, PackedBlob { entry, bytes }, permit)?;
         Ok(id)
+    }
+
+    /// Packs a blob: as a delta if that saves enough, else as a frame of its own if that pays, else not at all.
+    fn pack(
+        &self,
+        kind: BlobKind,
+        packing: Packing,
+        previous: Option<BlobId>,
+        plain: Vec<u8>,
+    ) -> Result<Packed> {
+        let delta = match previous {
+            Some(previous) => self.repo.delta(kind, &previous, &plain)?,
+            None => None,
+        };
+        if let Some((link, frame)) = delta.as_ref().filter(|(_, frame)| frame.len() <= plain.len() / SURELY) {
+            return Ok(Packed { codec: CodecTag::ZstdDelta, bytes: frame.clone(), link: Some(*link) });
+        }
+        let compressed = if packing == Packing::Tried { self.compress(&plain)? } else { None };
+        let full_len = compressed.as_ref().map_or(plain.len(), Vec::len);
+        Ok(match (delta, compressed) {
+            (Some((link, frame)), _) if saves_enough(frame.len(), full_len) => {
+                Packed { codec: CodecTag::ZstdDelta, bytes: frame, link: Some(link) }
+            }
+            (_, Some(frame)) => Packed { codec: CodecTag::Zstd, bytes: frame, link: None },
+            (_, None) => Packed { codec: CodecTag::Raw, bytes: plain, link: None },
+        })
     }
 
     /// True if the blob need not be stored; otherwise it counts as stored from now on.
@@ -270,12 +332,13 @@ impl<'r> RunWriter<'r> {
     }
 
     fn push(&self, class: PackClass, blob: PackedBlob, permit: Permit) -> Result<()> {
+        let frame = blob.entry.base.map(|_| hash::digest(&blob.bytes));
         let config = &self.repo.config;
         let target = if class == PackClass::Media { config.media_pack } else { config.other_pack };
         let full = {
             let mut buffer = self.buffer(class).lock().unwrap_or_else(PoisonError::into_inner);
             buffer.bytes += blob.bytes.len();
-            buffer.blobs.push(blob);
+            buffer.blobs.push(Held { blob, frame });
             buffer.permits.push(permit);
             let full = buffer.bytes >= target as usize || buffer.blobs.len() >= MAX_PACK_BLOBS;
             full.then(|| std::mem::take(&mut *buffer))
@@ -285,7 +348,26 @@ impl<'r> RunWriter<'r> {
 
     fn send(&self, job: Job) -> Result<()> {
         self.cancel.check()?;
+        *self.under_way() += 1;
         self.jobs.send(job).map_err(|_| Error::cancelled())
+    }
+
+    fn under_way(&self) -> MutexGuard<'_, usize> {
+        self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Makes everything durable that was put so far and has an index name it: now it can be rested on. Costs small packs
+    /// and an index object, so it is for where later blobs of this run are to be deltas against earlier ones.
+    pub fn settle(&self) -> Result<()> {
+        self.flush()?;
+        let mut under_way = self.under_way();
+        while *under_way > 0 {
+            under_way = self.one_less.wait(under_way).unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(under_way);
+        self.cancel.check()?;
+        let finished = std::mem::take(&mut *self.finished.lock().unwrap_or_else(PoisonError::into_inner));
+        self.index(finished.packs)
     }
 
     /// Sends what is left in the buffers.
@@ -307,12 +389,13 @@ impl<'r> RunWriter<'r> {
                 return;
             }
             // After a failure jobs are only taken, so that nobody waits for a place in the channel.
-            if self.cancel.is_cancelled() {
-                continue;
-            }
-            if let Err(e) = self.write_pack(job, &mut workshop).and_then(|record| self.finish(record)) {
+            if !self.cancel.is_cancelled()
+                && let Err(e) = self.write_pack(job, &mut workshop).and_then(|record| self.finish(record))
+            {
                 self.fail(e);
             }
+            *self.under_way() -= 1;
+            self.one_less.notify_all();
         }
     }
 
@@ -326,7 +409,11 @@ impl<'r> RunWriter<'r> {
             let full = finished.index_len >= TARGET_LEN;
             full.then(|| std::mem::take(&mut *finished))
         };
-        let Some(Finished { packs, .. }) = full else { return Ok(()) };
+        full.map_or(Ok(()), |finished| self.index(finished.packs))
+    }
+
+    /// Has an index name durable packs, and the catalog know their blobs.
+    fn index(&self, packs: Vec<PackRecord>) -> Result<()> {
         let blobs: Vec<_> =
             packs.iter().flat_map(|pack| &pack.entries).map(|entry| (entry.kind, entry.id)).collect();
         self.repo.write_indexes(packs)?;
@@ -341,8 +428,9 @@ impl<'r> RunWriter<'r> {
         let Buffer { mut blobs, permits, .. } = job.buffer;
         shuffle(&mut blobs)?;
         let Workshop { file, scratch } = workshop;
+        let (blobs, frames): (Vec<_>, Vec<_>) = blobs.into_iter().map(|held| (held.blob, held.frame)).unzip();
         let record = assemble_into(&self.repo.sealer, job.class, blobs, job.last, file)?;
-        self.verify(&record, file, scratch)?;
+        self.verify(&record, &frames, file, scratch)?;
         self.repo.store.put_new(&ObjectName::pack(&record.pack), file)?;
         drop(permits);
         Ok(record)
@@ -350,28 +438,36 @@ impl<'r> RunWriter<'r> {
 
     /// Opens, unpacks and names every blob of a pack again before the pack counts, and opens its trailer: a fault of
     /// memory, processor or compressor must not reach the disk.
-    fn verify(&self, record: &PackRecord, file: &[u8], scratch: &mut Vec<u8>) -> Result<()> {
+    fn verify(
+        &self,
+        record: &PackRecord,
+        frames: &[Option<[u8; 32]>],
+        file: &[u8],
+        scratch: &mut Vec<u8>,
+    ) -> Result<()> {
         let subject = record.pack.short();
         let wrong =
             |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
         let (header, clear) = pack_header(file, &subject)?;
         let key = self.repo.sealer.key(&header, &subject)?;
         let mut at = HEADER_LEN;
-        for (ordinal, entry) in (0u32..).zip(&record.entries) {
+        for ((ordinal, entry), frame) in (0u32..).zip(&record.entries).zip(frames) {
             let end = at + entry.sealed_len as usize;
             let sealed = file.get(at..end).ok_or_else(|| wrong("a blob lies outside it"))?;
             scratch.clear();
             scratch.extend_from_slice(sealed);
             let packed = open_blob_in_place(&key, ordinal, entry, scratch, &subject)?;
-            let name = match entry.codec {
-                CodecTag::Raw => self.repo.name(entry.kind, packed),
+            let comes_back = match (entry.codec, frame) {
+                (CodecTag::Raw, _) => self.repo.name(entry.kind, packed) == entry.id,
+                // Its base need not be read again: that this frame gives back the plaintext is known.
+                (CodecTag::ZstdDelta, Some(frame)) => hash::digest(packed) == *frame,
                 _ => {
                     let plain =
                         self.repo.with_decompressor(|d| d.decompress(packed, entry.plain_len, None))?;
-                    self.repo.name(entry.kind, &plain)
+                    self.repo.name(entry.kind, &plain) == entry.id
                 }
             };
-            if name != entry.id {
+            if !comes_back {
                 return Err(wrong(
                     "a blob does not come back as it was: memory or processor of this machine may be faulty",
                 ));
@@ -388,15 +484,20 @@ impl<'r> RunWriter<'r> {
 }
 
 impl PageSink for RunWriter<'_> {
-    fn put_page(&self, kind: BlobKind, page: Vec<u8>) -> Result<BlobId> {
+    fn put_page(&self, kind: BlobKind, page: Vec<u8>, previous: Option<BlobId>) -> Result<BlobId> {
         // Not waited for: the workers that would free the budget may be the ones that store pages.
         let permit = self.budget.take_now(page.len() + BLOB_OVERHEAD);
-        self.put(kind, PackClass::Metadata, Packing::Tried, page, permit)
+        self.put(Offer::page(kind, previous), page, permit)
     }
 }
 
+/// True if a delta of this length is worth having to read its base: it saves 40 %.
+fn saves_enough(delta: usize, full: usize) -> bool {
+    delta as u64 * 10 <= full as u64 * 6
+}
+
 /// Puts the blobs of a buffer into a random order, so that their sizes do not tell which file they are of.
-fn shuffle(blobs: &mut [PackedBlob]) -> Result<()> {
+fn shuffle(blobs: &mut [Held]) -> Result<()> {
     let mut state = u64::from_le_bytes(random_bytes()?) | 1;
     for last in (1..blobs.len()).rev() {
         // xorshift64 (Marsaglia 2003), seeded by the operating system; the order is not a secret key.

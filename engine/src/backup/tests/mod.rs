@@ -65,10 +65,10 @@ impl Bench {
     fn take_and_die(&self) {
         let run = self.repo.begin(&Silent).unwrap();
         let options = self.options();
-        let memory = Memory::open(&self.repo, &run.history, &options, "host", &[]);
         let plan = Plan::new(&options.paths).unwrap();
+        let source = Source::find(&self.repo, &run.history, &options, plan.paths()).unwrap();
         RunWriter::run(&self.repo, Fate::Stored, |writer| {
-            walk::store(&Work::new(&self.repo, &options, &Silent, writer, &memory), &plan, None)
+            walk::store(&Work::new(&self.repo, &options, &Silent, writer, &source), &plan, None)
         })
         .unwrap();
         drop(run);

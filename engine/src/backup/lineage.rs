@@ -1,0 +1,177 @@
+//! What the databases of a run came from, and what is recorded of them for later runs.
+
+use crate::base::{BlobId, LineageId, Result, SnapshotId, StoredPath, Timestamp};
+use crate::crypto::secret::random_bytes;
+use crate::model::lineage::{Lineage, Sample};
+use crate::repo::Repo;
+use crate::repo::earlier::EarlierRuns;
+use crate::repo::lineage::write_lineage;
+use crate::repo::pages::PageSink;
+use crate::repo::snapshots::History;
+use crate::repo::writer::RunWriter;
+use crate::rules::lineage::{closest, neighbour, newest_of_sources};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+
+/// Most other sources whose databases a new one is compared with.
+const MOST_SOURCES: usize = 16;
+
+type Records = BTreeMap<StoredPath, Lineage>;
+/// By folder, then by name: asked for each file of a folder.
+type ByFolder = BTreeMap<StoredPath, BTreeMap<Vec<u8>, Lineage>>;
+
+/// The line of a database.
+pub(super) struct Line {
+    pub(super) id: LineageId,
+    /// The pages of its previous version's list.
+    pub(super) pages: Vec<BlobId>,
+}
+
+/// Where a database came from.
+pub(super) struct Origin<'r> {
+    /// The same for all databases that came from one another.
+    pub(super) id: LineageId,
+    /// The runs that new ones may be stored as differences to.
+    pub(super) runs: EarlierRuns<'r>,
+    /// The version that they are of.
+    pub(super) record: Option<Lineage>,
+}
+
+impl<'r> Origin<'r> {
+    /// What the file's assembly needs of it, and the runs; without an origin there are none.
+    pub(super) fn split(origin: Option<Self>, repo: &'r Repo) -> (Option<Line>, EarlierRuns<'r>) {
+        match origin {
+            None => (None, EarlierRuns::none(repo)),
+            Some(origin) => {
+                (Some(Line { id: origin.id, pages: origin.runs.pages().to_vec() }), origin.runs)
+            }
+        }
+    }
+}
+
+/// The records of earlier snapshots, and of this one.
+pub(super) struct Lineages<'r> {
+    repo: &'r Repo,
+    /// Of the snapshot that the memory of files speaks of: they go on for what is not read again.
+    remembered: ByFolder,
+    /// Of the neighbouring snapshot in time.
+    near: Records,
+    near_pages: Vec<BlobId>,
+    /// Roots of the records of other sources.
+    others: Vec<BlobId>,
+    loaded: OnceLock<Vec<Lineage>>,
+    now: Mutex<Records>,
+    /// Of these, the ones whose content is new and may not be durable yet.
+    unsettled: Mutex<BTreeSet<StoredPath>>,
+}
+
+impl<'r> Lineages<'r> {
+    /// Reads the records of the neighbouring snapshot. Records that cannot be read are as good as none.
+    pub(super) fn open(
+        repo: &'r Repo,
+        history: &History,
+        (host, paths, time): (&str, &[StoredPath], Timestamp),
+        remembered: Option<SnapshotId>,
+    ) -> Self {
+        let root_of = |id: SnapshotId| {
+            history.snapshots.iter().find(|snapshot| snapshot.id == id).and_then(|found| found.manifest.lineage)
+        };
+        let read = |root: Option<BlobId>| {
+            let (records, pages) = root.and_then(|root| repo.read_lineage(&root).ok()).unwrap_or_default();
+            let records: Records = records.into_iter().map(|record| (record.path.clone(), record)).collect();
+            (records, pages)
+        };
+        let near_root =
+            neighbour(&history.snapshots, host, paths, time).and_then(|snapshot| snapshot.manifest.lineage);
+        let (near, near_pages) = read(near_root);
+        let remembered_root = remembered.and_then(root_of);
+        let remembered =
+            if remembered_root == near_root { near.clone() } else { read(remembered_root).0 };
+        let remembered = by_folder(remembered);
+        let others = newest_of_sources(&history.snapshots, MOST_SOURCES);
+        let others = others.iter().filter_map(|snapshot| snapshot.manifest.lineage).collect();
+        let (loaded, now, unsettled) = (OnceLock::new(), Mutex::default(), Mutex::default());
+        Self { repo, remembered, near, near_pages, others, loaded, now, unsettled }
+    }
+
+    /// True if the neighbouring snapshot has a database at this path: then it need not be looked for.
+    pub(super) fn is_known(&self, path: &StoredPath) -> bool {
+        self.near.contains_key(path)
+    }
+
+    /// Where the database at this path came from. `samples` are taken only if it is new there. If it is another one of
+    /// this run, that one is made durable first: nothing may rest on what could be lost.
+    pub(super) fn origin(
+        &self,
+        path: &StoredPath,
+        samples: impl FnOnce() -> Result<Vec<Sample>>,
+        writer: &RunWriter<'_>,
+    ) -> Result<Origin<'r>> {
+        let record = match self.near.get(path) {
+            Some(record) => Some(record.clone()),
+            None => self.closest(&samples()?),
+        };
+        let Some(record) = record else {
+            let id = LineageId::new(random_bytes()?);
+            return Ok(Origin { id, runs: EarlierRuns::none(self.repo), record: None });
+        };
+        if self.unsettled().contains(&record.path) && !self.near.contains_key(path) {
+            writer.settle()?;
+            self.unsettled().remove(&record.path);
+        }
+        let runs = EarlierRuns::of(self.repo, record.content)?;
+        Ok(Origin { id: record.id, runs, record: Some(record) })
+    }
+
+    fn unsettled(&self) -> MutexGuard<'_, BTreeSet<StoredPath>> {
+        self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The most related database of this run, the neighbouring snapshot or any other source.
+    fn closest(&self, samples: &[Sample]) -> Option<Lineage> {
+        let loaded = self.loaded.get_or_init(|| {
+            let read = |root| self.repo.read_lineage(root).map(|(records, _)| records).unwrap_or_default();
+            self.others.iter().flat_map(read).collect()
+        });
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        closest(now.values().chain(self.near.values()).chain(loaded), samples).cloned()
+    }
+
+    /// Records a database of this snapshot that was read.
+    pub(super) fn add(&self, record: Lineage) {
+        self.unsettled().insert(record.path.clone());
+        self.record(record);
+    }
+
+    fn record(&self, record: Lineage) {
+        self.now.lock().unwrap_or_else(PoisonError::into_inner).insert(record.path.clone(), record);
+    }
+
+    /// Records what was recorded before of a file that is taken over unread.
+    pub(super) fn keep(&self, folder: &StoredPath, name: &[u8]) {
+        if let Some(record) = self.remembered.get(folder).and_then(|names| names.get(name)) {
+            self.record(record.clone());
+        }
+    }
+
+    /// Stores the records of this snapshot and says their root page.
+    pub(super) fn write(&self, sink: &dyn PageSink) -> Result<Option<BlobId>> {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let records: Vec<Lineage> = now.values().cloned().collect();
+        write_lineage(sink, &records, &self.near_pages)
+    }
+}
+
+/// The sample of a run.
+pub(super) fn sample(run: u32, id: &BlobId) -> Sample {
+    Sample { run, id: id.as_bytes().first_chunk().copied().unwrap_or_default() }
+}
+
+fn by_folder(records: Records) -> ByFolder {
+    let mut folders = ByFolder::new();
+    for (path, record) in records {
+        let names = folders.entry(path.parent().unwrap_or_else(StoredPath::root)).or_default();
+        names.insert(path.name().to_vec(), record);
+    }
+    folders
+}

@@ -1,0 +1,3 @@
+//! L5: decisions over manifests and records, without reading or writing anything.
+
+pub mod lineage;
