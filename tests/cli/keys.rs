@@ -174,9 +174,11 @@ fn lease_of_a_living_program(world: &World) -> Repo {
     let session = Session {
         client,
         clock: Arc::new(Timestamp::default),
+        pause: Arc::new(|_| {}),
         is_alive: Arc::new(|_, _| true),
         utc_offset_minutes: 0,
         cache_dir: None,
+        scratch_dir: None,
         compression: 3,
         threads: 1,
         cancel: Cancel::new(),

@@ -104,9 +104,11 @@ impl Context {
         Session {
             client: process::client(self.user.clone()),
             clock: Arc::new(clock),
+            pause: Arc::new(std::thread::sleep),
             is_alive: Arc::new(process::is_alive),
             utc_offset_minutes: self.now().offset().seconds() / 60,
             cache_dir: self.settings.cache_dir.clone(),
+            scratch_dir: Some(self.settings.cache_dir.clone().unwrap_or_else(std::env::temp_dir)),
             compression: self.settings.compression,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             cancel: self.cancel.clone(),

@@ -16,7 +16,7 @@ use crate::model::{BlobKind, Content, Layout, ListItem, Node, NodeKind, PackClas
 use crate::repo::earlier::EarlierRuns;
 use crate::repo::pages::{ListLayout, write_list};
 use crate::repo::writer::{Offer, Packing};
-use crate::sqlite::SqliteHeader;
+use crate::sqlite::{SqliteHeader, capture};
 use rayon::Scope;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -48,6 +48,8 @@ impl From<Error> for Failed {
 pub(super) struct Nature {
     /// The header, if it is a database.
     pub(super) header: Option<SqliteHeader>,
+    /// True if it is a database whose pages are encrypted one by one.
+    is_encrypted: bool,
     /// Whether its pieces are offered to the compressor.
     packing: Packing,
 }
@@ -59,11 +61,20 @@ impl Nature {
     pub(super) fn of(head: &[u8]) -> Self {
         let header = SqliteHeader::parse(head);
         let packing = if media::recognise(head).is_some() { Packing::AsItIs } else { Packing::Tried };
-        Self { header, packing }
+        Self { header, is_encrypted: false, packing }
+    }
+
+    /// What kind of database it is, if it is one.
+    pub(super) fn database(&self) -> Option<capture::Kind> {
+        match (self.header, self.is_encrypted) {
+            (Some(_), _) => Some(capture::Kind::Plain),
+            (None, true) => Some(capture::Kind::Encrypted),
+            (None, false) => None,
+        }
     }
 
     fn layout(&self) -> Layout {
-        if self.header.is_some() { Layout::PageRuns } else { Layout::Stream }
+        if self.database().is_some() { Layout::PageRuns } else { Layout::Stream }
     }
 }
 
@@ -87,6 +98,16 @@ pub(super) struct Ending {
     pub(super) key: StatKey,
     /// Whether a database was found sound.
     pub(super) checked: Checked,
+}
+
+/// A content that was cut.
+pub(super) struct Cut {
+    /// The hash of the whole; none for a single piece.
+    pub(super) hash: Option<BlobId>,
+    /// Of a database, the name of the whole; none for an empty one.
+    pub(super) name: Option<BlobId>,
+    /// Its bytes.
+    pub(super) len: u64,
 }
 
 /// Cuts one file and hands its pieces on.
@@ -201,12 +222,16 @@ impl<'c, 's> Cutter<'c, 's> {
         Ok(())
     }
 
-    /// The hash of the whole (none for a single piece) and the bytes read.
-    pub(super) fn finish(mut self) -> Result<(Option<BlobId>, u64)> {
+    /// Hands on what is left.
+    pub(super) fn finish(mut self) -> Result<Cut> {
+        let mut name = None;
         if let Some(only) = self.held.take() {
+            // Named once more by the worker: that is cheap, and only databases need it here.
+            name = self.assembly.line.as_ref().map(|_| self.work.repo.name(BlobKind::Data, &only));
             self.dispatch(only)?;
         }
-        Ok((self.hash.map(|hash| hash.finish()), self.read))
+        let hash = self.hash.map(|hash| hash.finish());
+        Ok(Cut { hash, name: hash.or(name), len: self.read })
     }
 }
 
@@ -273,6 +298,7 @@ impl Assembly {
                 page_size: node.database.as_ref().map_or(0, |database| database.page_size),
                 size: node.size,
                 content: node.content,
+                hash: node.content_hash(),
                 samples: samples(&items),
                 checked,
             });

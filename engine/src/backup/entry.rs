@@ -3,12 +3,12 @@
 use super::file::FileTask;
 use super::folder::Folder;
 use super::memory::{RowEntry, StatKey, UNTRUSTED, is_settled, stat_key};
-use super::walk::Walk;
-use super::{Found, Status};
-use crate::base::{Counter, Error, Result, StoredPath, WarningKind};
+use super::{Found, Status, Work};
+use crate::base::{Counter, Result, StoredPath, WarningKind};
 use crate::format::tree::encode_node;
-use crate::model::{Node, NodeKind};
+use crate::model::{DatabaseState, Node, NodeKind};
 use crate::source::{SourceDir, SourceFile, Stat, Xattrs, xattrs_of_entry};
+use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -16,52 +16,123 @@ use std::sync::atomic::Ordering;
 /// Times that a file which was replaced between the listing and the opening is opened again.
 const OPEN_TRIES: usize = 4;
 
-impl Walk<'_> {
-    /// Stores an entry that is no folder: from memory, or by reading it.
+/// Where an entry lies.
+pub struct Place<'p> {
+    /// Its folder in the snapshot.
+    pub folder: &'p Arc<Folder>,
+    /// Its folder in the file system.
+    pub dir: &'p SourceDir,
+    /// The same for those who outlive the walk through this folder, once somebody needs it.
+    pub kept: &'p OnceCell<Arc<SourceDir>>,
+}
+
+impl Place<'_> {
+    fn keep(&self) -> io::Result<Arc<SourceDir>> {
+        if let Some(kept) = self.kept.get() {
+            return Ok(Arc::clone(kept));
+        }
+        let kept = Arc::new(self.dir.try_clone()?);
+        Ok(Arc::clone(self.kept.get_or_init(|| kept)))
+    }
+}
+
+/// What lies beside an entry and belongs to it if it is a database.
+#[derive(Default)]
+pub struct Beside {
+    /// `-wal` and `-journal`, which tell whether a database changed.
+    pub sidecars: [Option<Stat>; 2],
+    /// What of `-wal`, `-shm` and `-journal` is to be stored if it turns out not to be part of a database.
+    pub entries: Vec<(Vec<u8>, Stat)>,
+}
+
+/// How an entry stands to what is remembered of it.
+enum Remembered<'r> {
+    /// It is taken over, with what lies beside it if that is part of it.
+    TakenOver(RowEntry<'r>, bool),
+    /// It must be read.
+    No,
+}
+
+impl Work<'_> {
+    /// Stores an entry that is no folder, as far as that needs no reading; what is to be read is returned.
     pub(super) fn entry(
         &self,
-        folder: &Arc<Folder>,
-        dir: &SourceDir,
+        place: &Place<'_>,
         name: &[u8],
         stat: &Stat,
-        sidecars: &[Option<Stat>; 2],
-    ) -> Result<()> {
-        let work = self.work;
-        let key = stat_key(&work.memory.stats, work.options.ignored, stat, sidecars);
-        let before = folder.previous.as_ref().and_then(|previous| previous.find(name));
-        if let Some(before) = before
-            && before.key == key
-            && before.kind == stat.kind
-            && !work.options.force
-            && self.has_same_attributes(before, dir, name)
+        beside: Beside,
+    ) -> Result<Vec<FileTask>> {
+        let (folder, dir) = (place.folder, place.dir);
+        let key = stat_key(&self.memory.stats, self.options.ignored, stat, &beside.sidecars);
+        if let Remembered::TakenOver(before, with_sidecars) =
+            self.remembered(place, name, stat, &key, &beside)?
         {
             self.count_unmodified(stat);
-            work.lineages.keep(&folder.path, name);
-            if sidecars.iter().flatten().any(|sidecar| sidecar.size > 0) {
-                work.warn_of_database(&folder.path.join(name), &before.decode()?);
-            }
+            self.lineages.keep(&folder.path, name);
             folder.push(before);
-            return Ok(());
+            return if with_sidecars { Ok(Vec::new()) } else { self.entries_beside(place, &beside.entries) };
         }
         if stat.kind == NodeKind::File {
-            return self.open_file(folder, dir, self.node(name, stat), key, sidecars);
+            return self.open_file(place, self.node(name, stat), key, beside);
         }
         match self.unread_node(folder, dir, name, stat) {
             Ok((node, is_whole)) => {
                 self.count_unmodified(stat);
-                let settled = is_whole && is_settled(work.repo.session().now(), &[Some(*stat)]);
+                let settled = is_whole && is_settled(self.repo.session().now(), &[Some(*stat)]);
                 let key = if settled { key } else { UNTRUSTED };
                 folder.push(RowEntry { name, key, kind: stat.kind, node: &encode_node(&node) });
             }
-            Err(e) if e.kind() == io::ErrorKind::NotFound => work.vanished(folder, &folder.path.join(name)),
-            Err(e) => work.missing(folder, folder.path.join(name), &e),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(folder, &folder.path.join(name)),
+            Err(e) => self.missing(folder, folder.path.join(name), &e),
         }
-        Ok(())
+        Ok(Vec::new())
+    }
+
+    /// Stores what lies beside something that it is not part of: as entries like others.
+    pub(super) fn entries_beside(
+        &self,
+        place: &Place<'_>,
+        entries: &[(Vec<u8>, Stat)],
+    ) -> Result<Vec<FileTask>> {
+        let mut tasks = Vec::new();
+        for (name, stat) in entries {
+            tasks.extend(self.entry(place, name, stat, Beside::default())?);
+        }
+        Ok(tasks)
+    }
+
+    /// Decides whether what is remembered of an entry still holds.
+    fn remembered<'p>(
+        &self,
+        place: &Place<'p>,
+        name: &[u8],
+        stat: &Stat,
+        key: &StatKey,
+        beside: &Beside,
+    ) -> Result<Remembered<'p>> {
+        let before = place.folder.previous.as_ref().and_then(|previous| previous.find(name));
+        let before = before.filter(|before| before.key == *key && before.kind == stat.kind);
+        let Some(before) = before.filter(|_| !self.options.force) else { return Ok(Remembered::No) };
+        if !self.has_same_attributes(before, place.dir, name) {
+            return Ok(Remembered::No);
+        }
+        let is_raw = self.options.raw_databases;
+        if beside.entries.is_empty() && !is_raw {
+            return Ok(Remembered::TakenOver(before, true));
+        }
+        let database = before.decode()?.database;
+        Ok(match database.map(|database| database.state) {
+            None => Remembered::TakenOver(before, false),
+            // It was stored in the other way than is wanted now.
+            Some(DatabaseState::AsItLay) if !is_raw => Remembered::No,
+            Some(DatabaseState::Captured) if is_raw => Remembered::No,
+            Some(_) => Remembered::TakenOver(before, !is_raw),
+        })
     }
 
     /// True unless attributes were altered, which only the time of status change would tell.
     fn has_same_attributes(&self, before: RowEntry<'_>, dir: &SourceDir, name: &[u8]) -> bool {
-        !self.work.options.ignored.ctime
+        !self.options.ignored.ctime
             || before
                 .decode()
                 .is_ok_and(|node| xattrs_of_entry(dir, name).is_ok_and(|xattrs| xattrs == node.xattrs))
@@ -84,9 +155,9 @@ impl Walk<'_> {
             node.target = Some(target);
         } else {
             let message = "Recorded only: pipes, sockets and devices are not read";
-            self.work.warn(WarningKind::SpecialFile, &folder.path.join(name), message);
+            self.warn(WarningKind::SpecialFile, &folder.path.join(name), message);
         }
-        let xattrs = self.work.xattrs(&folder.path.join(name), xattrs_of_entry(dir, name));
+        let xattrs = self.xattrs(&folder.path.join(name), xattrs_of_entry(dir, name));
         let is_whole = xattrs.is_some();
         node.xattrs = xattrs.unwrap_or_default();
         Ok((node, is_whole))
@@ -94,25 +165,26 @@ impl Walk<'_> {
 
     fn open_file(
         &self,
-        folder: &Arc<Folder>,
-        dir: &SourceDir,
+        place: &Place<'_>,
         node: Node,
         key: StatKey,
-        sidecars: &[Option<Stat>; 2],
-    ) -> Result<()> {
-        match open_again(dir, &node.name) {
-            Ok(file) => {
-                folder.expect_one();
-                let task = FileTask { folder: Arc::clone(folder), file, node, key, sidecars: *sidecars };
-                self.files.send(task).map_err(|_| Error::cancelled())
+        beside: Beside,
+    ) -> Result<Vec<FileTask>> {
+        let opened = open_again(place.dir, &node.name).and_then(|file| Ok((file, place.keep()?)));
+        match opened {
+            Ok((file, dir)) => {
+                place.folder.expect_one();
+                let folder = Arc::clone(place.folder);
+                let Beside { sidecars, entries } = beside;
+                Ok(vec![FileTask { folder, dir, file, node, key, sidecars, beside: entries }])
             }
             Err(e) => {
-                let path = folder.path.join(&node.name);
+                let path = place.folder.path.join(&node.name);
                 match e.kind() {
-                    io::ErrorKind::NotFound => self.work.vanished(folder, &path),
-                    _ => self.work.missing(folder, path, &e),
+                    io::ErrorKind::NotFound => self.vanished(place.folder, &path),
+                    _ => self.missing(place.folder, path, &e),
                 }
-                Ok(())
+                self.entries_beside(place, &beside.entries)
             }
         }
     }
@@ -120,22 +192,22 @@ impl Walk<'_> {
     fn count_unmodified(&self, stat: &Stat) {
         match stat.kind {
             NodeKind::File => {
-                self.work.count_file(Status::Unmodified, stat.size);
-                self.work.observer.add(Counter::Files, 1);
-                self.work.observer.add(Counter::Bytes, stat.size);
+                self.count_file(Status::Unmodified, stat.size);
+                self.observer.add(Counter::Files, 1);
+                self.observer.add(Counter::Bytes, stat.size);
             }
             NodeKind::Symlink => {
-                self.work.tally.counts.symlinks.fetch_add(1, Ordering::Relaxed);
+                self.tally.counts.symlinks.fetch_add(1, Ordering::Relaxed);
             }
             _ => {
-                self.work.tally.counts.specials.fetch_add(1, Ordering::Relaxed);
+                self.tally.counts.specials.fetch_add(1, Ordering::Relaxed);
             }
         }
     }
 
     /// The node of an entry as far as its metadata tell.
     pub(super) fn node(&self, name: &[u8], stat: &Stat) -> Node {
-        let owners = &self.work.options.owners;
+        let owners = &self.options.owners;
         let linked = stat.kind == NodeKind::File && stat.nlink > 1;
         Node {
             mode: stat.mode,
@@ -144,7 +216,7 @@ impl Walk<'_> {
             user: owners.user(stat.uid).map(str::to_owned),
             group: owners.group(stat.gid).map(str::to_owned),
             mtime: Some(stat.mtime),
-            hard_link: linked.then(|| link_group(&self.work.memory.links, stat)),
+            hard_link: linked.then(|| link_group(&self.memory.links, stat)),
             device: matches!(stat.kind, NodeKind::CharDevice | NodeKind::BlockDevice).then_some(stat.device),
             ..Node::new(name.to_vec(), stat.kind)
         }
@@ -169,7 +241,7 @@ fn open_again(dir: &SourceDir, name: &[u8]) -> io::Result<SourceFile> {
     dir.open_file(name)
 }
 
-impl super::Work<'_> {
+impl Work<'_> {
     /// The attributes, if they could be read; a failure is told and counted.
     pub(super) fn xattrs(&self, path: &StoredPath, read: io::Result<Xattrs>) -> Option<Xattrs> {
         read.map_err(|e| self.unread_attributes(path, &e)).ok()

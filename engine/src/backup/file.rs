@@ -2,16 +2,18 @@
 
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
+use super::database::{read_database, samples};
+use super::entry::Place;
 use super::folder::Folder;
-use super::lineage::{Origin, sample};
+use super::lineage::split;
 use super::memory::{StatKey, UNTRUSTED, is_settled};
-use crate::base::{Result, Timestamp, WarningKind};
-use crate::model::lineage::{Checked, Sample, sampled_runs};
-use crate::model::{BlobKind, Database, DatabaseState, Layout, Node};
-use crate::source::{Segment, SourceFile, Stat, xattrs_of};
-use crate::sqlite::SqliteHeader;
+use crate::base::{Result, StoredPath, Timestamp, WarningKind};
+use crate::model::lineage::Checked;
+use crate::model::{Database, DatabaseState, Layout, Node};
+use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
+use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -24,6 +26,8 @@ const LONG: u64 = 1 << 20;
 pub struct FileTask {
     /// Its folder, which waits for it.
     pub folder: Arc<Folder>,
+    /// The same in the file system.
+    pub dir: Arc<SourceDir>,
     /// The file.
     pub file: SourceFile,
     /// Its node as far as the walk saw it.
@@ -32,6 +36,15 @@ pub struct FileTask {
     pub key: StatKey,
     /// `-wal` and `-journal` beside it.
     pub sidecars: [Option<Stat>; 2],
+    /// The entries beside it that are part of it if it is a database, and entries of their own if not.
+    pub beside: Vec<(Vec<u8>, Stat)>,
+}
+
+impl FileTask {
+    /// Where it is.
+    pub fn path(&self) -> StoredPath {
+        self.folder.path.join(&self.node.name)
+    }
 }
 
 /// Reads files from the queue until it ends, but for databases at paths where there was none before: they are handed on.
@@ -82,39 +95,74 @@ struct Reader<'s, 'scope> {
 }
 
 impl<'s> Reader<'s, '_> {
-    /// Reads a file; what goes wrong is told and counted. With `may_hand_on`, a database at a new path is given back.
+    /// Reads a file, and what lies beside it if that is not part of it; what goes wrong is told and counted. With
+    /// `may_hand_on`, a database at a new path is given back.
     fn read(&mut self, task: FileTask, may_hand_on: bool) -> Option<FileTask> {
         let work = self.work;
-        let path = || task.folder.path.join(&task.node.name);
-        let read = match nature(&task.file) {
-            Ok(nature) if may_hand_on && nature.header.is_some() && !work.lineages.is_known(&path()) => {
-                return Some(task);
-            }
-            Ok(nature) => {
-                work.observer.working_on(&path());
-                read_file(work, &task, nature, self.scope, &mut self.buffer)
-            }
-            Err(e) => Err(e.into()),
-        };
-        match read {
-            Ok(()) => {}
+        let nature = nature(&task);
+        if may_hand_on
+            && nature.as_ref().is_ok_and(|nature| nature.database().is_some())
+            && !work.lineages.is_known(&task.path())
+        {
+            return Some(task);
+        }
+        work.observer.working_on(&task.path());
+        // The folder must not be closed before the sidecars are done.
+        task.folder.expect_one();
+        let done = nature.map_err(Failed::Source).and_then(|nature| self.read_as(&task, nature));
+        let beside = match done {
+            Ok(Done::Alone) => self.read_beside(&task),
+            Ok(Done::WithSidecars) => Ok(()),
             Err(Failed::Source(e)) => {
-                work.missing(&task.folder, path(), &e);
-                if let Err(e) = task.folder.one_done(work) {
-                    work.writer.fail(e);
-                }
+                work.missing(&task.folder, task.path(), &e);
+                task.folder.one_done(work).and_then(|()| self.read_beside(&task))
             }
-            Err(Failed::Run(e)) => work.writer.fail(e),
+            Err(Failed::Run(e)) => Err(e),
+        };
+        if let Err(e) = beside.and_then(|()| task.folder.one_done(work)) {
+            work.writer.fail(e);
         }
         None
     }
+
+    fn read_as(&mut self, task: &FileTask, nature: Nature) -> std::result::Result<Done, Failed> {
+        if nature.database().is_none() || self.work.options.raw_databases {
+            read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
+            return Ok(Done::Alone);
+        }
+        match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
+            None => Ok(Done::WithSidecars),
+            Some(why) => {
+                read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(&why))?;
+                Ok(Done::Alone)
+            }
+        }
+    }
+
+    /// Stores the sidecars of what is no captured database as entries of their own.
+    fn read_beside(&mut self, task: &FileTask) -> Result<()> {
+        let kept = OnceCell::from(Arc::clone(&task.dir));
+        let place = Place { folder: &task.folder, dir: &task.dir, kept: &kept };
+        for task in self.work.entries_beside(&place, &task.beside)? {
+            self.read(task, false);
+        }
+        Ok(())
+    }
+}
+
+/// What of a database was stored.
+enum Done {
+    /// The main file; what lies beside it is still to be stored.
+    Alone,
+    /// All of it, in one image.
+    WithSidecars,
 }
 
 /// A file as it was read once.
 struct Reading {
     assembly: Arc<Assembly>,
     node: Node,
-    header: Option<SqliteHeader>,
+    nature: Nature,
     /// When it was begun.
     begun: Timestamp,
     before: Stat,
@@ -138,6 +186,7 @@ fn read_file<'s>(
     nature: Nature,
     scope: &Scope<'s>,
     buffer: &mut Vec<u8>,
+    not_captured: Option<&str>,
 ) -> std::result::Result<(), Failed> {
     let mut reading = read_once(work, task, nature, scope, buffer)?;
     for _ in 0..READ_AGAIN {
@@ -145,16 +194,18 @@ fn read_file<'s>(
             break;
         }
         // The pieces of the earlier attempt are stored, and most of them are met again.
-        reading = read_once(work, task, self::nature(&task.file)?, scope, buffer)?;
+        reading = read_once(work, task, self::nature(task)?, scope, buffer)?;
     }
-    let Reading { assembly, mut node, header, begun, before, change } = reading;
-    let path = task.folder.path.join(&node.name);
+    let Reading { assembly, mut node, nature, begun, before, change } = reading;
+    let path = task.path();
     let xattrs = work.xattrs(&path, xattrs_of(&task.file));
     let is_whole = xattrs.is_some();
     node.xattrs = xattrs.unwrap_or_default();
     node.changed_while_read = change != Change::None;
-    node.database = header.map(|header| database(task, &header, node.changed_while_read));
-    work.warn_of_database(&path, &node);
+    node.database = nature.database().map(|_| database(task, &nature, node.changed_while_read));
+    if node.database.is_some() && (not_captured.is_some() || node.changed_while_read) {
+        work.warn_of_database(&path, not_captured);
+    }
     if node.database.is_none() {
         let message = match change {
             Change::None => None,
@@ -166,7 +217,9 @@ fn read_file<'s>(
         }
     }
     let [wal, journal] = task.sidecars;
-    let settled = is_whole && change == Change::None && is_settled(begun, &[Some(before), wal, journal]);
+    // What could not be captured is tried again.
+    let is_done = is_whole && change == Change::None && not_captured.is_none();
+    let settled = is_done && is_settled(begun, &[Some(before), wal, journal]);
     let key = if settled { task.key } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
 }
@@ -180,18 +233,16 @@ fn read_once<'s>(
 ) -> std::result::Result<Reading, Failed> {
     let begun = work.repo.session().now();
     let before = task.file.stat()?;
-    let origin = match nature.header {
-        Some(_) => {
-            let path = task.folder.path.join(&task.node.name);
-            Some(work.lineages.origin(&path, || samples(work, &task.file, before.size), work.writer)?)
-        }
-        None => None,
-    };
-    let (line, earlier) = Origin::split(origin, work.repo);
+    let read_at = |bytes: &mut [u8], at| read_full(&mut task.file.reader(at, bytes.len() as u64), bytes);
+    let origin = nature
+        .database()
+        .map(|_| work.lineages.origin(&task.path(), || samples(work, before.size, &read_at), work.writer));
+    let (line, earlier) = split(origin.transpose()?, work.repo);
     let assembly = Assembly::new(&task.folder, &nature, line);
     let mut cutter = Cutter::new(work, &assembly, scope, earlier);
     read_segments(&mut cutter, &assembly, &task.file, before.size, buffer)?;
-    let (hash, read) = cutter.finish()?;
+    let cut = cutter.finish()?;
+    let (hash, read) = (cut.hash, cut.len);
     let after = task.file.stat()?;
     let node = Node {
         size: read,
@@ -204,22 +255,7 @@ fn read_once<'s>(
         ..task.node.clone()
     };
     let change = change(read, &before, &after);
-    Ok(Reading { assembly, node, header: nature.header, begun, before, change })
-}
-
-/// The sampled runs of a database that is not cut yet. One that cannot be read has none: that will be noticed.
-fn samples(work: &Work<'_>, file: &SourceFile, size: u64) -> Result<Vec<Sample>> {
-    let run = u64::from(work.repo.config.run);
-    let mut bytes = Vec::new();
-    let mut samples = Vec::new();
-    for number in sampled_runs(size.div_ceil(run)) {
-        work.writer.cancel.check()?;
-        bytes.clear();
-        if file.reader(u64::from(number) * run, run).read_to_end(&mut bytes).is_ok() {
-            samples.push(sample(number, &work.repo.name(BlobKind::Data, &bytes)));
-        }
-    }
-    Ok(samples)
+    Ok(Reading { assembly, node, nature, begun, before, change })
 }
 
 fn change(read: u64, before: &Stat, after: &Stat) -> Change {
@@ -234,9 +270,21 @@ fn change(read: u64, before: &Stat, after: &Stat) -> Change {
     }
 }
 
-fn nature(file: &SourceFile) -> io::Result<Nature> {
+/// Reads until the buffer is full or the content ends.
+fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+    let mut done = 0;
+    while let Some(room) = bytes.get_mut(done..).filter(|room| !room.is_empty()) {
+        match reader.read(room)? {
+            0 => break,
+            count => done += count,
+        }
+    }
+    Ok(done)
+}
+
+fn nature(task: &FileTask) -> io::Result<Nature> {
     let mut head = Vec::with_capacity(Nature::HEAD_LEN);
-    file.reader(0, Nature::HEAD_LEN as u64).read_to_end(&mut head)?;
+    task.file.reader(0, Nature::HEAD_LEN as u64).read_to_end(&mut head)?;
     Ok(Nature::of(&head))
 }
 
@@ -269,8 +317,8 @@ fn read_segments(
     Ok(())
 }
 
-/// Records how a database got into the snapshot.
-fn database(task: &FileTask, header: &SqliteHeader, changed: bool) -> Database {
+/// Records how a database got into the snapshot as it lay.
+fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
     let named = |suffix: &str, stat: &Option<Stat>| {
         let pending = stat.is_some_and(|stat| stat.size > 0);
         pending.then(|| [&task.node.name, suffix.as_bytes()].concat())
@@ -280,5 +328,6 @@ fn database(task: &FileTask, header: &SqliteHeader, changed: bool) -> Database {
         [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
-    Database { state, page_size: header.page_size, sidecars }
+    let page_size = nature.header.map_or(0, |header| header.page_size);
+    Database { state, page_size, sidecars }
 }

@@ -2,7 +2,7 @@
 
 use crate::base::{BlobId, LineageId, Result, SnapshotId, StoredPath, Timestamp};
 use crate::crypto::secret::random_bytes;
-use crate::model::lineage::{Lineage, Sample};
+use crate::model::lineage::{Checked, Lineage, Sample};
 use crate::repo::Repo;
 use crate::repo::earlier::EarlierRuns;
 use crate::repo::lineage::write_lineage;
@@ -10,6 +10,7 @@ use crate::repo::pages::PageSink;
 use crate::repo::snapshots::History;
 use crate::repo::writer::RunWriter;
 use crate::rules::lineage::{closest, neighbour, newest_of_sources};
+use crate::sqlite::verify::Integrity;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
@@ -33,19 +34,13 @@ pub(super) struct Origin<'r> {
     pub(super) id: LineageId,
     /// The runs that new ones may be stored as differences to.
     pub(super) runs: EarlierRuns<'r>,
-    /// The version that they are of.
-    pub(super) record: Option<Lineage>,
 }
 
-impl<'r> Origin<'r> {
-    /// What the file's assembly needs of it, and the runs; without an origin there are none.
-    pub(super) fn split(origin: Option<Self>, repo: &'r Repo) -> (Option<Line>, EarlierRuns<'r>) {
-        match origin {
-            None => (None, EarlierRuns::none(repo)),
-            Some(origin) => {
-                (Some(Line { id: origin.id, pages: origin.runs.pages().to_vec() }), origin.runs)
-            }
-        }
+/// What a file's assembly needs of its origin, and the runs; what is no database has none.
+pub(super) fn split<'r>(origin: Option<Origin<'r>>, repo: &'r Repo) -> (Option<Line>, EarlierRuns<'r>) {
+    match origin {
+        None => (None, EarlierRuns::none(repo)),
+        Some(Origin { id, runs }) => (Some(Line { id, pages: runs.pages().to_vec() }), runs),
     }
 }
 
@@ -74,7 +69,11 @@ impl<'r> Lineages<'r> {
         remembered: Option<SnapshotId>,
     ) -> Self {
         let root_of = |id: SnapshotId| {
-            history.snapshots.iter().find(|snapshot| snapshot.id == id).and_then(|found| found.manifest.lineage)
+            history
+                .snapshots
+                .iter()
+                .find(|snapshot| snapshot.id == id)
+                .and_then(|found| found.manifest.lineage)
         };
         let read = |root: Option<BlobId>| {
             let (records, pages) = root.and_then(|root| repo.read_lineage(&root).ok()).unwrap_or_default();
@@ -85,8 +84,7 @@ impl<'r> Lineages<'r> {
             neighbour(&history.snapshots, host, paths, time).and_then(|snapshot| snapshot.manifest.lineage);
         let (near, near_pages) = read(near_root);
         let remembered_root = remembered.and_then(root_of);
-        let remembered =
-            if remembered_root == near_root { near.clone() } else { read(remembered_root).0 };
+        let remembered = if remembered_root == near_root { near.clone() } else { read(remembered_root).0 };
         let remembered = by_folder(remembered);
         let others = newest_of_sources(&history.snapshots, MOST_SOURCES);
         let others = others.iter().filter_map(|snapshot| snapshot.manifest.lineage).collect();
@@ -113,14 +111,13 @@ impl<'r> Lineages<'r> {
         };
         let Some(record) = record else {
             let id = LineageId::new(random_bytes()?);
-            return Ok(Origin { id, runs: EarlierRuns::none(self.repo), record: None });
+            return Ok(Origin { id, runs: EarlierRuns::none(self.repo) });
         };
         if self.unsettled().contains(&record.path) && !self.near.contains_key(path) {
             writer.settle()?;
             self.unsettled().remove(&record.path);
         }
-        let runs = EarlierRuns::of(self.repo, record.content)?;
-        Ok(Origin { id: record.id, runs, record: Some(record) })
+        Ok(Origin { id: record.id, runs: EarlierRuns::of(self.repo, record.content)? })
     }
 
     fn unsettled(&self) -> MutexGuard<'_, BTreeSet<StoredPath>> {
@@ -154,11 +151,28 @@ impl<'r> Lineages<'r> {
         }
     }
 
+    /// What was found before of an image of this name, if that is as much as is wanted now.
+    pub(super) fn checked(&self, name: &BlobId, wanted: Integrity) -> Option<Checked> {
+        let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
+        let remembered = self.remembered.values().flat_map(BTreeMap::values);
+        let known = now.values().chain(self.near.values()).chain(remembered);
+        let known = known.filter(|record| record.hash.as_ref() == Some(name)).map(|record| record.checked);
+        known.filter(|checked| is_enough(*checked, wanted)).max()
+    }
+
     /// Stores the records of this snapshot and says their root page.
     pub(super) fn write(&self, sink: &dyn PageSink) -> Result<Option<BlobId>> {
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         let records: Vec<Lineage> = now.values().cloned().collect();
         write_lineage(sink, &records, &self.near_pages)
+    }
+}
+
+fn is_enough(checked: Checked, wanted: Integrity) -> bool {
+    match checked {
+        Checked::No => false,
+        Checked::Quick => wanted == Integrity::Quick,
+        Checked::Full | Checked::Failed => true,
     }
 }
 

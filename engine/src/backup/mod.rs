@@ -3,6 +3,7 @@
 //! bottom-up as their last entry is done.
 
 mod assembly;
+mod database;
 mod entry;
 mod file;
 mod folder;
@@ -20,6 +21,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
+pub use database::DatabaseReport;
 pub use memory::Ignored;
 pub use options::{BackupOptions, BackupPreview, BackupSummary};
 pub use select::{Marker, Selection};
@@ -97,7 +99,12 @@ struct Source<'r> {
 }
 
 impl<'r> Source<'r> {
-    fn find(repo: &'r Repo, history: &History, options: &BackupOptions, paths: Vec<StoredPath>) -> Result<Self> {
+    fn find(
+        repo: &'r Repo,
+        history: &History,
+        options: &BackupOptions,
+        paths: Vec<StoredPath>,
+    ) -> Result<Self> {
         let host = options.host.clone().unwrap_or_else(|| repo.session().client.host.clone());
         let parent = match options.parent {
             None => find_parent(&history.snapshots, &host, &paths),
@@ -176,7 +183,8 @@ fn take(
     let id = repo.commit(run, packs, manifest, observer)?;
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.tell_of_catalog(observer);
-    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings: taken.warnings })
+    let (warnings, databases) = (taken.warnings, taken.databases);
+    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings, databases })
 }
 
 fn elapsed_ms(begun: Timestamp, now: Timestamp) -> u64 {

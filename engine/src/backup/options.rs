@@ -1,10 +1,12 @@
 //! What to take a snapshot of, and what was done.
 
+use super::database::DatabaseReport;
 use super::memory::Ignored;
 use super::select::Selection;
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
 use crate::model::Statistics;
 use crate::source::Owners;
+use crate::sqlite::verify::Integrity;
 use std::path::PathBuf;
 
 /// What to take a snapshot of, and how.
@@ -33,6 +35,10 @@ pub struct BackupOptions {
     pub force: bool,
     /// What of the file system's word does not count when it is decided whether a file changed.
     pub ignored: Ignored,
+    /// Stores the files of databases as they lie, whatever their apps are doing.
+    pub raw_databases: bool,
+    /// How much of each new state of a database SQLite is to check.
+    pub integrity: Integrity,
 }
 
 /// What was done.
@@ -52,6 +58,8 @@ pub struct BackupSummary {
     pub statistics: Statistics,
     /// All warnings, in the order of their paths.
     pub warnings: Vec<Warning>,
+    /// The databases that were read, in the order of their paths.
+    pub databases: Vec<DatabaseReport>,
 }
 
 /// What would be done.

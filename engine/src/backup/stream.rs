@@ -3,7 +3,7 @@
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::folder::Folder;
-use super::lineage::Origin;
+use super::lineage::split;
 use super::memory::{Previous, UNTRUSTED};
 use super::walk::worker_pool;
 use crate::base::{BlobId, Error, Kind, Result, StoredPath};
@@ -71,14 +71,14 @@ fn read(work: &Work<'_>, folder: &Arc<Folder>, node: Node, content: &mut (dyn Re
     let path = folder.path.join(&node.name);
     // What arrives through a pipe cannot be looked at before: only its path tells where it came from.
     let none = || Ok(Vec::new());
-    let origin = nature.header.map(|_| work.lineages.origin(&path, none, work.writer)).transpose()?;
-    let (line, earlier) = Origin::split(origin, work.repo);
+    let origin = nature.database().map(|_| work.lineages.origin(&path, none, work.writer)).transpose()?;
+    let (line, earlier) = split(origin, work.repo);
     let assembly = Assembly::new(folder, &nature, line);
     worker_pool(work)?.in_place_scope(|scope| {
         let mut cutter = Cutter::new(work, &assembly, scope, earlier);
         let stored = cutter.cut(Cursor::new(head).chain(content), &mut Vec::new()).and_then(|_| {
-            let (hash, size) = cutter.finish()?;
-            let node = Node { size, hash, layout: assembly.layout, ..node };
+            let cut = cutter.finish()?;
+            let node = Node { size: cut.len, hash: cut.hash, layout: assembly.layout, ..node };
             Ok(assembly.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })?)
         });
         stored.map_err(|e| {

@@ -1,10 +1,11 @@
 //! What a run counts and tells: every thread of it adds to one tally.
 
+use super::database::DatabaseReport;
 use super::folder::Folder;
 use super::{Found, Work};
 use crate::base::{BlobId, StoredPath, Warning, WarningKind};
 use crate::catalog::Staged;
-use crate::model::{DatabaseState, Node, NodeKind, Statistics};
+use crate::model::{NodeKind, Statistics};
 use crate::repo::writer::Added;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -58,6 +59,7 @@ pub(super) struct Taken {
     pub(super) warnings: Vec<Warning>,
     pub(super) rows: Staged,
     pub(super) removed: Vec<StoredPath>,
+    pub(super) databases: Vec<DatabaseReport>,
 }
 
 impl Taken {
@@ -81,9 +83,18 @@ pub(super) struct Tally {
     warnings: Mutex<Vec<Warning>>,
     rows: Mutex<Staged>,
     removed: Mutex<Vec<StoredPath>>,
+    databases: Mutex<Vec<DatabaseReport>>,
 }
 
 impl Tally {
+    /// Tells of a database that was read.
+    pub(super) fn add_database(&self, report: DatabaseReport) {
+        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        if databases.len() < MOST_WARNINGS {
+            databases.push(report);
+        }
+    }
+
     pub(super) fn new(rows: Staged) -> Self {
         Self { rows: Mutex::new(rows), ..Self::default() }
     }
@@ -111,7 +122,10 @@ impl Tally {
         let incomplete = load(&counts.lost) > 0;
         let mut warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
         warnings.sort_by(|a, b| a.path.cmp(&b.path));
+        let mut databases = self.databases.into_inner().unwrap_or_else(PoisonError::into_inner);
+        databases.sort_by(|a, b| a.path.cmp(&b.path));
         Taken {
+            databases,
             root,
             lineage,
             statistics,
@@ -175,17 +189,12 @@ impl Work<'_> {
     }
 
     /// Warns of a database that is in this snapshot as it lay.
-    pub(super) fn warn_of_database(&self, path: &StoredPath, node: &Node) {
-        let Some(database) = node.database.as_ref().filter(|d| d.state == DatabaseState::AsItLay) else {
-            return;
-        };
-        let message = if database.sidecars.is_empty() || node.changed_while_read {
-            "This database changed while it was read: it was stored as it lay, and may be damaged in this snapshot. \
-             Close the app and take another one"
-        } else {
-            "This database has changes that its app has not merged yet: it was stored as it lay, with its sidecar files. \
-             If the app was writing meanwhile, they may not fit together"
-        };
+    pub(super) fn warn_of_database(&self, path: &StoredPath, not_captured: Option<&str>) {
+        let why = not_captured.unwrap_or("it changed while it was read");
+        let message = format!(
+            "This database could not be captured in one committed state ({why}): its files were stored as they lay, and may \
+             not fit together. Close the app and take another snapshot to be sure"
+        );
         self.warn(WarningKind::DatabaseNotCaptured, path, message);
     }
 

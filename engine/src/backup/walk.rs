@@ -1,5 +1,6 @@
 //! The walk: through the folders above the sources, then through the sources, in the order of names.
 
+use super::entry::{Beside, Place};
 use super::file::{FileTask, read_files, read_new_databases};
 use super::folder::Folder;
 use super::memory::Previous;
@@ -10,11 +11,12 @@ use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
 use crossbeam_channel::{Sender, bounded};
 use rustix::io::Errno;
+use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
 
-/// What SQLite appends to a database's name for the files beside it that hold what is not merged yet.
-const SIDECARS: [&[u8]; 2] = [b"-wal", b"-journal"];
+/// What SQLite appends to a database's name for the files beside it. The first two hold what is not merged yet.
+const SIDECARS: [&[u8]; 3] = [b"-wal", b"-journal", b"-shm"];
 
 /// Most threads that read files: each has a buffer of its own.
 const MAX_READERS: usize = 4;
@@ -82,6 +84,8 @@ struct Frame {
     only: Option<Vec<u8>>,
     /// True if some entry may be the sidecar of a database: nearly no folder has any, and nothing is looked for then.
     has_sidecars: bool,
+    /// The folder for those who read its files later.
+    kept: OnceCell<Arc<SourceDir>>,
 }
 
 /// A folder that the walk is about to go into.
@@ -130,7 +134,7 @@ impl Walk<'_> {
                 Ok(_) => match SourceDir::open(&path.to_fs()).and_then(|dir| dir.stat()) {
                     Err(e) => self.work.missing(folder, path, &e),
                     Ok(stat) => {
-                        let node = Node { mtime: None, ..self.node(name, &stat) };
+                        let node = Node { mtime: None, ..self.work.node(name, &stat) };
                         let previous = self.previous(&path, before_tree(folder, name));
                         self.above(child, &Folder::open(path, node, Some(folder), previous))?;
                     }
@@ -158,10 +162,17 @@ impl Walk<'_> {
                 return Ok(());
             }
         };
-        let sidecars = SIDECARS.map(|suffix| {
+        // What lies beside it was not named as a source, and is stored only as part of it.
+        let [wal, journal, _] = SIDECARS;
+        let sidecars = [wal, journal].map(|suffix| {
             dir.stat_of(&[name, suffix].concat()).ok().filter(|stat| stat.kind == NodeKind::File)
         });
-        self.entry(folder, &dir, name, stat, &sidecars)
+        let place = Place { folder, dir: &dir, kept: &OnceCell::new() };
+        self.send(self.work.entry(&place, name, stat, Beside { sidecars, entries: Vec::new() })?)
+    }
+
+    fn send(&self, tasks: Vec<FileTask>) -> Result<()> {
+        tasks.into_iter().try_for_each(|task| self.files.send(task).map_err(|_| Error::cancelled()))
     }
 
     /// Stores a source folder and everything below it.
@@ -256,7 +267,7 @@ impl Walk<'_> {
         });
         let has_sidecars =
             entries.iter().any(|entry| SIDECARS.iter().any(|suffix| entry.name.ends_with(suffix)));
-        Frame { folder, entries, next: 0, only, has_sidecars }
+        Frame { folder, entries, next: 0, only, has_sidecars, kept: OnceCell::new() }
     }
 
     /// A folder at which another file system begins is stored empty.
@@ -285,6 +296,9 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
+        if descent.here().is_ok_and(|dir| self.belongs_to_another(dir, frame, &entry.name)) {
+            return Ok(None);
+        }
         if self.work.options.select.leaves_out(path, stat.kind, stat.size) {
             self.work.exclude(folder, &entry.name);
             return Ok(None);
@@ -298,15 +312,53 @@ impl Walk<'_> {
             self.work.exclude(folder, &entry.name);
             return Ok(None);
         }
-        let sidecars = match frame.has_sidecars {
-            true => SIDECARS.map(|suffix| sibling(&frame.entries, &entry.name, suffix)),
-            false => [None; 2],
-        };
         match descent.here() {
-            Ok(dir) => self.entry(folder, dir, &entry.name, stat, &sidecars)?,
+            Ok(dir) => {
+                let beside = self.beside(dir, frame, &entry.name);
+                let place = Place { folder, dir, kept: &frame.kept };
+                self.send(self.work.entry(&place, &entry.name, stat, beside)?)?;
+            }
             Err(e) => self.work.missing(folder, path(), &e),
         }
         Ok(None)
+    }
+
+    /// What lies beside an entry and is part of it if it is a database. What the options leave out of that is counted.
+    fn beside(&self, dir: &SourceDir, frame: &Frame, name: &[u8]) -> Beside {
+        if !frame.has_sidecars {
+            return Beside::default();
+        }
+        let [wal, journal, shm] = SIDECARS.map(|suffix| sibling(&frame.entries, name, suffix));
+        let mut entries = Vec::new();
+        for (suffix, stat) in SIDECARS.into_iter().zip([wal, journal, shm]) {
+            let Some(stat) = stat else { continue };
+            let name = [name, suffix].concat();
+            let select = &self.work.options.select;
+            if select.leaves_out(|| frame.folder.path.join(&name), stat.kind, stat.size)
+                || select.leaves_out_content(dir, &name, &stat)
+            {
+                self.work.exclude(&frame.folder, &name);
+            } else {
+                entries.push((name, stat));
+            }
+        }
+        Beside { sidecars: [wal, journal], entries }
+    }
+
+    /// True for a sidecar of an entry that is there and not left out: it is stored with that.
+    fn belongs_to_another(&self, dir: &SourceDir, frame: &Frame, name: &[u8]) -> bool {
+        if !frame.has_sidecars || sibling(&frame.entries, name, b"").is_none() {
+            return false;
+        }
+        let select = &self.work.options.select;
+        let main = SIDECARS.iter().find_map(|suffix| name.strip_suffix(*suffix));
+        let main = main.and_then(|main| Some((main, sibling(&frame.entries, main, b"")?)));
+        // The sidecar of a sidecar is none.
+        main.is_some_and(|(main, stat)| {
+            !self.belongs_to_another(dir, frame, main)
+                && !select.leaves_out(|| frame.folder.path.join(main), stat.kind, stat.size)
+                && !select.leaves_out_content(dir, main, &stat)
+        })
     }
 
     /// A folder to go into, unless it is one of this program's own.
@@ -318,7 +370,7 @@ impl Walk<'_> {
             return None;
         }
         let previous = self.previous(&path, before_tree(folder, name));
-        Some(Below { node: self.node(name, stat), dev: stat.dev, previous, path })
+        Some(Below { node: self.work.node(name, stat), dev: stat.dev, previous, path })
     }
 
     /// What a folder was: by the catalog's memory where there is one, else by the parent's tree.

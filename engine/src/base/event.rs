@@ -68,6 +68,10 @@ pub enum WarningKind {
     Vanished,
     /// A database that an app may be writing to was stored as it lay, with its sidecars.
     DatabaseNotCaptured,
+    /// SQLite found a database damaged.
+    IntegrityFailed,
+    /// A database could not be checked.
+    IntegrityNotChecked,
     /// FIFOs, sockets or devices are recorded, not read.
     SpecialFile,
     /// A folder of this program lies inside the source and was left out.
@@ -99,6 +103,8 @@ impl WarningKind {
             Self::ChangedWhileRead => "changed_while_read",
             Self::Vanished => "vanished",
             Self::DatabaseNotCaptured => "database_not_captured",
+            Self::IntegrityFailed => "integrity_failed",
+            Self::IntegrityNotChecked => "integrity_not_checked",
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
             Self::CatalogRebuilt => "catalog_rebuilt",

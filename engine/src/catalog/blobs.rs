@@ -346,8 +346,7 @@ fn count_baseless(connection: &Connection, places: &[Place<&BlobEntry>]) -> rusq
     let mut count = 0;
     for entry in places.iter().map(|place| place.entry) {
         if let Some(base) = &entry.base {
-            count +=
-                u64::from(!statement.exists((base.as_bytes(), entry.kind as u8, &[entry.depth][..]))?);
+            count += u64::from(!statement.exists((base.as_bytes(), entry.kind as u8, &[entry.depth][..]))?);
         }
     }
     Ok(count)

@@ -43,7 +43,9 @@ pub fn compress_against(plain: &[u8], base: &[u8], unpack: &mut Decompressor) ->
     frame.shrink_to_fit();
     let plain_len = u32::try_from(plain.len()).map_err(|_| failed("it is longer than any blob"))?;
     if unpack.decompress(&frame, plain_len, Some(base))? != plain {
-        return Err(failed("it does not come back as it was: memory or processor of this machine may be faulty"));
+        return Err(failed(
+            "it does not come back as it was: memory or processor of this machine may be faulty",
+        ));
     }
     Ok(frame)
 }

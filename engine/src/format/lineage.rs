@@ -3,8 +3,8 @@
 
 use crate::base::{BlobId, LineageId, Result, StoredPath};
 use crate::format::cbor::{MAX_STRING, MapWriter, Reader};
-use crate::model::lineage::{Checked, Lineage, MOST_SAMPLES, Sample};
 use crate::model::Content;
+use crate::model::lineage::{Checked, Lineage, MOST_SAMPLES, Sample};
 use minicbor::Encoder;
 
 /// Most items of a page.
@@ -29,10 +29,12 @@ pub enum LineagePage {
 /// The bytes of a record.
 #[must_use]
 pub fn encode_record(record: &Lineage) -> Vec<u8> {
-    let (chunk, list) = match &record.content {
-        Content::None => (None, None),
-        Content::Chunk(id) => (Some(&id.as_bytes()[..]), None),
-        Content::List(id) => (None, Some(&id.as_bytes()[..])),
+    // The name of a single chunk is that of the whole.
+    let hash = record.hash.as_ref().map(|id| &id.as_bytes()[..]);
+    let (chunk, list, hash) = match &record.content {
+        Content::None => (None, None, None),
+        Content::Chunk(id) => (Some(&id.as_bytes()[..]), None, None),
+        Content::List(id) => (None, Some(&id.as_bytes()[..]), hash),
     };
     let mut map = MapWriter::new();
     map.bytes(0, record.path.as_bytes())
@@ -42,7 +44,8 @@ pub fn encode_record(record: &Lineage) -> Vec<u8> {
         .bytes_if(4, chunk)
         .bytes_if(5, list)
         .array(6, &record.samples, |e, sample| e.array(2)?.u32(sample.run)?.bytes(&sample.id).map(|_| ()))
-        .uint_unless_zero(7, record.checked as u64);
+        .uint_unless_zero(7, record.checked as u64)
+        .bytes_if(8, hash);
     map.finish()
 }
 
@@ -50,10 +53,8 @@ pub fn encode_record(record: &Lineage) -> Vec<u8> {
 #[must_use]
 pub fn encode_leaf(records: &[Vec<u8>]) -> Vec<u8> {
     let mut out = Vec::new();
-    let _infallible = Encoder::new(&mut out)
-        .array(2)
-        .and_then(|e| e.u64(0)?.array(records.len() as u64))
-        .map(|_| ());
+    let _infallible =
+        Encoder::new(&mut out).array(2).and_then(|e| e.u64(0)?.array(records.len() as u64)).map(|_| ());
     records.iter().for_each(|record| out.extend_from_slice(record));
     out
 }
@@ -87,14 +88,17 @@ pub fn decode(page: &[u8]) -> Result<LineagePage> {
 
 fn record(r: &mut Reader<'_>) -> Result<Lineage> {
     let (mut path, mut id, mut content, mut checked) = (None, None, Content::None, Some(Checked::No));
-    let (mut page_size, mut size, mut samples) = (0, 0, Vec::new());
+    let (mut page_size, mut size, mut samples, mut hash) = (0, 0, Vec::new(), None);
     r.map(|key, r| {
         match key {
             0 => path = StoredPath::parse(r.bytes(MAX_STRING)?),
             1 => id = Some(LineageId::new(r.fixed()?)),
             2 => page_size = r.uint32()?,
             3 => size = r.uint()?,
-            4 => content = Content::Chunk(BlobId::new(r.fixed()?)),
+            4 => {
+                let id = BlobId::new(r.fixed()?);
+                (content, hash) = (Content::Chunk(id), Some(id));
+            }
             5 => content = Content::List(BlobId::new(r.fixed()?)),
             6 => {
                 samples = r.array(MOST_SAMPLES, |r| {
@@ -104,12 +108,13 @@ fn record(r: &mut Reader<'_>) -> Result<Lineage> {
             }
             // A result that a later version may find is none for this one.
             7 => checked = Checked::from_number(r.uint()?).or(Some(Checked::No)),
+            8 => hash = Some(BlobId::new(r.fixed()?)),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     let (path, id) = (r.need(path, "path")?, r.need(id, "lineage id")?);
-    Ok(Lineage { path, id, page_size, size, content, samples, checked: checked.unwrap_or_default() })
+    Ok(Lineage { path, id, page_size, size, content, hash, samples, checked: checked.unwrap_or_default() })
 }
 
 #[cfg(test)]
@@ -132,6 +137,11 @@ mod tests {
                 id: LineageId::new(id),
                 page_size,
                 size,
+                hash: match content {
+                    Content::None => None,
+                    Content::Chunk(id) => Some(id),
+                    Content::List(_) => Some(BlobId::new([7; 32])),
+                },
                 content,
                 samples: samples.into_iter().map(|(run, id)| Sample { run, id }).collect(),
                 checked: Checked::from_number(checked).unwrap(),
@@ -158,9 +168,12 @@ mod tests {
 
     #[test]
     fn what_a_record_must_have() {
-        for (path, id, is_sound) in
-            [(Some(&b"/a"[..]), Some(&[1u8; 16][..]), true), (None, Some(&[1; 16]), false), (Some(b"/a"), None, false), (Some(b"/.."), Some(&[1; 16]), false)]
-        {
+        for (path, id, is_sound) in [
+            (Some(&b"/a"[..]), Some(&[1u8; 16][..]), true),
+            (None, Some(&[1; 16]), false),
+            (Some(b"/a"), None, false),
+            (Some(b"/.."), Some(&[1; 16]), false),
+        ] {
             let mut map = MapWriter::new();
             map.bytes_if(0, path).bytes_if(1, id).uint(7, 99);
             assert_eq!(decode(&encode_leaf(&[map.finish()])).is_ok(), is_sound);

@@ -1,7 +1,7 @@
 //! What a snapshot records of each database in it, so that any machine finds what later versions may be stored as
 //! differences to, and whether the same image was checked before.
 
-use crate::base::{LineageId, StoredPath};
+use crate::base::{BlobId, LineageId, StoredPath};
 use crate::model::Content;
 
 /// Most runs of a database that are sampled.
@@ -54,6 +54,8 @@ pub struct Lineage {
     pub size: u64,
     /// Where its image is.
     pub content: Content,
+    /// The name of the whole image; none for an empty one.
+    pub hash: Option<BlobId>,
     /// Some of its runs, ascending by number.
     pub samples: Vec<Sample>,
     /// Whether the image was checked.

@@ -32,9 +32,9 @@ pub fn write_lineage(
         if level.len() <= 1 {
             return Ok(level.pop());
         }
-        let pages = level.chunks(lineage::MAX_ITEMS).map(|children| {
-            sink.put_page(BlobKind::ListPage, lineage::encode_inner(height, children), None)
-        });
+        let pages = level
+            .chunks(lineage::MAX_ITEMS)
+            .map(|children| sink.put_page(BlobKind::ListPage, lineage::encode_inner(height, children), None));
         level = pages.collect::<Result<_>>()?;
     }
     Err(Error::new(Kind::Internal, "store", "the lineage records").because("there are too many of them"))

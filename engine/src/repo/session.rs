@@ -4,6 +4,7 @@ use crate::base::{Cancel, Timestamp};
 use crate::format::KeyNote;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Who is working: the caller finds this out, the engine writes it into manifests and leases.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +30,17 @@ pub struct Session {
     pub client: Client,
     /// The clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Lets time pass, while an app is waited for.
+    pub pause: Arc<dyn Fn(Duration) + Send + Sync>,
     /// Tells whether the process of this number and start time (clock ticks since boot) lives on this machine.
     pub is_alive: Arc<dyn Fn(u32, u64) -> bool + Send + Sync>,
     /// Minutes east of UTC.
     pub utc_offset_minutes: i32,
     /// The folder that holds the catalogs of all repositories; `None` keeps this one's in memory.
     pub cache_dir: Option<PathBuf>,
+    /// A folder of this user's own for files without a name: copies of databases that are being checked. `None` leaves
+    /// them unchecked.
+    pub scratch_dir: Option<PathBuf>,
     /// zstd level, 1 to 19.
     pub compression: i32,
     /// Threads for hashing, compressing and sealing; at least 1.

@@ -204,10 +204,9 @@ fn lists_read_as_written() {
         })
         .collect();
     for layout in [ListLayout::Stream, ListLayout::PageRuns { run: 65536, previous: &[] }] {
-        let (root, packs, added) = RunWriter::run(&repo, Fate::Stored, |writer| {
-            write_list(writer, &boundaries, layout, &items)
-        })
-        .unwrap();
+        let (root, packs, added) =
+            RunWriter::run(&repo, Fate::Stored, |writer| write_list(writer, &boundaries, layout, &items))
+                .unwrap();
         assert!(added.page_blobs.load(std::sync::atomic::Ordering::Relaxed) > 8);
         repo.catalog().add_packs(&packs).unwrap();
         let mut read = Vec::new();

@@ -13,8 +13,9 @@ pub fn neighbour<'s>(
     paths: &[StoredPath],
     time: Timestamp,
 ) -> Option<&'s Snapshot> {
-    let of_source =
-        || snapshots.iter().filter(|snapshot| snapshot.manifest.host == host && snapshot.manifest.paths == paths);
+    let of_source = || {
+        snapshots.iter().filter(|snapshot| snapshot.manifest.host == host && snapshot.manifest.paths == paths)
+    };
     let not_later = of_source().filter(|snapshot| snapshot.manifest.time <= time);
     not_later
         .max_by_key(|snapshot| snapshot.manifest.time)
@@ -29,7 +30,8 @@ pub fn newest_of_sources(snapshots: &[Snapshot], most: usize) -> Vec<&Snapshot> 
     order.sort_by_key(|snapshot| std::cmp::Reverse(snapshot.manifest.time));
     for snapshot in order {
         let same = |other: &&Snapshot| {
-            (&other.manifest.host, &other.manifest.paths) == (&snapshot.manifest.host, &snapshot.manifest.paths)
+            (&other.manifest.host, &other.manifest.paths)
+                == (&snapshot.manifest.host, &snapshot.manifest.paths)
         };
         if newest.len() < most && !newest.iter().any(same) {
             newest.push(snapshot);
@@ -82,6 +84,7 @@ mod tests {
             page_size: 4096,
             size: 1,
             content: Content::None,
+            hash: None,
             samples: samples(ids),
             checked: Checked::No,
         }
@@ -89,7 +92,8 @@ mod tests {
 
     #[test]
     fn the_neighbour_is_the_last_state_before_or_else_the_first_after() {
-        let all = [snapshot(1, 10, "/a"), snapshot(2, 30, "/a"), snapshot(3, 20, "/a"), snapshot(4, 25, "/b")];
+        let all =
+            [snapshot(1, 10, "/a"), snapshot(2, 30, "/a"), snapshot(3, 20, "/a"), snapshot(4, 25, "/b")];
         let paths = [StoredPath::parse(b"/a").unwrap()];
         let at = |time| neighbour(&all, "host", &paths, Timestamp::new(time, 0)).map(|s| s.id.as_bytes()[0]);
         assert_eq!([at(5), at(10), at(19), at(20), at(99)], [Some(1), Some(1), Some(1), Some(3), Some(2)]);
@@ -98,7 +102,8 @@ mod tests {
 
     #[test]
     fn each_source_gives_its_newest_records() {
-        let mut all = vec![snapshot(1, 10, "/a"), snapshot(2, 30, "/a"), snapshot(4, 25, "/b"), snapshot(5, 40, "/c")];
+        let mut all =
+            vec![snapshot(1, 10, "/a"), snapshot(2, 30, "/a"), snapshot(4, 25, "/b"), snapshot(5, 40, "/c")];
         all[3].manifest.lineage = None;
         let ids = |most| newest_of_sources(&all, most).iter().map(|s| s.id.as_bytes()[0]).collect::<Vec<_>>();
         assert_eq!((ids(9), ids(1)), (vec![2, 4], vec![2]));
@@ -108,7 +113,10 @@ mod tests {
     fn the_closest_shares_most_samples() {
         let all = [database(1, &[1, 2, 9, 9]), database(2, &[1, 2, 3, 9]), database(3, &[9, 2, 3, 4])];
         let found = |ids: &[u8]| closest(&all, &samples(ids)).map(|found| found.id.as_bytes()[0]);
-        assert_eq!([found(&[1, 2, 3, 4]), found(&[1, 2, 7, 7]), found(&[7, 7, 7, 7])], [Some(2), Some(1), None]);
+        assert_eq!(
+            [found(&[1, 2, 3, 4]), found(&[1, 2, 7, 7]), found(&[7, 7, 7, 7])],
+            [Some(2), Some(1), None]
+        );
         assert_eq!(found(&[1, 0, 0, 0, 0, 0, 0, 0, 0]), None, "one of nine is chance");
         assert_eq!(found(&[]), None);
     }

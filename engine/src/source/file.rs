@@ -121,6 +121,12 @@ impl AsFd for SourceFile {
     }
 }
 
+impl From<SourceFile> for OwnedFd {
+    fn from(file: SourceFile) -> Self {
+        file.fd
+    }
+}
+
 /// Adds the data from `start` to `end`, if there is any.
 fn push(segments: &mut Vec<Segment>, start: u64, end: u64) {
     if start < end {

@@ -14,9 +14,11 @@ fn session() -> Session {
     Session {
         client: process::client(None),
         clock: Arc::new(|| Timestamp::new(1_795_000_000, 0)),
+        pause: Arc::new(std::thread::sleep),
         is_alive: Arc::new(process::is_alive),
         utc_offset_minutes: 0,
         cache_dir: None,
+        scratch_dir: None,
         compression: 3,
         threads: 2,
         cancel: Cancel::new(),

@@ -1,6 +1,7 @@
 //! Taking snapshots into a store in memory.
 
 mod changing;
+mod databases;
 mod media;
 mod options;
 
@@ -188,27 +189,6 @@ fn one_content_under_many_names_is_stored_once() {
 }
 
 #[test]
-fn a_database_with_pending_changes_is_flagged_and_named() {
-    let bench = Bench::new();
-    let db = rusqlite::Connection::open(bench.path("chat.db")).unwrap();
-    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
-    let summary = bench.take();
-    let node = bench.node(&summary, &bench.path("chat.db")).unwrap();
-    let database = node.database.unwrap();
-    assert_eq!(database.state, DatabaseState::AsItLay);
-    assert_eq!(database.sidecars, [b"chat.db-wal".to_vec()]);
-    assert!(bench.node(&summary, &bench.path("chat.db-wal")).is_some());
-    let kinds: Vec<_> = summary.warnings.iter().map(|w| w.kind).collect();
-    assert_eq!(kinds, [WarningKind::DatabaseNotCaptured]);
-    drop(db);
-    let quiet = bench.take();
-    let node = bench.node(&quiet, &bench.path("chat.db")).unwrap();
-    assert_eq!(node.database.unwrap().state, DatabaseState::Quiescent);
-    assert_eq!(node.layout, crate::model::Layout::PageRuns);
-    assert_eq!(quiet.warnings, []);
-}
-
-#[test]
 fn a_wal_that_grows_beside_an_untouched_database_is_noticed() {
     let bench = Bench::new();
     bench.write("x.db", &noise("db", 1000));
@@ -357,17 +337,6 @@ fn lost_packs_are_told_and_what_the_sources_still_have_is_stored_again() {
 #[test]
 fn lost_index_objects_are_told_and_their_packs_are_found_again() {
     heals_after_loss("index", |_| true);
-}
-
-#[test]
-fn a_pending_database_is_named_again_when_nothing_changed() {
-    let bench = Bench::new();
-    let db = rusqlite::Connection::open(bench.path("chat.db")).unwrap();
-    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
-    for _ in 0..2 {
-        let kinds: Vec<_> = bench.take().warnings.iter().map(|w| w.kind).collect();
-        assert_eq!(kinds, [WarningKind::DatabaseNotCaptured]);
-    }
 }
 
 #[test]

@@ -39,8 +39,7 @@ impl Lab {
 
     /// Stores a blob that takes the place of another one, and says what became of it.
     fn put(&self, repo: &Repo, plain: &[u8], previous: Option<BlobId>) -> (BlobId, Option<BlobEntry>) {
-        let offer =
-            Offer { kind: BlobKind::Data, class: PackClass::Runs, packing: Packing::Tried, previous };
+        let offer = Offer { kind: BlobKind::Data, class: PackClass::Runs, packing: Packing::Tried, previous };
         let (id, packs, _) = RunWriter::run(repo, Fate::Stored, |writer| {
             writer.put(offer, plain.to_vec(), writer.reserve(plain.len())?)
         })

@@ -1,0 +1,282 @@
+//! Databases: captured in one committed state under the app's own rules, stored run by run against the version before,
+//! and checked by SQLite before they count.
+
+use super::Work;
+use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
+use super::file::FileTask;
+use super::lineage::{sample, split};
+use super::memory::{UNTRUSTED, is_settled};
+use crate::base::{BlobId, Result, StoredPath, Timestamp, WarningKind};
+use crate::model::lineage::{Checked, Sample, sampled_runs};
+use crate::model::{BlobKind, Database, DatabaseState, Node};
+use crate::source::{SourceDir, Stat, xattrs_of};
+use crate::sqlite::Image;
+use crate::sqlite::capture::{self, Beside, Captured, Patience, Sidecar, State, capture};
+use crate::sqlite::verify::{CheckLimits, Integrity, PrivateCopy, Verdict};
+use rayon::Scope;
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// Bytes that are read at a time for a private copy.
+const COPY_STEP: usize = 1 << 20;
+/// Longest time that SQLite may take to check one database.
+const CHECK_AT_MOST: Duration = Duration::from_mins(15);
+
+/// What the summary tells of a database that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DatabaseReport {
+    /// Where it is.
+    pub path: StoredPath,
+    /// How it got into the snapshot.
+    pub state: DatabaseState,
+    /// Committed frames of its write-ahead log that were merged into it.
+    pub frames: u32,
+    /// Pages of a transaction that its app did not finish, which were taken back.
+    pub rolled_back: u32,
+    /// How long its app's checkpoints (or, in rollback mode, commits) had to wait, in milliseconds.
+    pub held_ms: u64,
+    /// What its check found.
+    pub checked: Checked,
+    /// True if this state was found damaged for the first time.
+    pub newly_damaged: bool,
+}
+
+/// Opens what lies beside a database.
+struct Neighbours<'t> {
+    dir: &'t SourceDir,
+    name: &'t [u8],
+}
+
+impl Beside for Neighbours<'_> {
+    fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
+        match self.dir.open_file(&[self.name, sidecar.suffix().as_bytes()].concat()) {
+            Ok(file) => Ok(Some(file.into())),
+            // There is none, or it is no regular file: then it is none of SQLite's.
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+}
+
+/// An image as it was read once.
+struct Reading {
+    assembly: Arc<Assembly>,
+    /// As a node has it: none for a content of one piece.
+    hash: Option<BlobId>,
+    /// What the check is to look at.
+    check: Check,
+}
+
+/// What is to be checked.
+enum Check {
+    /// Nothing: this was found before of the same image.
+    Known(Checked),
+    /// This copy of the image.
+    Copy(PrivateCopy),
+    /// Nothing, because that was not asked for or is not possible.
+    Not,
+}
+
+/// Reads and stores a database. The text says why it has no committed state that could be captured: then it must be
+/// stored as it lies.
+pub(super) fn read_database<'s>(
+    work: &'s Work<'s>,
+    task: &FileTask,
+    nature: &Nature,
+    scope: &Scope<'s>,
+    buffer: &mut Vec<u8>,
+) -> std::result::Result<Option<String>, Failed> {
+    let Some(kind) = nature.database() else { return Ok(None) };
+    let session = work.repo.session();
+    let (pause, now) = (|time| (session.pause)(time), || session.now());
+    let patience = Patience::new(&pause, &now);
+    let begun = session.now();
+    let before = task.file.stat()?;
+    let beside = Neighbours { dir: &task.dir, name: &task.node.name };
+    let mut read = |image: &Image<'_>| read_image(work, task, nature, scope, buffer, image);
+    match capture(task.file.as_fd(), &beside, kind, &patience, &mut read) {
+        Ok(captured) => store(work, task, captured, begun, &before).map(|()| None),
+        Err(capture::Failed::Impossible(why)) => Ok(Some(why.to_string())),
+        Err(capture::Failed::Io(None, e)) => Err(Failed::Source(e)),
+        Err(capture::Failed::Io(Some(sidecar), e)) => {
+            Ok(Some(format!("its {} file cannot be read: {e}", sidecar.suffix())))
+        }
+        Err(capture::Failed::Read(failed)) => Err(failed),
+    }
+}
+
+fn read_image<'s>(
+    work: &'s Work<'s>,
+    task: &FileTask,
+    nature: &Nature,
+    scope: &Scope<'s>,
+    buffer: &mut Vec<u8>,
+    image: &Image<'_>,
+) -> std::result::Result<Reading, Failed> {
+    let path = task.path();
+    let read_at = |bytes: &mut [u8], at| image.read_at(bytes, at);
+    let origin = work.lineages.origin(&path, || samples(work, image.len(), &read_at), work.writer)?;
+    let (line, earlier) = split(Some(origin), work.repo);
+    let assembly = Assembly::new(&task.folder, nature, line);
+    let mut cutter = Cutter::new(work, &assembly, scope, earlier);
+    cutter.cut(image.reader(), buffer)?;
+    let cut = cutter.finish()?;
+    let check = check(work, nature, cut.name, image)?;
+    Ok(Reading { assembly, hash: cut.hash, check })
+}
+
+/// Decides what to check, while the image can be read: only of an image that was not checked before a copy is made.
+fn check(
+    work: &Work<'_>,
+    nature: &Nature,
+    name: Option<BlobId>,
+    image: &Image<'_>,
+) -> std::result::Result<Check, Failed> {
+    let wanted = work.options.integrity;
+    let (Some(name), Some(_), false) = (name, nature.header, wanted == Integrity::None) else {
+        return Ok(Check::Not);
+    };
+    if let Some(known) = work.lineages.checked(&name, wanted) {
+        return Ok(Check::Known(known));
+    }
+    let Some(dir) = &work.repo.session().scratch_dir else { return Ok(Check::Not) };
+    let mut copy = PrivateCopy::new_in(dir);
+    copy.expect_len(image.len());
+    let mut bytes = vec![0; COPY_STEP];
+    let mut at = 0;
+    while at < image.len() {
+        work.writer.cancel.check()?;
+        let count = image.read_at(&mut bytes, at)?;
+        copy.write_at(at, bytes.get(..count).unwrap_or_default());
+        at += count as u64;
+    }
+    Ok(Check::Copy(copy))
+}
+
+fn store(
+    work: &Work<'_>,
+    task: &FileTask,
+    captured: Captured<Reading>,
+    begun: Timestamp,
+    before: &Stat,
+) -> std::result::Result<(), Failed> {
+    let path = task.path();
+    let after = task.file.stat()?;
+    let xattrs = work.xattrs(&path, xattrs_of(&task.file));
+    let is_whole = xattrs.is_some();
+    let (state, frames, rolled_back) = match captured.state {
+        State::Quiescent => (DatabaseState::Quiescent, 0, 0),
+        State::Merged { frames } => (DatabaseState::Captured, frames, 0),
+        State::RolledBack { pages } => (DatabaseState::Captured, 0, pages),
+    };
+    let Reading { assembly, hash, check } = captured.value;
+    let is_known = matches!(check, Check::Known(_));
+    let checked = run_check(work, &path, check);
+    work.tally.add_database(DatabaseReport {
+        path: path.clone(),
+        state,
+        frames,
+        rolled_back,
+        held_ms: u64::try_from(captured.held.as_millis()).unwrap_or(u64::MAX),
+        checked,
+        newly_damaged: checked == Checked::Failed && !is_known,
+    });
+    let [wal, journal] = task.sidecars;
+    let node = Node {
+        size: captured.len,
+        layout: assembly.layout,
+        hash,
+        mode: after.mode,
+        uid: after.uid,
+        gid: after.gid,
+        mtime: Some(latest(before.mtime, &task.dir, &task.node.name, frames)),
+        xattrs: xattrs.unwrap_or_default(),
+        database: Some(Database {
+            state,
+            page_size: captured.page_size.unwrap_or(0),
+            sidecars: names_of(&task.node.name, &captured.sidecars),
+        }),
+        ..task.node.clone()
+    };
+    let settled = is_whole && is_settled(begun, &[Some(*before), wal, journal]);
+    let key = if settled { task.key } else { UNTRUSTED };
+    Ok(assembly.end(work, Ending { node, key, checked })?)
+}
+
+/// When the stored state was reached: frames of a log may be later than the main file.
+fn latest(main: Timestamp, dir: &SourceDir, name: &[u8], frames: u32) -> Timestamp {
+    let wal = || dir.stat_of(&[name, Sidecar::Wal.suffix().as_bytes()].concat()).ok();
+    let wal = if frames > 0 { wal() } else { None };
+    wal.map_or(main, |wal| main.max(wal.mtime))
+}
+
+/// The names of the sidecars that are part of the image.
+fn names_of(name: &[u8], sidecars: &capture::Sidecars) -> Vec<Vec<u8>> {
+    [(sidecars.wal, Sidecar::Wal), (sidecars.shm, Sidecar::Shm), (sidecars.journal, Sidecar::Journal)]
+        .into_iter()
+        .filter(|(size, _)| size.is_some())
+        .map(|(_, sidecar)| [name, sidecar.suffix().as_bytes()].concat())
+        .collect()
+}
+
+fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {
+    let copy = match check {
+        Check::Not => return Checked::No,
+        Check::Known(known) => {
+            if known == Checked::Failed {
+                let message =
+                    "SQLite still finds this database damaged, as in an earlier snapshot of the same state";
+                work.warn(WarningKind::IntegrityFailed, path, message);
+            }
+            return known;
+        }
+        Check::Copy(copy) => copy,
+    };
+    let session = work.repo.session();
+    let limits = CheckLimits {
+        clock: Arc::clone(&session.clock),
+        at_most: CHECK_AT_MOST,
+        cancel: work.writer.cancel.clone(),
+    };
+    let wanted = work.options.integrity;
+    match copy.check(wanted, &limits) {
+        Verdict::Sound { .. } if wanted == Integrity::Full => Checked::Full,
+        Verdict::Sound { .. } => Checked::Quick,
+        Verdict::Failed(findings) => {
+            let message = format!(
+                "SQLite finds this database damaged. It is stored as it is; earlier snapshots may have a sound state: {}",
+                findings.join("; ")
+            );
+            work.warn(WarningKind::IntegrityFailed, path, message);
+            Checked::Failed
+        }
+        Verdict::NotChecked(why) => {
+            if !work.writer.cancel.is_cancelled() {
+                let message = format!("This database is stored, but could not be checked: {why}");
+                work.warn(WarningKind::IntegrityNotChecked, path, message);
+            }
+            Checked::No
+        }
+    }
+}
+
+/// The sampled runs of a database that is not cut yet. One that cannot be read has none: that will be noticed.
+pub(super) fn samples(
+    work: &Work<'_>,
+    size: u64,
+    read_at: &dyn Fn(&mut [u8], u64) -> io::Result<usize>,
+) -> Result<Vec<Sample>> {
+    let run = work.repo.config.run;
+    let mut bytes = vec![0; run as usize];
+    let mut samples = Vec::new();
+    for number in sampled_runs(size.div_ceil(run.into())) {
+        work.writer.cancel.check()?;
+        if let Ok(count) = read_at(&mut bytes, u64::from(number) * u64::from(run)) {
+            let id = work.repo.name(BlobKind::Data, bytes.get(..count).unwrap_or_default());
+            samples.push(sample(number, &id));
+        }
+    }
+    Ok(samples)
+}

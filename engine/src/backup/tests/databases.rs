@@ -1,0 +1,316 @@
+//! Databases in a snapshot: one node in one state, related to the version before, checked.
+
+use super::*;
+use crate::model::BlobKind;
+use crate::model::lineage::{Checked, Lineage};
+use crate::sqlite::verify::Integrity;
+use rusqlite::Connection;
+
+/// A database of 2 MB with an index over random keys, closed.
+fn made(path: &Path) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let db = Connection::open(path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE m(id INTEGER PRIMARY KEY, key BLOB, t TEXT); CREATE INDEX k ON m(key);
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
+         INSERT INTO m SELECT i, randomblob(16), 'message ' || i || hex(randomblob(80)) FROM n;",
+    )
+    .unwrap();
+    db.close().map_err(|(_, e)| e).unwrap();
+}
+
+/// Some more messages.
+fn chat_on(path: &Path, messages: u32) {
+    let db = Connection::open(path).unwrap();
+    for _ in 0..messages {
+        db.execute("INSERT INTO m(key, t) VALUES(randomblob(16), hex(randomblob(40)))", ()).unwrap();
+    }
+}
+
+impl Bench {
+    fn lineage(&self, summary: &BackupSummary) -> Vec<Lineage> {
+        let all = self.repo.snapshots(&Silent).unwrap();
+        let found = all.into_iter().find(|snapshot| snapshot.id == summary.id).unwrap();
+        found.manifest.lineage.map_or_else(Vec::new, |root| self.repo.read_lineage(&root).unwrap().0)
+    }
+
+    /// Of the runs of a database, how many are stored full, and how many as deltas.
+    fn copies(&self, node: &Node) -> (usize, usize) {
+        let Content::List(root) = node.content else { panic!("{node:?}") };
+        let (mut full, mut deltas) = (0, 0);
+        let mut count = |item| {
+            let ListItem::Chunk { id, .. } = item else { return Ok(()) };
+            let copy = self.repo.catalog().copies(BlobKind::Data, &id)?.remove(0);
+            *if copy.entry.depth == 0 { &mut full } else { &mut deltas } += 1;
+            Ok(())
+        };
+        self.repo.each_list_item(&root, &mut count).unwrap();
+        (full, deltas)
+    }
+
+    fn database(&self, summary: &BackupSummary, name: &str) -> Node {
+        self.node(summary, &self.path(name)).unwrap()
+    }
+}
+
+#[test]
+fn pending_changes_are_part_of_the_database_and_its_sidecars_no_entries() {
+    let bench = Bench::new();
+    let db = Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
+    let first = bench.take();
+    assert_eq!(first.warnings, []);
+    let node = bench.database(&first, "chat.db");
+    let database = node.database.clone().unwrap();
+    assert_eq!((database.state, database.page_size), (DatabaseState::Captured, 4096));
+    assert_eq!(database.sidecars, [b"chat.db-wal".to_vec(), b"chat.db-shm".to_vec()]);
+    for sidecar in ["chat.db-wal", "chat.db-shm"] {
+        assert!(bench.path(sidecar).exists() && bench.node(&first, &bench.path(sidecar)).is_none());
+    }
+    let [report] = first.databases.as_slice() else { panic!("{:?}", first.databases) };
+    assert!(report.frames > 0 && report.checked == Checked::Quick && !report.newly_damaged);
+    // What was stored is what a checkpoint leaves.
+    let stored = bench.content(&node);
+    db.query_row("PRAGMA wal_checkpoint(TRUNCATE)", (), |_| Ok(())).unwrap();
+    assert!(stored == fs::read(bench.path("chat.db")).unwrap());
+    drop(db);
+    let quiet = bench.take();
+    let after = bench.database(&quiet, "chat.db");
+    assert_eq!(after.database.unwrap().state, DatabaseState::Quiescent);
+    assert_eq!(after.content, node.content, "the same image is the same blob");
+}
+
+#[test]
+fn raw_databases_are_stored_as_they_lie_and_captured_again_without_the_option() {
+    let bench = Bench::new();
+    let db = Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
+    let raw = BackupOptions { raw_databases: true, ..bench.options() };
+    for round in 0..2 {
+        let as_it_lies = snapshot(&bench.repo, &raw, &Silent).unwrap();
+        assert_eq!(as_it_lies.warnings, []);
+        let node = bench.database(&as_it_lies, "chat.db");
+        assert!(bench.content(&node) == fs::read(bench.path("chat.db")).unwrap());
+        assert_eq!(node.database.unwrap().state, DatabaseState::AsItLay, "round {round}");
+        let wal = bench.database(&as_it_lies, "chat.db-wal");
+        assert!(bench.content(&wal) == fs::read(bench.path("chat.db-wal")).unwrap());
+        let captured = bench.take();
+        assert_eq!(bench.database(&captured, "chat.db").database.unwrap().state, DatabaseState::Captured);
+        assert!(bench.node(&captured, &bench.path("chat.db-wal")).is_none());
+    }
+}
+
+#[test]
+fn files_that_are_only_named_like_sidecars_are_entries() {
+    let bench = Bench::new();
+    let names = [
+        "notes",
+        "notes-wal",
+        "notes-wal-wal",
+        "notes-wal-wal-journal",
+        "alone-journal",
+        "x-shm",
+        "x-shm-shm",
+    ];
+    for name in names {
+        bench.write(name, name.as_bytes());
+    }
+    for _ in 0..2 {
+        let summary = bench.take();
+        for name in names {
+            let node = bench.node(&summary, &bench.path(name));
+            assert_eq!(bench.content(&node.expect(name)), name.as_bytes());
+        }
+        assert_eq!(summary.statistics.total_files, names.len() as u64);
+    }
+}
+
+#[test]
+fn a_database_that_is_left_out_leaves_its_sidecars_to_themselves() {
+    let bench = Bench::new();
+    let db = Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
+    let mut options = bench.options();
+    options.select.exclude = crate::filter::Patterns::new(&[crate::filter::Pattern::new("chat.db")]).unwrap();
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert!(bench.node(&summary, &bench.path("chat.db")).is_none());
+    assert!(bench.node(&summary, &bench.path("chat.db-wal")).is_some());
+    // The other way round: what is part of a captured database is not asked for.
+    options.select.exclude =
+        crate::filter::Patterns::new(&[crate::filter::Pattern::new("chat.db-*")]).unwrap();
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!(bench.database(&summary, "chat.db").database.unwrap().state, DatabaseState::Captured);
+    assert!(bench.node(&summary, &bench.path("chat.db-wal")).is_none());
+    drop(db);
+}
+
+#[test]
+fn a_day_of_chatting_is_stored_as_differences() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    let first = bench.take();
+    let (full, deltas) = bench.copies(&bench.database(&first, "chat.db"));
+    assert!(full > 20 && deltas == 0);
+    for day in 1..=10 {
+        chat_on(&bench.path("chat.db"), 20);
+        let before = fs::read(bench.path("chat.db")).unwrap();
+        let summary = bench.take();
+        let node = bench.database(&summary, "chat.db");
+        assert!(bench.copies(&node).1 > 3, "day {day}");
+        assert!(summary.statistics.data_added_packed * 5 < summary.statistics.data_added, "day {day}");
+        assert!(bench.elsewhere().content(&node) == before);
+    }
+    let [record] = bench.lineage(&bench.take()).try_into().unwrap();
+    assert_eq!(record.id, bench.lineage(&first)[0].id, "one line from the first day on");
+    assert_eq!(record.checked, Checked::Quick);
+    assert!(record.samples.len() > 16 && record.page_size == 4096);
+}
+
+#[test]
+fn a_renamed_database_is_recognised_by_its_samples() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    let first = bench.take();
+    fs::rename(bench.path("chat.db"), bench.path("other.db")).unwrap();
+    chat_on(&bench.path("other.db"), 20);
+    let elsewhere = bench.elsewhere();
+    let elsewhere = Bench { dir: bench.dir, ..elsewhere };
+    let summary = elsewhere.take();
+    assert!(elsewhere.copies(&elsewhere.database(&summary, "other.db")).1 > 3);
+    assert_eq!(elsewhere.lineage(&summary)[0].id, elsewhere.lineage(&first)[0].id);
+    made(&elsewhere.path("new.db"));
+    let records = elsewhere.lineage(&elsewhere.take());
+    assert_ne!(records[0].id, records[1].id, "what has nothing in common is a line of its own");
+}
+
+#[test]
+fn copies_of_several_days_that_come_at_once_are_differences_to_each_other() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    // As apps do: the copy of the first day has the highest number.
+    for day in (1..=3).rev() {
+        let copy = bench.path(&format!("chat.db.{day}"));
+        fs::copy(bench.path("chat.db"), &copy).unwrap();
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 - day * 86_400);
+        fs::File::options().write(true).open(copy).unwrap().set_modified(time).unwrap();
+        chat_on(&bench.path("chat.db"), 20);
+    }
+    let summary = bench.take();
+    let copies = |name: &str| bench.copies(&bench.database(&summary, name));
+    let (full, all) = (copies("chat.db.3"), ["chat.db.2", "chat.db.1", "chat.db"].map(copies));
+    // Which one came first depends on the walk; all others rest on it.
+    let whole = [full].into_iter().chain(all).filter(|(_, deltas)| *deltas == 0).count();
+    assert_eq!(whole, 1, "{full:?} {all:?}");
+    let ids: std::collections::HashSet<_> = bench.lineage(&summary).iter().map(|record| record.id).collect();
+    assert_eq!(ids.len(), 1);
+    for name in ["chat.db.3", "chat.db.2", "chat.db.1", "chat.db"] {
+        let node = bench.database(&summary, name);
+        assert!(bench.elsewhere().content(&node) == fs::read(bench.path(name)).unwrap());
+    }
+}
+
+#[test]
+fn an_older_state_that_is_brought_in_rests_on_its_neighbour_of_then() {
+    let bench = Bench::new();
+    let path = bench.path("chat.db");
+    made(&path);
+    let take_at = |secs: i64| {
+        let time = Some(Timestamp::new(secs, 0));
+        snapshot(&bench.repo, &BackupOptions { time, ..bench.options() }, &Silent).unwrap()
+    };
+    take_at(1_000);
+    let state_then = fs::read(&path).unwrap();
+    // Since then everything was rewritten.
+    Connection::open(&path).unwrap().execute_batch("DELETE FROM m; VACUUM").unwrap();
+    chat_on(&path, 2000);
+    take_at(9_000);
+    fs::write(&path, &state_then).unwrap();
+    chat_on(&path, 20);
+    let imported = take_at(2_000);
+    assert!(bench.copies(&bench.database(&imported, "chat.db")).1 > 3);
+    assert!(imported.statistics.data_added_packed * 5 < imported.statistics.data_added);
+}
+
+/// Alters a page in the middle of the table, so that SQLite notices.
+fn damage(path: &Path) {
+    let mut bytes = fs::read(path).unwrap();
+    let leaf = (20..).find(|page| bytes[page * 4096] == 0x0d).unwrap() * 4096;
+    bytes[leaf + 8..leaf + 40].fill(0xff);
+    fs::write(path, bytes).unwrap();
+}
+
+#[test]
+fn a_damaged_database_is_stored_and_told_and_alarms_once() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    bench.take();
+    damage(&bench.path("chat.db"));
+    let told = |summary: &BackupSummary| {
+        let warned = summary.warnings.iter().filter(|w| w.kind == WarningKind::IntegrityFailed).count();
+        (warned, summary.databases.iter().filter(|report| report.newly_damaged).count())
+    };
+    let first = bench.take();
+    assert_eq!(told(&first), (1, 1));
+    let stored = bench.content(&bench.database(&first, "chat.db"));
+    assert!(stored == fs::read(bench.path("chat.db")).unwrap());
+    assert_eq!(bench.lineage(&first)[0].checked, Checked::Failed);
+    // The same state, read again: known, still told, no new alarm.
+    let again = snapshot(&bench.repo, &BackupOptions { force: true, ..bench.options() }, &Silent).unwrap();
+    assert_eq!(told(&again), (1, 0));
+    // Another state that is damaged as well.
+    let mut bytes = fs::read(bench.path("chat.db")).unwrap();
+    *bytes.last_mut().unwrap() ^= 1;
+    fs::write(bench.path("chat.db"), bytes).unwrap();
+    assert_eq!(told(&bench.take()), (1, 1));
+}
+
+#[test]
+fn an_image_that_passed_is_not_checked_again_and_a_stricter_check_is_made() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    let none = BackupOptions { integrity: Integrity::None, force: true, ..bench.options() };
+    let checked =
+        |options: &BackupOptions| snapshot(&bench.repo, options, &Silent).unwrap().databases[0].checked;
+    assert_eq!(checked(&none), Checked::No);
+    let quick = BackupOptions { integrity: Integrity::Quick, ..none.clone() };
+    assert_eq!(checked(&quick), Checked::Quick);
+    // Where a copy cannot be made a check would end as "not checked": what is known needs none.
+    let mut session = session(None);
+    session.scratch_dir = Some(bench.dir.path().join("not there"));
+    let store = Arc::clone(&bench.store) as Arc<dyn Store>;
+    let elsewhere = Repo::open(store, &bench.key, session, &Silent).unwrap();
+    let summary = snapshot(&elsewhere, &quick, &Silent).unwrap();
+    assert_eq!((summary.databases[0].checked, summary.warnings.len()), (Checked::Quick, 0));
+    let full = BackupOptions { integrity: Integrity::Full, ..none };
+    let summary = snapshot(&elsewhere, &full, &Silent).unwrap();
+    assert_eq!(summary.databases[0].checked, Checked::No);
+    assert_eq!(summary.warnings[0].kind, WarningKind::IntegrityNotChecked);
+    assert_eq!(checked(&full), Checked::Full);
+    assert_eq!(checked(&quick), Checked::Full, "what is known says more than is asked");
+}
+
+#[test]
+fn fifty_commits_may_leave_the_main_file_untouched() {
+    let bench = Bench::new();
+    let db = Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0; CREATE TABLE m(t);").unwrap();
+    bench.take();
+    let before = (
+        fs::read(bench.path("chat.db")).unwrap(),
+        bench.path("chat.db").metadata().unwrap().modified().unwrap(),
+    );
+    for n in 0..50 {
+        db.execute("INSERT INTO m VALUES(?)", [n]).unwrap();
+    }
+    let after = (
+        fs::read(bench.path("chat.db")).unwrap(),
+        bench.path("chat.db").metadata().unwrap().modified().unwrap(),
+    );
+    assert!(before == after, "the main file is untouched");
+    let summary = bench.take();
+    let image = bench.content(&bench.database(&summary, "chat.db"));
+    let copy = bench.dir.path().join("restored.db");
+    fs::write(&copy, image).unwrap();
+    let count = Connection::open(copy).unwrap().query_row("SELECT count(*) FROM m", (), |row| row.get(0));
+    assert_eq!(count, Ok(50));
+}
