@@ -1,0 +1,187 @@
+//! The locks by which SQLite's connections keep out of each other's way, taken shared and through descriptors that only
+//! read.
+//!
+//! Locks of an open file description (OFD locks) meet SQLite's own (POSIX) locks, but belong to our descriptor: they are
+//! not lost when this process closes another descriptor of the same file.
+
+use nix::fcntl::{FcntlArg, fcntl};
+use nix::libc;
+use std::fmt;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// A stretch of bytes that stands for a lock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes {
+    start: i64,
+    len: i64,
+}
+
+/// Of the main file: taken by whoever waits for readers to go, so that no new ones come.
+pub const PENDING: Bytes = Bytes { start: 0x4000_0000, len: 1 };
+/// Of the main file: the one connection that prepares a change.
+pub const RESERVED: Bytes = Bytes { start: 0x4000_0001, len: 1 };
+/// Of the main file: shared by readers (and by every connection in WAL mode), exclusive while it is written.
+pub const SHARED: Bytes = Bytes { start: 0x4000_0002, len: 510 };
+/// Of the `-shm`: exclusive during a checkpoint, and during the recovery of a log.
+pub const CHECKPOINT: Bytes = Bytes { start: 121, len: 1 };
+/// Of the `-shm`: shared by readers that need no log; exclusive while a checkpoint writes into the main file.
+pub const READ_MAIN: Bytes = Bytes { start: 123, len: 1 };
+/// Of the `-shm`: the last of the four slots of readers that need the log; all four exclusive while the log is begun anew.
+pub const READ_LAST: Bytes = Bytes { start: 127, len: 1 };
+/// Of the `-shm`: shared by every connection ("dead man's switch").
+pub const ALIVE: Bytes = Bytes { start: 128, len: 1 };
+
+/// The means to lock. There is one for use, [`Ofd`]; tests have others, to show what happens without.
+pub trait Locks: fmt::Debug {
+    /// Takes a shared lock without waiting; false if somebody has it exclusively.
+    fn share(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool>;
+    /// Gives a lock back.
+    fn release(&self, file: BorrowedFd<'_>, bytes: Bytes);
+    /// True if somebody else has a lock there, shared or not.
+    fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool>;
+}
+
+/// Locks of the open file description.
+#[derive(Clone, Copy, Debug)]
+pub struct Ofd;
+
+impl Locks for Ofd {
+    fn share(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
+        match set(file, libc::F_RDLCK, bytes) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.raw_os_error(), Some(libc::EAGAIN | libc::EACCES)) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn release(&self, file: BorrowedFd<'_>, bytes: Bytes) {
+        // Closing the descriptor would do the same.
+        let _ = set(file, libc::F_UNLCK, bytes);
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
+        let mut found = flock(libc::F_WRLCK, bytes);
+        retried(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
+        Ok(i32::from(found.l_type) != libc::F_UNLCK)
+    }
+
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    fn is_held(&self, _: BorrowedFd<'_>, _: Bytes) -> io::Result<bool> {
+        Err(io::Error::from_raw_os_error(libc::ENOTSUP))
+    }
+}
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+fn set(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Result<()> {
+    let wanted = flock(kind, bytes);
+    retried(|| fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)))
+}
+
+#[cfg(not(any(target_os = "linux", target_os = "android")))]
+fn set(_: BorrowedFd<'_>, _: libc::c_int, _: Bytes) -> io::Result<()> {
+    Err(io::Error::from_raw_os_error(libc::ENOTSUP))
+}
+
+fn retried(mut call: impl FnMut() -> nix::Result<libc::c_int>) -> io::Result<()> {
+    loop {
+        match call() {
+            Err(nix::Error::EINTR) => {}
+            result => return result.map(|_| ()).map_err(io::Error::from),
+        }
+    }
+}
+
+fn flock(kind: libc::c_int, bytes: Bytes) -> libc::flock {
+    let small = |number: libc::c_int| libc::c_short::try_from(number).unwrap_or_default();
+    libc::flock {
+        l_type: small(kind),
+        l_whence: small(libc::SEEK_SET),
+        l_start: bytes.start,
+        l_len: bytes.len,
+        l_pid: 0,
+    }
+}
+
+/// True for what a file system or kernel without such locks says.
+pub fn is_unsupported(e: &io::Error) -> bool {
+    matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOLCK | libc::ENOTSUP | libc::ENOSYS))
+}
+
+/// A shared lock, given back when it is dropped.
+#[derive(Debug)]
+pub struct Shared<'a> {
+    locks: &'a dyn Locks,
+    file: BorrowedFd<'a>,
+    bytes: Bytes,
+}
+
+impl<'a> Shared<'a> {
+    /// Takes it without waiting; `None` if somebody has it exclusively.
+    pub fn take(locks: &'a dyn Locks, file: BorrowedFd<'a>, bytes: Bytes) -> io::Result<Option<Self>> {
+        Ok(locks.share(file, bytes)?.then_some(Self { locks, file, bytes }))
+    }
+
+    /// The lock on the main file that SQLite's readers take, in the way they take it.
+    pub fn of_reader(locks: &'a dyn Locks, main: BorrowedFd<'a>) -> io::Result<Option<Self>> {
+        // Somebody who waits for readers to go has this one: then no new reader may come.
+        let Some(_pending) = Self::take(locks, main, PENDING)? else { return Ok(None) };
+        Self::take(locks, main, SHARED)
+    }
+}
+
+impl Drop for Shared<'_> {
+    fn drop(&mut self) {
+        self.locks.release(self.file, self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{File, OpenOptions};
+    use std::os::fd::AsFd;
+
+    /// A file, opened by an app that writes, and by us.
+    fn opened() -> (tempfile::TempDir, File, File) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("chat.db");
+        let app = OpenOptions::new().read(true).write(true).create_new(true).open(&path).unwrap();
+        (folder, app, File::open(&path).unwrap())
+    }
+
+    fn lock(file: &File, kind: libc::c_int, bytes: Bytes) {
+        set(file.as_fd(), kind, bytes).unwrap();
+    }
+
+    #[test]
+    fn shared_locks_stand_beside_each_other_and_keep_out_exclusive_ones() {
+        let (_folder, app, ours) = opened();
+        lock(&app, libc::F_RDLCK, SHARED);
+        let shared = Shared::of_reader(&Ofd, ours.as_fd()).unwrap();
+        assert!(shared.is_some());
+        assert!(Ofd.is_held(ours.as_fd(), SHARED).unwrap() && !Ofd.is_held(ours.as_fd(), PENDING).unwrap());
+        assert!(set(app.as_fd(), libc::F_WRLCK, SHARED).is_err());
+        assert!(set(app.as_fd(), libc::F_WRLCK, PENDING).is_ok(), "only the readers' bytes stay locked");
+        drop(shared);
+        assert!(set(app.as_fd(), libc::F_WRLCK, SHARED).is_ok());
+        assert!(Shared::of_reader(&Ofd, ours.as_fd()).unwrap().is_none());
+    }
+
+    #[test]
+    fn a_connection_that_waits_for_readers_to_go_lets_no_new_one_in() {
+        let (_folder, app, ours) = opened();
+        lock(&app, libc::F_WRLCK, PENDING);
+        assert!(Shared::of_reader(&Ofd, ours.as_fd()).unwrap().is_none());
+        assert!(set(app.as_fd(), libc::F_WRLCK, SHARED).is_ok(), "nothing was left behind");
+    }
+
+    #[test]
+    fn another_descriptor_that_is_closed_takes_no_lock_away() {
+        let (folder, app, ours) = opened();
+        let _shared = Shared::of_reader(&Ofd, ours.as_fd()).unwrap().unwrap();
+        drop(File::open(folder.path().join("chat.db")).unwrap());
+        assert!(set(app.as_fd(), libc::F_WRLCK, SHARED).is_err());
+    }
+}

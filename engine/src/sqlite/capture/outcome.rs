@@ -1,0 +1,220 @@
+//! What a capture was given, and what came of it.
+
+use crate::base::Timestamp;
+use std::fmt;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::time::Duration;
+
+/// A file that SQLite keeps beside a main file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sidecar {
+    /// The write-ahead log.
+    Wal,
+    /// The index of the log, which is memory that the app's connections share. Only its locks are of use here.
+    Shm,
+    /// The rollback journal.
+    Journal,
+}
+
+impl Sidecar {
+    /// What its name adds to the main file's.
+    #[must_use]
+    pub fn suffix(self) -> &'static str {
+        match self {
+            Self::Wal => "-wal",
+            Self::Shm => "-shm",
+            Self::Journal => "-journal",
+        }
+    }
+}
+
+/// Opens, for reading, what lies beside the main file.
+pub trait Beside {
+    /// `None` if there is nothing of that name, or nothing that is a regular file. Called again and again: it must look
+    /// anew each time.
+    fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>>;
+}
+
+/// What the main file is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// A database whose header can be read.
+    Plain,
+    /// A database whose pages are encrypted one by one, the header with the first.
+    Encrypted,
+}
+
+/// How long to wait for the app, and how long to keep it waiting. Clock and pauses are handed in.
+#[derive(Clone, Copy)]
+pub struct Patience<'a> {
+    /// Lets time pass.
+    pub pause: &'a dyn Fn(Duration),
+    /// The time of day, by the clock from which the file system takes its stamps.
+    pub now: &'a dyn Fn() -> Timestamp,
+    /// Longest wait for a lock that somebody else has exclusively.
+    pub wait: Duration,
+    /// How often a database in rollback mode is read without a lock, before it is read under one that makes commits wait.
+    pub unlocked_reads: u32,
+    /// Longest hold that makes commits wait (rollback mode).
+    pub hold_commits: Duration,
+    /// Longest hold that makes checkpoints wait (WAL mode); the log grows meanwhile.
+    pub hold_checkpoints: Duration,
+}
+
+impl<'a> Patience<'a> {
+    /// With the usual limits.
+    #[must_use]
+    pub fn new(pause: &'a dyn Fn(Duration), now: &'a dyn Fn() -> Timestamp) -> Self {
+        Self {
+            pause,
+            now,
+            wait: Duration::from_secs(5),
+            unlocked_reads: 3,
+            hold_commits: Duration::from_secs(10),
+            hold_checkpoints: Duration::from_mins(15),
+        }
+    }
+
+    /// Time since an earlier moment; nothing if the clock was set back.
+    pub(super) fn since(&self, earlier: Timestamp) -> Duration {
+        let nanos = (self.now)().as_nanos() - earlier.as_nanos();
+        Duration::from_nanos(u64::try_from(nanos.max(0)).unwrap_or(u64::MAX))
+    }
+}
+
+impl fmt::Debug for Patience<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Patience")
+            .field("wait", &self.wait)
+            .field("unlocked_reads", &self.unlocked_reads)
+            .field("hold_commits", &self.hold_commits)
+            .field("hold_checkpoints", &self.hold_checkpoints)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What the image was put together from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The main file's own bytes.
+    Quiescent,
+    /// The main file with so many committed frames of the write-ahead log laid over it.
+    Merged {
+        /// Frames; a page may have several.
+        frames: u32,
+    },
+    /// The main file with the original pages of a transaction that never ended, cut to its length before that.
+    RolledBack {
+        /// Pages that came from the journal.
+        pages: u32,
+    },
+}
+
+/// Bytes of the sidecars that were there, by the name's end.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sidecars {
+    /// Of the write-ahead log.
+    pub wal: Option<u64>,
+    /// Of the log's index.
+    pub shm: Option<u64>,
+    /// Of the rollback journal.
+    pub journal: Option<u64>,
+}
+
+/// A database in one committed state.
+#[derive(Debug)]
+pub struct Captured<T> {
+    /// What the reading of that state brought.
+    pub value: T,
+    /// What the image was put together from.
+    pub state: State,
+    /// Bytes of the image.
+    pub len: u64,
+    /// Bytes of a page, if that is known.
+    pub page_size: Option<u32>,
+    /// How long locks were held, in all.
+    pub held: Duration,
+    /// How often the database was read.
+    pub reads: u32,
+    /// What lay beside it.
+    pub sidecars: Sidecars,
+}
+
+/// Why a database has no image. Its files can still be stored as they lie, which may not fit together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Impossible {
+    /// An app kept the database, or its log, locked exclusively all the time that was waited.
+    LockedExclusively,
+    /// It changed each time it was read, where the file system has no locks.
+    NeverStill,
+    /// Reading under the lock took longer than the app may be kept waiting.
+    HeldTooLong,
+    /// The journal belongs to a transaction over several databases.
+    TransactionOverSeveral,
+    /// There is a journal to be rolled back, and a log with committed frames.
+    JournalAndLog,
+    /// The log is of a version that is not known.
+    LogVersion(u32),
+    /// The log has pages of another size than the database.
+    LogPageSize,
+    /// The log or journal says that the database is longer than it can be.
+    Length,
+    /// The log or journal names more pages than are held in memory.
+    TooLarge,
+}
+
+impl fmt::Display for Impossible {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::LockedExclusively => "an app keeps it locked exclusively",
+            Self::NeverStill => "it changed each time it was read, and this file system has no locks",
+            Self::HeldTooLong => "reading it would have kept its app waiting for too long",
+            Self::TransactionOverSeveral => "a transaction over several databases was cut off",
+            Self::JournalAndLog => "both a journal to be rolled back and a write-ahead log lie beside it",
+            Self::LogVersion(version) => {
+                return write!(f, "its write-ahead log is of version {version}, which is not known");
+            }
+            Self::LogPageSize => "its write-ahead log has pages of another size",
+            Self::Length => "its log or journal claims a length that it cannot have",
+            Self::TooLarge => "its log or journal names too many pages",
+        })
+    }
+}
+
+/// How a capture failed.
+#[derive(Debug)]
+pub enum Failed<E> {
+    /// There is no image, for a reason that lies in the database or its app.
+    Impossible(Impossible),
+    /// The main file or what lies beside it cannot be read.
+    Io(Option<Sidecar>, io::Error),
+    /// The caller's reading failed, on an image that was sound.
+    Read(E),
+}
+
+/// The failures that need no reader.
+pub(super) type Trouble = Failed<std::convert::Infallible>;
+
+impl Trouble {
+    /// The same for any reader.
+    pub(super) fn widen<E>(self) -> Failed<E> {
+        match self {
+            Self::Impossible(why) => Failed::Impossible(why),
+            Self::Io(file, e) => Failed::Io(file, e),
+            Self::Read(never) => match never {},
+        }
+    }
+}
+
+impl From<Impossible> for Trouble {
+    fn from(why: Impossible) -> Self {
+        Self::Impossible(why)
+    }
+}
+
+impl From<io::Error> for Trouble {
+    fn from(e: io::Error) -> Self {
+        Self::Io(None, e)
+    }
+}

@@ -1,0 +1,99 @@
+//! What the file system says of a file, by which a change shows.
+
+use super::super::read_full;
+use crate::base::Timestamp;
+use rustix::fs::fstat;
+use std::io;
+use std::os::fd::BorrowedFd;
+
+/// The kernel takes the time of a change from a clock that ticks every 1 to 10 milliseconds: two changes within a tick may
+/// get the same time. Twice the longest tick is on the safe side.
+const TICK: i128 = 20_000_000;
+/// The same for a file system that counts whole seconds, or every other one.
+const COARSE: i128 = 2_000_000_000;
+/// Bytes of the main file's start that are compared: they hold the change counter, and of an encrypted database so much of
+/// the first page that a new encryption of it shows.
+const START: usize = 512;
+
+/// Two equal stamps of a file that was settled at the first: it was not written to between.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stamp {
+    identity: (u64, u64),
+    /// Bytes of the file.
+    pub size: u64,
+    mtime: Timestamp,
+    ctime: Timestamp,
+}
+
+impl Stamp {
+    pub fn of(file: BorrowedFd<'_>) -> io::Result<Self> {
+        let raw = fstat(file)?;
+        let time = |secs, nanos: i128| Timestamp::new(secs, u32::try_from(nanos).unwrap_or(0));
+        Ok(Self {
+            identity: (raw.st_dev, raw.st_ino),
+            size: u64::try_from(raw.st_size).unwrap_or(0),
+            mtime: time(raw.st_mtime, raw.st_mtime_nsec.into()),
+            ctime: time(raw.st_ctime, raw.st_ctime_nsec.into()),
+        })
+    }
+
+    /// True if a change from `now` on must show in the times. A time in the future hides none: a change sets the present.
+    pub fn is_settled(&self, now: Timestamp) -> bool {
+        [self.mtime, self.ctime].into_iter().all(|time| {
+            let margin = if time.nanos == 0 { COARSE } else { TICK };
+            (time.as_nanos() - now.as_nanos()).abs() > margin
+        })
+    }
+}
+
+/// A main file at a moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Look {
+    /// What the file system says.
+    pub stamp: Stamp,
+    /// Its first bytes.
+    pub start: Vec<u8>,
+}
+
+impl Look {
+    pub fn at(main: BorrowedFd<'_>) -> io::Result<Self> {
+        let stamp = Stamp::of(main)?;
+        let mut start = vec![0; START];
+        let count = read_full(main, &mut start, 0)?;
+        start.truncate(count);
+        Ok(Self { stamp, start })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::fd::AsFd;
+
+    #[test]
+    fn a_stamp_is_settled_when_a_change_would_show() {
+        let file = tempfile::tempfile().unwrap();
+        let stamp = |secs, nanos| {
+            let time = Timestamp::new(secs, nanos);
+            Stamp { mtime: time, ctime: time, ..Stamp::of(file.as_fd()).unwrap() }
+        };
+        let now = Timestamp::new(1000, 50_000_000);
+        for (settled, secs, nanos) in [
+            (true, 999, 1),
+            (true, 1000, 29_999_999),
+            (false, 1000, 30_000_000),
+            (false, 1000, 50_000_000),
+            (false, 1000, 70_000_000),
+            (true, 1000, 70_000_001),
+            (true, 2000, 1),
+            (false, 1000, 0),
+            (false, 999, 0),
+            (true, 998, 0),
+        ] {
+            assert_eq!(stamp(secs, nanos).is_settled(now), settled, "{secs} s {nanos} ns");
+        }
+        let earlier = Timestamp::new(5, 5);
+        let touched = Stamp { mtime: earlier, ..stamp(1000, 40_000_000) };
+        assert!(!touched.is_settled(now), "a program can set the one time, and not the other");
+    }
+}

@@ -1,0 +1,1 @@
+//! Locks that somebody else has, changes while a database is read, limits.

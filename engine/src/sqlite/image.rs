@@ -1,0 +1,141 @@
+//! One state of a database, put together from its main file and from pages that lie in its log or journal.
+
+use super::overlay::Overlay;
+use super::{SqliteHeader, read_full};
+use std::fmt;
+use std::io::{self, Read};
+use std::os::fd::BorrowedFd;
+
+/// Called before each reading; an error ends it.
+pub(super) type Watch<'a> = &'a dyn Fn() -> io::Result<()>;
+
+/// One state of a database, readable in order or at any place while a capture holds it.
+///
+/// Nothing is copied: what is not in the log or journal is read from the main file when it is asked for. Whether the state
+/// was one that the app committed is known only when [`super::capture::capture`] has returned.
+pub struct Image<'a> {
+    pub(super) main: BorrowedFd<'a>,
+    /// Bytes of the main file that belong to the image.
+    pub(super) main_len: u64,
+    /// The log or journal, and the pages that are taken from there.
+    pub(super) laid_over: Option<(BorrowedFd<'a>, &'a Overlay, u32)>,
+    pub(super) len: u64,
+    pub(super) frames: u32,
+    pub(super) watch: Watch<'a>,
+}
+
+impl Image<'_> {
+    /// Bytes of the database in this state.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True for a database without a single byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
+    /// The header in this state; `None` for an encrypted database.
+    pub fn header(&self) -> io::Result<Option<SqliteHeader>> {
+        let mut first = [0; SqliteHeader::LEN];
+        let count = self.read_at(&mut first, 0)?;
+        Ok(SqliteHeader::parse(first.get(..count).unwrap_or_default()))
+    }
+
+    /// Bytes of a page; `None` if neither a header nor a log or journal tells.
+    pub fn page_size(&self) -> io::Result<Option<u32>> {
+        match self.laid_over {
+            Some((_, _, page_size)) => Ok(Some(page_size)),
+            None => Ok(self.header()?.map(|header| header.page_size)),
+        }
+    }
+
+    /// Committed frames of the write-ahead log that this state rests on.
+    #[must_use]
+    pub fn frames(&self) -> u32 {
+        self.frames
+    }
+
+    /// Fills the buffer from `offset` on; fewer bytes only where the image ends.
+    pub fn read_at(&self, buf: &mut [u8], offset: u64) -> io::Result<usize> {
+        (self.watch)()?;
+        let left = usize::try_from(self.len.saturating_sub(offset)).unwrap_or(usize::MAX);
+        let most = left.min(buf.len());
+        let mut done = 0;
+        while let Some(room) = buf.get_mut(done..most).filter(|room| !room.is_empty()) {
+            done += self.read_stretch(room, offset + done as u64)?;
+        }
+        Ok(most)
+    }
+
+    /// Reads at least one byte, as far as one file has them in a row.
+    fn read_stretch(&self, room: &mut [u8], at: u64) -> io::Result<usize> {
+        let Some((other, overlay, page_size)) = self.laid_over else { return self.read_main(room, at) };
+        let size = u64::from(page_size);
+        let within = at % size;
+        // No page has a number beyond these: an image is never longer than what 32 bits can count.
+        let page = u32::try_from(at / size + 1).map_err(|_| changed())?;
+        if let Some(content) = overlay.find(page) {
+            let count = most(room, size - within);
+            let wanted = room.get_mut(..count).unwrap_or_default();
+            return if read_full(other, wanted, content + within)? == count {
+                Ok(count)
+            } else {
+                Err(changed())
+            };
+        }
+        let until = overlay.next(page).map_or(u64::MAX, |next| u64::from(next - 1) * size);
+        let count = most(room, until - at);
+        self.read_main(room.get_mut(..count).unwrap_or_default(), at)
+    }
+
+    /// The main file's bytes, and zeroes where it has none.
+    fn read_main(&self, room: &mut [u8], at: u64) -> io::Result<usize> {
+        if at >= self.main_len {
+            room.fill(0);
+            return Ok(room.len());
+        }
+        let count = most(room, self.main_len - at);
+        let wanted = room.get_mut(..count).unwrap_or_default();
+        if read_full(self.main, wanted, at)? == count { Ok(count) } else { Err(changed()) }
+    }
+
+    /// Reads the image from its first byte to its last.
+    #[must_use]
+    pub fn reader(&self) -> Reader<'_> {
+        Reader { image: self, at: 0 }
+    }
+}
+
+impl fmt::Debug for Image<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { len, main_len, frames, .. } = self;
+        write!(f, "Image {{ len: {len}, main_len: {main_len}, frames: {frames} }}")
+    }
+}
+
+fn most(room: &[u8], bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX).min(room.len())
+}
+
+/// A file is shorter than it was a moment ago. The capture finds that out by itself and reads again.
+fn changed() -> io::Error {
+    io::Error::new(io::ErrorKind::UnexpectedEof, "the database became shorter while it was read")
+}
+
+/// The bytes of an image in order.
+#[derive(Debug)]
+pub struct Reader<'a> {
+    image: &'a Image<'a>,
+    at: u64,
+}
+
+impl Read for Reader<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.image.read_at(buf, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
