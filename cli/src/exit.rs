@@ -22,13 +22,15 @@ pub(crate) enum Condition {
     Failed,
     /// Something in the repository is damaged.
     Damaged,
+    /// The snapshot is stored, but a database failed its integrity check.
+    IntegrityFailed,
     /// The snapshot is stored, but some of the source could not be read.
     Incomplete,
 }
 
 impl Condition {
     /// All conditions; the first one that is met gives the exit code.
-    pub(crate) const BY_PRECEDENCE: [Self; 8] = [
+    pub(crate) const BY_PRECEDENCE: [Self; 9] = [
         Self::Cancelled,
         Self::Usage,
         Self::WrongKey,
@@ -36,6 +38,7 @@ impl Condition {
         Self::Locked,
         Self::Failed,
         Self::Damaged,
+        Self::IntegrityFailed,
         Self::Incomplete,
     ];
 
@@ -48,6 +51,7 @@ impl Condition {
             Self::NoRepository => 10,
             Self::Locked => 11,
             Self::WrongKey => 12,
+            Self::IntegrityFailed => 21,
             Self::Damaged => 22,
             Self::Cancelled => 130,
         }
@@ -62,6 +66,7 @@ impl Condition {
             Self::NoRepository => "no_repository",
             Self::Locked => "locked",
             Self::WrongKey => "wrong_key",
+            Self::IntegrityFailed => "integrity_failed",
             Self::Damaged => "damaged",
             Self::Cancelled => "cancelled",
         }
@@ -140,6 +145,7 @@ mod tests {
                 (11, "locked"),
                 (1, "failed"),
                 (22, "damaged"),
+                (21, "integrity_failed"),
                 (3, "incomplete"),
             ]
         );

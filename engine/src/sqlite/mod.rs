@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod header;
 pub mod image;
+pub mod verify;
 
 mod journal;
 mod overlay;

@@ -5,7 +5,8 @@ use crate::config::profile::SnapshotProfile;
 use crate::output::error::{Failure, Result};
 use chatvault_engine::backup::{Marker, Selection};
 use chatvault_engine::base::path::clean;
-use clap::Args;
+use chatvault_engine::sqlite::verify::Integrity;
+use clap::{Args, ValueEnum};
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
@@ -14,6 +15,9 @@ The first snapshot without -r makes the default repository and a recovery key fo
 
 Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind \
 it, the folder it points to is stored. This program's own folders and the repository are left out.
+
+A database that an app has open is stored in one committed state, with what its app has not merged yet; the app goes on \
+and nothing of it is touched. --raw-databases stores its files one by one instead.
 
 Patterns: `*` and `?` stand for characters within a name, `[a-z]` for one of several, `{jpg,png}` for alternatives, `**` \
 for any folders. A pattern that begins with / is a whole path; every other one fits anywhere. One that begins with ! takes \
@@ -31,7 +35,8 @@ Examples:
 
 Exit codes: 0 stored, 1 failed (nothing stored, also if no PATH is there; or stored, but a disk is full, as the message \
 says), 2 wrong usage, 3 stored, but some files \
-could not be read, 10 no repository, 12 wrong password or key, 22 the repository is damaged, 130 cancelled.";
+could not be read, 10 no repository, 12 wrong password or key, 21 stored, but SQLite finds a database damaged (told once \
+for each state), 22 the repository is damaged, 130 cancelled.";
 
 /// Take a snapshot of folders or files
 #[derive(Args, Debug)]
@@ -80,8 +85,37 @@ pub(crate) struct SnapshotArgs {
     #[arg(long)]
     pub(super) ignore_inode: bool,
 
+    /// How much of each new state of a database SQLite checks before it counts
+    #[arg(long, value_name = "HOW", default_value = "quick")]
+    pub(super) integrity: IntegrityArg,
+
+    /// Store the files of databases as they lie, without asking what their apps are doing
+    #[arg(long)]
+    pub(super) raw_databases: bool,
+
     #[command(flatten)]
     pub(super) select: SelectArgs,
+}
+
+/// How much is checked.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub(crate) enum IntegrityArg {
+    /// Pages, and the records of tables (seconds for a gigabyte)
+    Quick,
+    /// Also that indexes fit their tables
+    Full,
+    /// Nothing
+    None,
+}
+
+impl From<IntegrityArg> for Integrity {
+    fn from(arg: IntegrityArg) -> Self {
+        match arg {
+            IntegrityArg::Quick => Self::Quick,
+            IntegrityArg::Full => Self::Full,
+            IntegrityArg::None => Self::None,
+        }
+    }
 }
 
 /// Where the paths come from, beside the command line.

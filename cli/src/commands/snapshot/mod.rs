@@ -1,6 +1,7 @@
 //! `snapshot`
 
 mod args;
+mod databases;
 mod dry_run;
 mod input;
 
@@ -13,7 +14,7 @@ use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
-use crate::output::wire::snapshot::SnapshotSummary;
+use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase};
 use crate::output::{human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored, Selection};
@@ -54,6 +55,8 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         parent: parent(args, context, &repo, &progress)?,
         force: args.force,
         ignored: Ignored { ctime: args.ignore_ctime, inode: args.ignore_inode },
+        raw_databases: args.raw_databases,
+        integrity: args.integrity.into(),
     };
     if args.dry_run {
         return dry_run::run(context, &repo, &options, &progress);
@@ -88,6 +91,7 @@ fn told(
     };
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
     let outcome = warnings::outcome(&told)
+        .with(Condition::IntegrityFailed, summary.databases.iter().any(|database| database.newly_damaged))
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
         .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {
@@ -223,6 +227,7 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![format!("Snapshot {} is stored", summary.id.short())];
     lines.extend(counts(&summary.statistics, "Added:  "));
+    lines.extend(databases::words(&summary.databases));
     lines.push(format!("Time:   {}", human::duration(elapsed)));
     lines
 }
@@ -264,6 +269,7 @@ fn wire(
         paths: summary.paths.as_slice().into(),
         tree: summary.tree.to_string(),
         statistics: (&summary.statistics).into(),
+        databases: summary.databases.iter().map(WireDatabase::from).collect(),
         total_duration: elapsed.as_secs_f64(),
         conditions: outcome.names(),
         exit_code: outcome.code(),

@@ -2,10 +2,12 @@
 
 use super::{WireWarning, text_and_bytes};
 use crate::output::human::rfc3339;
+use chatvault_engine::backup::DatabaseReport;
 use chatvault_engine::base::StoredPath;
-use chatvault_engine::model::Statistics;
+use chatvault_engine::model::{Checked, DatabaseState, Statistics};
 use chatvault_engine::repo::Snapshot;
 use serde::Serialize;
+use std::time::Duration;
 
 /// What the run did that took a snapshot.
 #[derive(Clone, Debug, Serialize)]
@@ -63,10 +65,50 @@ pub(crate) struct SnapshotSummary {
     pub(crate) tree: String,
     #[serde(flatten)]
     pub(crate) statistics: WireStatistics,
+    pub(crate) databases: Vec<WireDatabase>,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
     pub(crate) warnings: Vec<WireWarning>,
+}
+
+/// A database that `snapshot` read.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireDatabase {
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_bytes: Option<String>,
+    pub(crate) state: &'static str,
+    pub(crate) wal_frames: u32,
+    pub(crate) rolled_back_pages: u32,
+    pub(crate) held: f64,
+    pub(crate) integrity: &'static str,
+    pub(crate) newly_damaged: bool,
+}
+
+impl From<&DatabaseReport> for WireDatabase {
+    fn from(from: &DatabaseReport) -> Self {
+        let (path, path_bytes) = text_and_bytes(from.path.as_bytes());
+        Self {
+            path,
+            path_bytes,
+            state: match from.state {
+                DatabaseState::Quiescent => "quiescent",
+                DatabaseState::AsItLay => "as_it_lay",
+                DatabaseState::Captured => "captured",
+            },
+            wal_frames: from.frames,
+            rolled_back_pages: from.rolled_back,
+            held: Duration::from_millis(from.held_ms).as_secs_f64(),
+            integrity: match from.checked {
+                Checked::No => "not_checked",
+                Checked::Quick => "quick",
+                Checked::Full => "full",
+                Checked::Failed => "failed",
+            },
+            newly_damaged: from.newly_damaged,
+        }
+    }
 }
 
 /// The last line of `snapshot --dry-run --json`.
