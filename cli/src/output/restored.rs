@@ -77,6 +77,7 @@ impl Restored {
         let summary = &self.summary;
         warnings::outcome(told)
             .with(Condition::Damaged, summary.damaged > 0)
+            .with(Condition::IntegrityFailed, summary.unsound_databases > 0)
             .with(Condition::Failed, summary.failed > 0 || summary.differing > 0 || summary.owners_failed > 0)
     }
 
@@ -140,7 +141,14 @@ impl Restored {
             words.push(format!("There:  {}", parts.join(", ")));
         }
         if self.was_verified {
-            words.push(format!("Read:   {} again, as stored", human::count(summary.verified, "file")));
+            let databases = match summary.sound_databases {
+                0 => String::new(),
+                count => format!(", {} of them sound by SQLite's check", human::count(count, "database")),
+            };
+            words.push(format!(
+                "Read:   {} again, as stored{databases}",
+                human::count(summary.verified, "file")
+            ));
         }
         words
     }
@@ -150,6 +158,7 @@ impl Restored {
         [
             (summary.damaged, "Lost:  ", "could not be read from the repository"),
             (summary.failed, "Failed:", "could not be written to the target"),
+            (summary.unsound_databases, "Unsound:", "are as they were stored, but SQLite finds them damaged"),
             (summary.differing, "Differ:", "were not what was stored when read again"),
             (summary.owners_failed, "Owners:", "could not be given their owner"),
         ]
@@ -190,6 +199,8 @@ impl Restored {
             deleted: summary.deleted,
             verified: summary.verified,
             differing: summary.differing,
+            sound_databases: summary.sound_databases,
+            unsound_databases: summary.unsound_databases,
             damaged: summary.damaged,
             failed: summary.failed,
             owners_failed: summary.owners_failed,

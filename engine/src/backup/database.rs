@@ -9,20 +9,17 @@ use super::memory::{UNTRUSTED, is_settled};
 use crate::base::{BlobId, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
-use crate::source::{SourceDir, Stat, xattrs_of};
+use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
 use crate::sqlite::Image;
-use crate::sqlite::capture::{self, Beside, Captured, Patience, Sidecar, State, capture};
-use crate::sqlite::verify::{CheckLimits, Integrity, PrivateCopy, Verdict};
+use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
+use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
 use rayon::Scope;
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::AsFd;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// Bytes that are read at a time for a private copy.
 const COPY_STEP: usize = 1 << 20;
-/// Longest time that SQLite may take to check one database.
-const CHECK_AT_MOST: Duration = Duration::from_mins(15);
 
 /// What the summary tells of a database that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,23 +38,6 @@ pub struct DatabaseReport {
     pub checked: Checked,
     /// True if this state was found damaged for the first time.
     pub newly_damaged: bool,
-}
-
-/// Opens what lies beside a database.
-struct Neighbours<'t> {
-    dir: &'t SourceDir,
-    name: &'t [u8],
-}
-
-impl Beside for Neighbours<'_> {
-    fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
-        match self.dir.open_file(&[self.name, sidecar.suffix().as_bytes()].concat()) {
-            Ok(file) => Ok(Some(file.into())),
-            // There is none, or it is no regular file: then it is none of SQLite's.
-            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),
-            Err(e) => Err(e),
-        }
-    }
 }
 
 /// An image as it was read once.

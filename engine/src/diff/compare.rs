@@ -2,10 +2,10 @@
 
 use super::DiffStatistics;
 use crate::base::{BlobId, Counter, Kind, Observer, Result, StoredPath};
-use crate::model::{Change, Content, ListItem, Modifier, Node, NodeKind};
+use crate::model::{Change, Content, DatabaseState, ListItem, Modifier, Node, NodeKind};
 use crate::repo::Repo;
 use std::cmp::Ordering;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 /// Pieces of one file that are remembered to tell which are new; of a file with more all bytes count.
 const MOST_PIECES: usize = 1 << 20;
@@ -28,6 +28,11 @@ pub(super) trait Side {
     fn enter(&mut self, node: &Node, path: &StoredPath) -> Result<bool>;
     /// Goes back to the folder above, which is at this path; false if what comes next in it can no longer be read.
     fn leave(&mut self, folder: &StoredPath) -> bool;
+    /// True for the files of apps that may be running: databases are compared by their committed state then, and what
+    /// lies beside them is part of them.
+    fn is_live(&self) -> bool {
+        false
+    }
     /// True if a file of equal size has another content than `before`. None if it cannot be read.
     fn has_other_content(&mut self, before: &Node, after: &Node, _: &StoredPath) -> Result<Option<bool>> {
         Ok(Some(before.content_hash() != after.content_hash()))
@@ -43,6 +48,14 @@ struct Level {
     ended: bool,
 }
 
+/// The ends of names by which SQLite tells what lies beside a database.
+const SIDECARS: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
+
+/// True for a database that was stored in one committed state.
+pub(super) fn is_captured(node: &Node) -> bool {
+    node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay)
+}
+
 /// Two trees, and what was found so far.
 pub(super) struct Compare<'r, A, B> {
     repo: &'r Repo,
@@ -51,6 +64,8 @@ pub(super) struct Compare<'r, A, B> {
     folder: StoredPath,
     /// The folders from the start down to where we are.
     levels: Vec<Level>,
+    /// The captured databases of the first tree in the folders on the way down.
+    databases: HashSet<StoredPath>,
     pub(super) statistics: DiffStatistics,
 }
 
@@ -59,7 +74,7 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
     pub(super) fn new(repo: &'r Repo, folder: StoredPath, before: A, after: B) -> Self {
         let statistics = DiffStatistics::default();
         let levels = vec![Level { in_before: true, in_after: true, ended: false }];
-        Self { repo, before, after, folder, levels, statistics }
+        Self { repo, before, after, folder, levels, databases: HashSet::new(), statistics }
     }
 
     pub(super) fn run(
@@ -91,7 +106,9 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
 
     fn leave(&mut self, level: Level) {
         self.levels.pop();
-        self.folder = self.folder.parent().unwrap_or_else(StoredPath::root);
+        let folder = std::mem::replace(&mut self.folder, StoredPath::root());
+        self.databases.retain(|path| path.parent().as_ref() != Some(&folder));
+        self.folder = folder.parent().unwrap_or_else(StoredPath::root);
         let first = !level.in_before || self.before.leave(&self.folder);
         let second = !level.in_after || self.after.leave(&self.folder);
         if let Some(above) = self.levels.last_mut() {
@@ -113,6 +130,13 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
         if is_unreadable {
             return Ok(());
         }
+        if self.after.is_live() {
+            if before.as_ref().is_some_and(is_captured) {
+                self.databases.insert(path.clone());
+            } else if before.is_none() && self.belongs_to_database(&path) {
+                return Ok(());
+            }
+        }
         let modifier = match (&before, &after) {
             (Some(first), Some(second)) => self.modifier(first, second, &path)?,
             (Some(_), None) => Some(Modifier::Removed),
@@ -129,6 +153,12 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
             self.folder = path;
         }
         Ok(())
+    }
+
+    /// True for what lies beside a database and is part of it.
+    fn belongs_to_database(&self, path: &StoredPath) -> bool {
+        let main = SIDECARS.iter().find_map(|suffix| path.name().strip_suffix(*suffix));
+        main.is_some_and(|main| self.databases.contains(&self.folder.join(main)))
     }
 
     /// Goes down where there are folders, unless both are the same page.
@@ -168,7 +198,7 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
             return Ok(Some(Modifier::TypeChanged));
         }
         let is_modified = match before.kind {
-            NodeKind::File if before.size != after.size => Some(true),
+            NodeKind::File if before.size != after.size && !self.has_states(before) => Some(true),
             NodeKind::File => self.after.has_other_content(before, after, path)?,
             _ => Some(before.target != after.target || before.device != after.device),
         };
@@ -176,10 +206,17 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
         if is_modified {
             return Ok(Some(Modifier::Modified));
         }
-        let has_other_time = before.kind != NodeKind::Dir && before.mtime != after.mtime;
+        // A state may be later than the main file.
+        let has_time = before.kind != NodeKind::Dir && !self.has_states(before);
+        let has_other_time = has_time && before.mtime != after.mtime;
         let numbers = |node: &Node| (node.mode, node.uid, node.gid);
         let differs = has_other_time || numbers(before) != numbers(after) || before.xattrs != after.xattrs;
         Ok(differs.then_some(Modifier::Metadata))
+    }
+
+    /// True if the committed state counts, and not what the main file's size and time say.
+    fn has_states(&self, before: &Node) -> bool {
+        self.after.is_live() && is_captured(before)
     }
 
     fn count(&mut self, modifier: Modifier, before: Option<&Node>, after: Option<&Node>) -> Result<()> {

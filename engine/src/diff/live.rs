@@ -1,13 +1,16 @@
 //! A snapshot against the source as it is now.
 
-use super::compare::{Compare, Entry, Side};
+use super::compare::{Compare, Entry, Side, is_captured};
 use super::stored::Stored;
 use super::{DiffStatistics, find};
-use crate::base::{Observer, Phase, Result, StoredPath, Warning, WarningKind};
-use crate::model::{BlobKind, Change, Node, NodeKind};
+use crate::base::{BlobId, Error, Observer, Phase, Result, StoredPath, Warning, WarningKind};
+use crate::model::{BlobKind, Change, DatabaseState, Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
-use crate::source::{self, Descent, Owners, SourceDir, Stat, xattrs_of_entry};
+use crate::source::{self, Descent, Neighbours, Owners, SourceDir, SourceFile, Stat, xattrs_of_entry};
+use crate::sqlite::capture::{Failed, Kind, Patience, Sidecar, capture};
+use crate::sqlite::{Image, SqliteHeader};
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::path::PathBuf;
 
 /// Bytes of a file that are read at once.
@@ -149,14 +152,17 @@ impl Live<'_> {
     }
 
     /// The name of the content of a file, read in one pass; with the length, as it may have changed meanwhile.
-    fn hash(&self, name: &[u8]) -> Result<io::Result<(crate::base::BlobId, u64)>> {
+    fn hash(&self, name: &[u8]) -> Result<io::Result<(BlobId, u64)>> {
         let file = match self.here().and_then(|here| here.open_file(name)) {
             Ok(file) => file,
             Err(e) => return Ok(Err(e)),
         };
         file.advise_sequential();
+        self.hash_of(&mut file.reader(0, u64::MAX))
+    }
+
+    fn hash_of(&self, reader: &mut dyn Read) -> Result<io::Result<(BlobId, u64)>> {
         let mut hash = self.repo.id_key(BlobKind::Data).stream();
-        let mut reader = file.reader(0, u64::MAX);
         let mut buffer = vec![0; READ];
         let mut len = 0;
         loop {
@@ -171,6 +177,63 @@ impl Live<'_> {
             }
         }
     }
+}
+
+impl Live<'_> {
+    /// True if a database is in another committed state than the stored one; none if it cannot be read.
+    fn has_other_state(&self, before: &Node, after: &Node, path: &StoredPath) -> Result<Option<bool>> {
+        let unreadable = |e: io::Error| {
+            self.unreadable(path, &e);
+            Ok(None)
+        };
+        let here = match self.here() {
+            Ok(here) => here,
+            Err(e) => return unreadable(e),
+        };
+        let beside = Neighbours { dir: here, name: &after.name };
+        let is_quiet = before.database.as_ref().is_some_and(|d| d.state == DatabaseState::Quiescent)
+            && [Sidecar::Wal, Sidecar::Journal].into_iter().all(|sidecar| !beside.has_bytes(sidecar));
+        if is_quiet && !self.options.check_content && (before.size, before.mtime) == (after.size, after.mtime)
+        {
+            return Ok(Some(false));
+        }
+        let file = match here.open_file(&after.name) {
+            Ok(file) => file,
+            Err(e) => return unreadable(e),
+        };
+        let session = self.repo.session();
+        let (pause, now) = (|time| (session.pause)(time), || session.now());
+        let patience = Patience::new(&pause, &now);
+        let is_encrypted = before.database.as_ref().is_some_and(|_| nothing_readable(&file));
+        let kind = if is_encrypted { Kind::Encrypted } else { Kind::Plain };
+        let mut read = |image: &Image<'_>| match self.hash_of(&mut image.reader()) {
+            Ok(Ok(found)) => Ok(found),
+            Ok(Err(e)) => Err(Unread::Source(e)),
+            Err(e) => Err(Unread::Run(e)),
+        };
+        match capture(file.as_fd(), &beside, kind, &patience, &mut read) {
+            Ok(captured) => match captured.value {
+                (_, 0) => Ok(Some(before.size != 0)),
+                (hash, len) => Ok(Some(len != before.size || Some(hash) != before.content_hash())),
+            },
+            Err(Failed::Impossible(why)) => unreadable(io::Error::other(why.to_string())),
+            Err(Failed::Io(_, e) | Failed::Read(Unread::Source(e))) => unreadable(e),
+            Err(Failed::Read(Unread::Run(e))) => Err(e),
+        }
+    }
+}
+
+/// Why the content of a file has no name.
+enum Unread {
+    Source(io::Error),
+    Run(Error),
+}
+
+/// True if the file does not begin as a database does.
+fn nothing_readable(file: &SourceFile) -> bool {
+    let mut head = Vec::with_capacity(SqliteHeader::LEN);
+    let read = file.reader(0, SqliteHeader::LEN as u64).read_to_end(&mut head);
+    read.is_ok() && SqliteHeader::parse(&head).is_none()
 }
 
 fn is_not_there(error: &io::Error) -> bool {
@@ -225,7 +288,14 @@ impl Side for Live<'_> {
         left.inspect_err(|e| self.unreadable(folder, e)).is_ok()
     }
 
+    fn is_live(&self) -> bool {
+        true
+    }
+
     fn has_other_content(&mut self, before: &Node, after: &Node, path: &StoredPath) -> Result<Option<bool>> {
+        if is_captured(before) {
+            return self.has_other_state(before, after, path);
+        }
         if before.mtime == after.mtime && !self.options.check_content {
             return Ok(Some(false));
         }

@@ -157,6 +157,10 @@ pub struct RestoreSummary {
     pub verified: u64,
     /// Files that were read again and are not, or could not be read.
     pub differing: u64,
+    /// Databases that were read again and that SQLite finds sound.
+    pub sound_databases: u64,
+    /// Databases that are what was stored, and that SQLite finds damaged.
+    pub unsound_databases: u64,
     /// Entries whose owner could not be set.
     pub owners_failed: u64,
     /// Files and folders that are not restored, or not whole, because the repository is damaged.

@@ -5,9 +5,12 @@ use super::selection::Met;
 use super::target::failed;
 use super::work::{Work, count};
 use crate::base::{Counter, Error, Kind, Phase, Result, StoredPath, WarningKind};
-use crate::model::{BlobKind, Node, NodeKind};
+use crate::model::{BlobKind, DatabaseState, Node, NodeKind};
 use crate::source::SourceDir;
+use crate::sqlite::SqliteHeader;
+use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
 use rustix::fs::{Advice, fadvise};
+use std::io::Read;
 use std::sync::Arc;
 
 /// A file that is to be read again.
@@ -73,6 +76,9 @@ fn verify(work: &Work<'_>, check: &Check) {
     });
     match read {
         Ok(true) => {
+            if node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay) {
+                ask_sqlite(work, folder, node, path);
+            }
             count(&work.counts.verified);
             work.observer.add(Counter::Files, 1);
             work.observer.add(Counter::Bytes, node.size);
@@ -80,6 +86,42 @@ fn verify(work: &Work<'_>, check: &Check) {
         Ok(false) => differs(work, path, "What was read again is not what was stored".to_owned()),
         Err(e) if matches!(e.kind(), Kind::Cancelled) => work.lost(path, e),
         Err(e) => differs(work, path, format!("Could not be read again: {}", e.full_text())),
+    }
+}
+
+/// What was restored is what was stored; whether the app will be able to use it is another question.
+fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPath) {
+    let session = work.repo.session();
+    let Some(dir) = &session.scratch_dir else { return };
+    let Ok(file) = folder.open_file(&node.name) else { return };
+    let mut head = Vec::with_capacity(SqliteHeader::LEN);
+    let read = file.reader(0, SqliteHeader::LEN as u64).read_to_end(&mut head);
+    // An encrypted database is nothing that SQLite could read.
+    if read.is_err() || SqliteHeader::parse(&head).is_none() {
+        return;
+    }
+    let mut copy = PrivateCopy::new_in(dir);
+    copy.expect_len(node.size);
+    if let Err(e) = std::io::copy(&mut file.reader(0, node.size), &mut copy) {
+        return differs(work, path, format!("Could not be read again: {e}"));
+    }
+    let limits =
+        CheckLimits { clock: Arc::clone(&session.clock), at_most: CHECK_AT_MOST, cancel: work.stop.clone() };
+    match copy.check(Integrity::Quick, &limits) {
+        Verdict::Sound { .. } => count(&work.counts.sound_databases),
+        Verdict::Failed(findings) => {
+            count(&work.counts.unsound_databases);
+            let message = format!(
+                "It is as it was stored, but SQLite finds it damaged; another snapshot may have a sound state: {}",
+                findings.join("; ")
+            );
+            work.warn(WarningKind::IntegrityFailed, Some(path), message);
+        }
+        Verdict::NotChecked(_) if work.stop.is_cancelled() => {}
+        Verdict::NotChecked(why) => {
+            let message = format!("It is as it was stored, but could not be checked by SQLite: {why}");
+            work.warn(WarningKind::IntegrityNotChecked, Some(path), message);
+        }
     }
 }
 

@@ -67,6 +67,8 @@ pub(super) struct Counts {
     pub(super) deleted: AtomicU64,
     pub(super) verified: AtomicU64,
     pub(super) differing: AtomicU64,
+    pub(super) sound_databases: AtomicU64,
+    pub(super) unsound_databases: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -293,6 +295,8 @@ impl<'a> Work<'a> {
             kept: counts.kept.into_inner(),
             deleted: counts.deleted.into_inner(),
             verified: counts.verified.into_inner(),
+            sound_databases: counts.sound_databases.into_inner(),
+            unsound_databases: counts.unsound_databases.into_inner(),
             differing: counts.differing.into_inner(),
             owners_failed,
             warnings: self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner),

@@ -4,12 +4,14 @@
 //! Errors are those of the operating system: the layer above knows the path and what the failure means.
 
 mod file;
+mod neighbours;
 mod owner;
 mod stat;
 mod walk;
 mod xattr;
 
 pub use file::{Reader, Segment, SourceFile};
+pub use neighbours::Neighbours;
 pub use owner::Owners;
 pub use stat::Stat;
 pub use walk::{Descent, Entry, Skip, SourceDir, estimate};

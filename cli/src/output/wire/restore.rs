@@ -61,6 +61,8 @@ pub(crate) struct WireRestore {
     pub(crate) deleted: u64,
     pub(crate) verified: u64,
     pub(crate) differing: u64,
+    pub(crate) sound_databases: u64,
+    pub(crate) unsound_databases: u64,
     pub(crate) damaged: u64,
     pub(crate) failed: u64,
     pub(crate) owners_failed: u64,
