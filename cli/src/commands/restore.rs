@@ -12,7 +12,7 @@ use crate::output::progress::Progress;
 use crate::output::restored::{Restored, planned};
 use crate::output::{human, warnings};
 use crate::process;
-use chatvault_engine::base::{Error, Kind};
+use chatvault_engine::base::{Error, Kind, Warning};
 use chatvault_engine::repo::Repo;
 use chatvault_engine::restore::{self, Overwrite, Ownership, RestoreOptions};
 use clap::{Args, ValueEnum};
@@ -196,7 +196,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         }
         restore::apply(&repo, plan, &progress).map(|summary| restored.done(summary))
     });
-    let told = progress.finish();
+    // Only after damage there is anything to be found.
+    let affected = repo.affected(&snapshots)?;
+    let told: Vec<Warning> =
+        progress.finish().into_iter().chain(warnings::of_affected(&affected, &context.zone())).collect();
     let restored = match restored {
         Ok(restored) => restored,
         Err(error) => {

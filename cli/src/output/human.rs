@@ -101,6 +101,11 @@ pub(crate) fn local_time(time: Timestamp, zone: &TimeZone) -> String {
     }
 }
 
+/// A day in a zone: `2026-11-20`.
+pub(crate) fn local_day(time: Timestamp, zone: &TimeZone) -> String {
+    local_time(time, zone).split(' ').next().unwrap_or_default().to_owned()
+}
+
 /// A time as RFC 3339 with nine digits of fraction, in a zone given by its minutes east of UTC.
 pub(crate) fn rfc3339(time: Timestamp, offset_minutes: i32) -> String {
     let nanos = i32::try_from(time.nanos).unwrap_or_default();

@@ -4,6 +4,8 @@ use crate::exit::{Condition, Outcome};
 use crate::output::progress::Progress;
 use crate::output::{Ui, human};
 use chatvault_engine::base::{Warning, WarningKind};
+use chatvault_engine::repo::resting::{Affected, sentence};
+use jiff::tz::TimeZone;
 
 /// Most warnings that are shown to a person; JSON has all.
 const MOST_SHOWN: usize = 100;
@@ -35,6 +37,12 @@ pub(crate) fn tell(ui: &Ui, progress: &Progress<'_>) -> Outcome {
 pub(crate) fn outcome(warnings: &[Warning]) -> Outcome {
     Outcome::done()
         .with(Condition::Damaged, warnings.iter().any(|warning| warning.kind == WarningKind::Damaged))
+}
+
+/// The warning that databases of other snapshots need what is lost, with their days; none for none.
+pub(crate) fn of_affected(affected: &[Affected], zone: &TimeZone) -> Option<Warning> {
+    let message = sentence(affected, |time| human::local_day(time, zone))?;
+    Some(Warning { kind: WarningKind::Damaged, path: None, message })
 }
 
 #[cfg(test)]

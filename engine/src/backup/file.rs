@@ -81,6 +81,8 @@ pub fn read_new_databases<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, sc
                 Err(_) => return,
             },
         };
+        // The one before must be recorded before it is asked what this one resembles.
+        work.lineages.wait();
         if !work.writer.cancel.is_cancelled() {
             reader.read(task, false);
         }

@@ -12,7 +12,7 @@ use crate::repo::writer::RunWriter;
 use crate::rules::lineage::{closest, neighbour, newest_of_sources};
 use crate::sqlite::verify::Integrity;
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// Most other sources whose databases a new one is compared with.
 const MOST_SOURCES: usize = 16;
@@ -26,6 +26,37 @@ pub(super) struct Line {
     pub(super) id: LineageId,
     /// The pages of its previous version's list.
     pub(super) pages: Vec<BlobId>,
+    /// Goes with the assembly: when all is stored, or given up.
+    _under_way: UnderWay,
+}
+
+/// Databases whose pieces are being stored.
+#[derive(Clone, Default)]
+struct Count(Arc<(Mutex<usize>, Condvar)>);
+
+impl Count {
+    fn change(&self, by: isize) {
+        let (count, changed) = &*self.0;
+        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        *count = count.saturating_add_signed(by);
+        changed.notify_all();
+    }
+}
+
+/// One of them.
+struct UnderWay(Count);
+
+impl UnderWay {
+    fn new(count: &Count) -> Self {
+        count.change(1);
+        Self(count.clone())
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.0.change(-1);
+    }
 }
 
 /// Where a database came from.
@@ -34,13 +65,16 @@ pub(super) struct Origin<'r> {
     pub(super) id: LineageId,
     /// The runs that new ones may be stored as differences to.
     pub(super) runs: EarlierRuns<'r>,
+    under_way: UnderWay,
 }
 
 /// What a file's assembly needs of its origin, and the runs; what is no database has none.
 pub(super) fn split<'r>(origin: Option<Origin<'r>>, repo: &'r Repo) -> (Option<Line>, EarlierRuns<'r>) {
     match origin {
         None => (None, EarlierRuns::none(repo)),
-        Some(Origin { id, runs }) => (Some(Line { id, pages: runs.pages().to_vec() }), runs),
+        Some(Origin { id, runs, under_way }) => {
+            (Some(Line { id, pages: runs.pages().to_vec(), _under_way: under_way }), runs)
+        }
     }
 }
 
@@ -58,6 +92,7 @@ pub(super) struct Lineages<'r> {
     now: Mutex<Records>,
     /// Of these, the ones whose content is new and may not be durable yet.
     unsettled: Mutex<BTreeSet<StoredPath>>,
+    under_way: Count,
 }
 
 impl<'r> Lineages<'r> {
@@ -89,7 +124,8 @@ impl<'r> Lineages<'r> {
         let others = newest_of_sources(&history.snapshots, MOST_SOURCES);
         let others = others.iter().filter_map(|snapshot| snapshot.manifest.lineage).collect();
         let (loaded, now, unsettled) = (OnceLock::new(), Mutex::default(), Mutex::default());
-        Self { repo, remembered, near, near_pages, others, loaded, now, unsettled }
+        let under_way = Count::default();
+        Self { repo, remembered, near, near_pages, others, loaded, now, unsettled, under_way }
     }
 
     /// True if the neighbouring snapshot has a database at this path: then it need not be looked for.
@@ -105,19 +141,29 @@ impl<'r> Lineages<'r> {
         samples: impl FnOnce() -> Result<Vec<Sample>>,
         writer: &RunWriter<'_>,
     ) -> Result<Origin<'r>> {
+        let under_way = UnderWay::new(&self.under_way);
         let record = match self.near.get(path) {
             Some(record) => Some(record.clone()),
             None => self.closest(&samples()?),
         };
         let Some(record) = record else {
             let id = LineageId::new(random_bytes()?);
-            return Ok(Origin { id, runs: EarlierRuns::none(self.repo) });
+            return Ok(Origin { id, runs: EarlierRuns::none(self.repo), under_way });
         };
         if self.unsettled().contains(&record.path) && !self.near.contains_key(path) {
             writer.settle()?;
             self.unsettled().remove(&record.path);
         }
-        Ok(Origin { id: record.id, runs: EarlierRuns::of(self.repo, record.content)? })
+        Ok(Origin { id: record.id, runs: EarlierRuns::of(self.repo, record.content)?, under_way })
+    }
+
+    /// Waits until no database's pieces are on their way: then all that were read are recorded, and may be rested on.
+    pub(super) fn wait(&self) {
+        let (count, changed) = &*self.under_way.0;
+        let mut count = count.lock().unwrap_or_else(PoisonError::into_inner);
+        while *count > 0 {
+            count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
+        }
     }
 
     fn unsettled(&self) -> MutexGuard<'_, BTreeSet<StoredPath>> {

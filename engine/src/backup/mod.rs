@@ -156,10 +156,11 @@ fn take(
     let begun = repo.session().now();
     observer.phase(Phase::Storing);
     let stored = Source::find(repo, &run.history, options, paths).and_then(|source| {
+        let affected = repo.affected(&run.history.snapshots)?;
         let stored = source.store(repo, Fate::Stored, options, observer, fill)?;
-        Ok((source, stored))
+        Ok((source, stored, affected))
     });
-    let (source, (taken, packs, added)) = match stored {
+    let (source, (taken, packs, added), affected) = match stored {
         Ok(stored) => stored,
         Err(e) => {
             repo.abandon(run);
@@ -184,7 +185,7 @@ fn take(
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.tell_of_catalog(observer);
     let (warnings, databases) = (taken.warnings, taken.databases);
-    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings, databases })
+    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings, databases, affected })
 }
 
 fn elapsed_ms(begun: Timestamp, now: Timestamp) -> u64 {

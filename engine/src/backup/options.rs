@@ -5,6 +5,7 @@ use super::memory::Ignored;
 use super::select::Selection;
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
 use crate::model::Statistics;
+use crate::repo::resting::Affected;
 use crate::source::Owners;
 use crate::sqlite::verify::Integrity;
 use std::path::PathBuf;
@@ -60,6 +61,8 @@ pub struct BackupSummary {
     pub warnings: Vec<Warning>,
     /// The databases that were read, in the order of their paths.
     pub databases: Vec<DatabaseReport>,
+    /// Databases of earlier snapshots that need what the repository has lost.
+    pub affected: Vec<Affected>,
 }
 
 /// What would be done.

@@ -112,8 +112,18 @@ impl Repo {
 
     /// Has packs forgotten that are not there, also by every later loading of the index in this run.
     pub(crate) fn miss(&self, packs: Vec<PackId>) -> Result<()> {
+        // What rests on them is forgotten with them: asked now, or never.
+        let touched = self.with_catalog(|catalog| catalog.resting_on(&catalog.blobs_of(&packs)?))?;
         *self.local.missing.lock().unwrap_or_else(PoisonError::into_inner) = packs;
-        self.with_catalog(|catalog| self.drop_missing(catalog))
+        self.with_catalog(|catalog| self.drop_missing(catalog))?;
+        let mut lost = Vec::new();
+        for (kind, id) in touched {
+            if !self.with_catalog(|catalog| catalog.contains(kind, &id))? {
+                lost.push((kind, id));
+            }
+        }
+        self.note_lost(lost);
+        Ok(())
     }
 
     pub(crate) fn drop_missing(&self, catalog: &Catalog) -> Result<()> {

@@ -19,6 +19,7 @@ pub mod objects;
 pub mod open;
 pub mod pages;
 pub mod reader;
+pub mod resting;
 pub mod session;
 pub mod snapshots;
 pub mod writer;
@@ -37,6 +38,7 @@ use crate::format::object::Sealer;
 use crate::model::BlobKind;
 use crate::store::Store;
 use local::CatalogCell;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 /// An open repository with an up-to-date catalog.
@@ -53,6 +55,8 @@ pub struct Repo {
     decompressors: Mutex<Vec<Decompressor>>,
     /// True once the catalog's blobs were loaded anew because a blob could not be read.
     fresh: Mutex<bool>,
+    /// What could not be read so far.
+    lost: Mutex<HashSet<resting::Blob>>,
 }
 
 impl Repo {

@@ -134,6 +134,7 @@ impl Opened {
             id_keys,
             decompressors: Mutex::default(),
             fresh: Mutex::default(),
+            lost: Mutex::default(),
         };
         repo.refresh(observer)?;
         repo.tell_of_catalog(observer);

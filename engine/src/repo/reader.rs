@@ -6,7 +6,7 @@ use crate::catalog::{BlobCopy, Catalog};
 use crate::codec::Decompressor;
 use crate::crypto::{Header, ObjectType};
 use crate::format::pack::{MAX_DEPTH, open_blob};
-use crate::model::{BlobKind, CodecTag};
+use crate::model::{BlobEntry, BlobKind, CodecTag};
 use crate::repo::Repo;
 use crate::store::ObjectName;
 use std::collections::HashSet;
@@ -18,6 +18,8 @@ struct Attempt {
     /// Blobs of which no copy below this depth could be read. Without it an index in which everything has two copies
     /// could make an attempt take twice as long with each step down.
     lost: HashSet<(BlobId, u8)>,
+    /// Of these, the ones that are not there or not readable themselves, whatever they rest on.
+    culprits: Vec<BlobId>,
 }
 
 /// What a plaintext is compared with, beyond the seal of its copy.
@@ -48,27 +50,41 @@ impl Repo {
     }
 
     fn read_checked(&self, kind: BlobKind, id: &BlobId, check: Check) -> Result<Vec<u8>> {
-        let was_fresh = *self.fresh();
-        let read = || self.read_below(kind, id, MAX_DEPTH + 1, check, &mut Attempt::default());
-        match read() {
-            // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported.
-            Err(e) if e.kind() == Kind::Damaged && !was_fresh => {
-                // First what was written since; then, if that is not it, everything.
-                self.refresh(&Silent)?;
-                if let Ok(plain) = read() {
-                    return Ok(plain);
-                }
-                let mut fresh = self.fresh();
-                if !*fresh {
-                    self.with_catalog(Catalog::clear_blobs)?;
-                    self.refresh(&Silent)?;
-                    *fresh = true;
-                }
-                drop(fresh);
-                read()
+        let mut attempt = Attempt::default();
+        let mut read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
+        // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported. First
+        // what was written since; then, if that is not it, everything.
+        for reload in [Self::load_later, Self::load_anew] {
+            if !read.as_ref().is_err_and(|e| e.kind() == Kind::Damaged) || !reload(self)? {
+                break;
             }
-            other => other,
+            attempt = Attempt::default();
+            read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
         }
+        if read.as_ref().is_err_and(|e| e.kind() == Kind::Damaged) {
+            self.note_lost(attempt.culprits.into_iter().map(|id| (kind, id)));
+        }
+        read
+    }
+
+    /// Loads what was written since; false if everything was loaded anew already.
+    fn load_later(&self) -> Result<bool> {
+        if *self.fresh() {
+            return Ok(false);
+        }
+        self.refresh(&Silent)?;
+        Ok(true)
+    }
+
+    /// Loads everything anew, once; another thread may have done it meanwhile.
+    fn load_anew(&self) -> Result<bool> {
+        let mut fresh = self.fresh();
+        if !*fresh {
+            self.with_catalog(Catalog::clear_blobs)?;
+            self.refresh(&Silent)?;
+            *fresh = true;
+        }
+        Ok(true)
     }
 
     fn fresh(&self) -> MutexGuard<'_, bool> {
@@ -87,6 +103,9 @@ impl Repo {
         let mut first = None;
         if !attempt.lost.contains(&(*id, limit)) {
             let copies = self.with_catalog(|catalog| catalog.copies(kind, id))?;
+            if copies.is_empty() {
+                attempt.culprits.push(*id);
+            }
             for copy in copies.iter().filter(|copy| copy.entry.depth < limit) {
                 match self.read_copy(copy, check, attempt) {
                     Ok(plain) => return Ok(plain),
@@ -120,7 +139,18 @@ impl Repo {
             }
             _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
         };
-        let packed = self.read_packed(copy)?;
+        let unpacked = self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base, check));
+        unpacked.inspect_err(|_| attempt.culprits.push(entry.id))
+    }
+
+    /// The plaintext of an opened copy.
+    fn unpack(
+        &self,
+        entry: &BlobEntry,
+        packed: Vec<u8>,
+        base: Option<Vec<u8>>,
+        check: Check,
+    ) -> Result<Vec<u8>> {
         let plain = match entry.codec {
             CodecTag::Raw if packed.len() == entry.plain_len as usize => packed,
             CodecTag::Raw => {

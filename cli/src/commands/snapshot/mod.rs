@@ -89,6 +89,7 @@ fn told(
             return Err(explained(error));
         }
     };
+    told.extend(warnings::of_affected(&summary.affected, &context.zone()));
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
     let outcome = warnings::outcome(&told)
         .with(Condition::IntegrityFailed, summary.databases.iter().any(|database| database.newly_damaged))

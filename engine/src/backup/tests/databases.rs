@@ -231,6 +231,62 @@ fn an_older_state_that_is_brought_in_rests_on_its_neighbour_of_then() {
     assert!(imported.statistics.data_added_packed * 5 < imported.statistics.data_added);
 }
 
+#[test]
+fn what_rests_on_a_lost_pack_is_named_with_all_its_days() {
+    let bench = Bench::new();
+    let path = bench.path("chat.db");
+    made(&path);
+    made(&bench.path("other.db"));
+    bench.take();
+    let mut packs = Vec::new();
+    for day in 1..=6 {
+        chat_on(&path, 20);
+        let taken = snapshot(
+            &bench.repo,
+            &BackupOptions { time: Some(Timestamp::new(day * 86_400, 0)), ..bench.options() },
+            &Silent,
+        );
+        let node = bench.database(&taken.unwrap(), "chat.db");
+        let Content::List(root) = node.content else { panic!() };
+        let mut newest = None;
+        bench
+            .repo
+            .each_list_item(&root, &mut |item| {
+                let ListItem::Chunk { id, .. } = item else { return Ok(()) };
+                let copy = bench.repo.catalog().copies(BlobKind::Data, &id)?.remove(0);
+                newest = newest.max(Some((copy.entry.generation, copy.pack)));
+                Ok(())
+            })
+            .unwrap();
+        packs.push(newest.unwrap().1);
+    }
+    // The pack with the deltas of the third day goes: the fourth to the sixth rest on it.
+    let store = Arc::clone(&bench.store) as Arc<dyn Store>;
+    store.delete(&crate::store::ObjectName::pack(&packs[2])).unwrap();
+    let days = |affected: &[crate::repo::resting::Affected]| {
+        let [one] = affected else { panic!("{affected:?}") };
+        assert!(one.path.as_bytes().ends_with(b"/chat.db"), "{affected:?}");
+        one.times.iter().map(|time| time.secs / 86_400).collect::<Vec<_>>()
+    };
+    // A reader that meets it ...
+    let elsewhere = bench.elsewhere();
+    let snapshots = elsewhere.repo.snapshots(&Silent).unwrap();
+    let third = snapshots.iter().find(|snapshot| snapshot.manifest.time.secs == 3 * 86_400).unwrap();
+    let node = elsewhere.node_at(third.manifest.root, &path).unwrap();
+    let read = crate::browse::write_content(&elsewhere.repo, &node, &mut std::io::sink(), &Cancel::new());
+    assert_eq!(read.unwrap_err().kind(), Kind::Damaged);
+    assert_eq!(days(&elsewhere.repo.affected(&snapshots).unwrap()), [3, 4, 5, 6]);
+    assert_eq!(elsewhere.repo.affected(&snapshots).unwrap(), [], "it is told once");
+    // ... and the next snapshot, which mends what it still has.
+    let next = bench.take();
+    assert_eq!(days(&next.affected), [3, 4, 5, 6]);
+    assert!(
+        next.databases.is_empty()
+            || bench.elsewhere().content(&bench.database(&next, "chat.db")) == fs::read(&path).unwrap()
+    );
+    assert_eq!(bench.take().affected, []);
+}
+
 /// Alters a page in the middle of the table, so that SQLite notices.
 fn damage(path: &Path) {
     let mut bytes = fs::read(path).unwrap();

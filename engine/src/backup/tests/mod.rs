@@ -81,8 +81,12 @@ impl Bench {
     }
 
     fn node(&self, summary: &BackupSummary, path: &Path) -> Option<Node> {
+        self.node_at(summary.tree, path)
+    }
+
+    fn node_at(&self, root: BlobId, path: &Path) -> Option<Node> {
         let stored = StoredPath::from_fs(path).unwrap();
-        let mut at = summary.tree;
+        let mut at = root;
         let mut found = None;
         for name in stored.components() {
             found = self.repo.find_node(&at, name).unwrap();

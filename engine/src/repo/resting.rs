@@ -1,0 +1,153 @@
+//! What rests on something that is lost: a base that cannot be read takes the versions of a database with it that were
+//! stored as differences to it, on every day that has them. All of them are named when one is met.
+
+use crate::base::{BlobId, Kind, Result, StoredPath, Timestamp};
+use crate::catalog::Catalog;
+use crate::model::lineage::Lineage;
+use crate::model::{BlobKind, Content, ListItem};
+use crate::repo::{Repo, Snapshot};
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+/// Most blobs that are remembered as unreadable; with more of them the repository needs a check anyway.
+const MOST_LOST: usize = 1 << 18;
+/// Databases that are named in a sentence.
+const MOST_NAMED: usize = 20;
+
+/// A blob by kind and name.
+pub(crate) type Blob = (BlobKind, BlobId);
+
+/// A database of which some versions cannot be read whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Affected {
+    /// The machine it is from.
+    pub host: String,
+    /// Where it is in its snapshots.
+    pub path: StoredPath,
+    /// The times of the snapshots that have such a version, ascending.
+    pub times: Vec<Timestamp>,
+}
+
+impl Repo {
+    /// Notes what could not be read, for [`Self::affected`].
+    pub(crate) fn note_lost(&self, blobs: impl IntoIterator<Item = Blob>) {
+        if let Ok(mut lost) = self.lost.lock() {
+            for blob in blobs {
+                if lost.len() < MOST_LOST {
+                    lost.insert(blob);
+                }
+            }
+        }
+    }
+
+    /// The databases, in all snapshots, that rest on what could not be read so far. Nothing is left noted.
+    ///
+    /// # Errors
+    /// Fails if the repository fails for another reason than damage.
+    pub fn affected(&self, snapshots: &[Snapshot]) -> Result<Vec<Affected>> {
+        let lost = self.lost.lock().map(|mut lost| std::mem::take(&mut *lost)).unwrap_or_default();
+        if lost.is_empty() {
+            return Ok(Vec::new());
+        }
+        let all = self.with_catalog(|catalog| Catalog::resting_on(catalog, &lost))?;
+        self.databases_of(snapshots, &all)
+    }
+
+    /// The databases of which these blobs are a part.
+    fn databases_of(&self, snapshots: &[Snapshot], lost: &HashSet<Blob>) -> Result<Vec<Affected>> {
+        let mut found: BTreeMap<(String, StoredPath), Vec<Timestamp>> = BTreeMap::new();
+        let mut known = HashMap::new();
+        for snapshot in snapshots {
+            let Some(root) = &snapshot.manifest.lineage else { continue };
+            // Records that cannot be read name nothing.
+            let Some((records, _)) = unless_damaged(self.read_lineage(root))? else { continue };
+            for Lineage { path, content, .. } in records {
+                let is_hit = match known.get(&content) {
+                    Some(is_hit) => *is_hit,
+                    None => *known.entry(content).or_insert(self.is_part_of(&content, lost)?),
+                };
+                if is_hit {
+                    let host = snapshot.manifest.host.clone();
+                    found.entry((host, path)).or_default().push(snapshot.manifest.time);
+                }
+            }
+        }
+        let affected = found.into_iter().map(|((host, path), mut times)| {
+            times.sort_unstable();
+            Affected { host, path, times }
+        });
+        Ok(affected.collect())
+    }
+
+    /// True if one of the blobs is a run of this content, or a page of its list.
+    fn is_part_of(&self, content: &Content, lost: &HashSet<Blob>) -> Result<bool> {
+        let root = match content {
+            Content::None => return Ok(false),
+            Content::Chunk(id) => return Ok(lost.contains(&(BlobKind::Data, *id))),
+            Content::List(root) => root,
+        };
+        let Some(leaves) = unless_damaged(self.list_leaves(root))? else { return Ok(true) };
+        if leaves.iter().any(|leaf| lost.contains(&(BlobKind::ListPage, *leaf))) {
+            return Ok(true);
+        }
+        let mut is_hit = false;
+        let read = self.each_list_item(root, &mut |item| {
+            is_hit |= matches!(item, ListItem::Chunk { id, .. } if lost.contains(&(BlobKind::Data, id)));
+            Ok(())
+        });
+        Ok(unless_damaged(read)?.is_none() || is_hit)
+    }
+}
+
+fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == Kind::Damaged => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
+/// Names affected databases and their days in a sentence; none for none. `day` writes the day of a time.
+#[must_use]
+pub fn sentence(affected: &[Affected], day: impl Fn(Timestamp) -> String) -> Option<String> {
+    if affected.is_empty() {
+        return None;
+    }
+    let mut names: Vec<String> = affected.iter().take(MOST_NAMED).map(|one| named(one, &day)).collect();
+    if affected.len() > MOST_NAMED {
+        names.push(format!("and {} more", affected.len() - MOST_NAMED));
+    }
+    Some(format!("What is lost is also needed for other states: {}", names.join("; ")))
+}
+
+fn named(one: &Affected, day: &impl Fn(Timestamp) -> String) -> String {
+    let mut days: Vec<String> = one.times.iter().map(|time| day(*time)).collect();
+    days.dedup();
+    let when = match days.as_slice() {
+        [] => String::new(),
+        [day] => format!(" of {day}"),
+        [first, .., last] if days.len() > 6 => format!(" of {} days from {first} to {last}", days.len()),
+        days => format!(" of {}", days.join(", ")),
+    };
+    format!("{} ({}){when}", one.path, one.host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sentence_names_databases_and_days() {
+        let one = |days: std::ops::Range<i64>| Affected {
+            host: "phone".into(),
+            path: StoredPath::root().join(b"chat.db"),
+            times: days.map(|day| Timestamp::new(day, 0)).collect(),
+        };
+        let day = |time: Timestamp| format!("day {}", time.secs);
+        assert_eq!(sentence(&[], day), None);
+        let text = |affected: &[Affected]| sentence(affected, day).unwrap();
+        assert!(text(&[one(3..4)]).ends_with(": /chat.db (phone) of day 3"));
+        assert!(text(&[one(3..6)]).ends_with("of day 3, day 4, day 5"));
+        assert!(text(&[one(3..60)]).ends_with("of 57 days from day 3 to day 59"));
+        assert!(text(&vec![one(1..2); 25]).ends_with("; and 5 more"));
+    }
+}
