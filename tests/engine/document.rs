@@ -1,17 +1,18 @@
 //! `docs/format.md` against the Rust code: every number, every map key, every context string, every longest object.
 
 use chatvault_engine::base::{
-    BlobId, KeyId, PackId, RepoId, Result, SnapshotId, StoredPath, Timestamp, WriterId,
+    BlobId, KeyId, LineageId, PackId, RepoId, Result, SnapshotId, StoredPath, Timestamp, WriterId,
 };
 use chatvault_engine::crypto::slot::MAX_SLOT_LEN;
 use chatvault_engine::crypto::{Algorithm, KeyBundle, KeySource, ObjectType, SlotKind};
 use chatvault_engine::format::object::Sealer;
 use chatvault_engine::format::{
-    Config, KeyNote, Lease, cbor, config, event, index, lease, manifest, pack, tree,
+    Config, KeyNote, Lease, cbor, config, event, index, lease, lineage, manifest, pack, tree,
 };
 use chatvault_engine::model::{
-    BlobEntry, BlobKind, CodecTag, Content, Database, DatabaseState, Event, EventAction, Head, Layout,
-    Manifest, Node, NodeKind, PackClass, PackRecord, Statistics, Verdict, VerdictCode,
+    BlobEntry, BlobKind, Checked, CodecTag, Content, Database, DatabaseState, Event, EventAction, Head,
+    Layout, Lineage, Manifest, Node, NodeKind, PackClass, PackRecord, Sample, Statistics, Verdict,
+    VerdictCode,
 };
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -124,6 +125,12 @@ fn known_numbers() -> BTreeMap<String, Numbers> {
         ("as it lay", DatabaseState::AsItLay),
         ("captured", DatabaseState::Captured),
     ];
+    let checks = [
+        ("not checked", Checked::No),
+        ("quick", Checked::Quick),
+        ("full", Checked::Full),
+        ("failed", Checked::Failed),
+    ];
     let verdicts = [
         ("good", VerdictCode::Good),
         ("suspect", VerdictCode::Suspect),
@@ -146,6 +153,7 @@ fn known_numbers() -> BTreeMap<String, Numbers> {
         ("node kind", table(&nodes, |v| v as u64)),
         ("layout", table(&layouts, |v| v as u64)),
         ("database state", table(&states, |v| v as u64)),
+        ("check", table(&checks, |v| v as u64)),
         ("verdict", table(&verdicts, |v| v as u64)),
         ("action", actions),
     ];
@@ -213,6 +221,24 @@ fn full_manifest() -> Manifest {
     }
 }
 
+fn lineage_record() -> BTreeSet<u64> {
+    let id = BlobId::new([1; 32]);
+    let mut record = Lineage {
+        path: StoredPath::root(),
+        id: LineageId::new([2; 16]),
+        page_size: 4096,
+        size: 5,
+        content: Content::List(id),
+        hash: Some(id),
+        samples: vec![Sample { run: 1, id: [3; 8] }],
+        checked: Checked::Quick,
+    };
+    let mut keys = keys_of(&lineage::encode_record(&record));
+    record.content = Content::Chunk(id);
+    keys.extend(keys_of(&lineage::encode_record(&record)));
+    keys
+}
+
 fn known_keys() -> Keys {
     let sealer = Sealer::new(RepoId::new([1; 32]), KeyBundle::random().unwrap());
     let settings = Config::standard(Timestamp::new(1, 2)).seal(&sealer).unwrap();
@@ -251,6 +277,7 @@ fn known_keys() -> Keys {
         ("Trees", full_node()),
         ("Manifests", snapshots),
         ("Events", events.collect()),
+        ("Lineage records", lineage_record()),
         ("Leases", keys_of(&holder.encode())),
     ];
     maps.map(|(section, keys)| (section.to_owned(), keys)).into()
@@ -303,6 +330,7 @@ fn numbers_beyond_the_document_are_refused() {
             "node kind" => NodeKind::from_number(next).is_some(),
             "layout" => Layout::from_number(next).is_some(),
             "database state" => DatabaseState::from_number(next).is_some(),
+            "check" => Checked::from_number(next).is_some(),
             "verdict" => VerdictCode::from_number(next).is_some(),
             _ => false,
         };
