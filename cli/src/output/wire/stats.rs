@@ -4,7 +4,7 @@ use super::WirePath;
 use crate::exit::Outcome;
 use crate::output::human::{ratio, rfc3339};
 use chatvault_engine::base::StoredPath;
-use chatvault_engine::browse::stats::{Stats, UseTotals};
+use chatvault_engine::browse::stats::{DeltaTotals, Stats, UseTotals};
 use chatvault_engine::model::PackClass;
 use chatvault_engine::repo::Snapshot;
 use serde::Serialize;
@@ -27,12 +27,35 @@ pub(crate) struct WireStats {
     pub(crate) kinds: Vec<WireKind>,
     pub(crate) metadata: WireBlobs,
     pub(crate) snapshots: Vec<WireSnapshotStats>,
+    pub(crate) deltas: WireDeltas,
     pub(crate) unneeded_size: Option<u64>,
     pub(crate) pack_classes: Vec<WireClass>,
     pub(crate) repository: Vec<WireFolder>,
     pub(crate) repository_size: u64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
+}
+
+/// What is stored as differences.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct WireDeltas {
+    pub(crate) blob_count: u64,
+    pub(crate) size: u64,
+    pub(crate) stored_size: u64,
+    pub(crate) saved_size: u64,
+    pub(crate) max_depth: u8,
+}
+
+impl From<DeltaTotals> for WireDeltas {
+    fn from(from: DeltaTotals) -> Self {
+        Self {
+            blob_count: from.deltas,
+            size: from.delta_plain,
+            stored_size: from.delta_stored,
+            saved_size: from.saved(),
+            max_depth: from.deepest,
+        }
+    }
 }
 
 /// Blobs, each counted once.
@@ -138,6 +161,7 @@ impl WireStats {
                     alone: one.alone.map(Into::into),
                 })
                 .collect(),
+            deltas: stats.deltas.into(),
             unneeded_size: stats.unneeded_bytes,
             pack_classes: stats
                 .classes
