@@ -96,10 +96,6 @@ fn laid_out<'i>(
     };
     let bytes = u64::from(page_size);
     let len = u64::from(log.pages) * bytes;
-    // SQLite refuses such a log in the same way: the pages must have come from somewhere.
-    if size.saturating_add(65536 + u64::from(log.frames) * bytes) < len {
-        return Err(Impossible::Length.into());
-    }
     let image = Image {
         main_len: size.min(len),
         laid_over: Some((wal.file.as_fd(), &log.overlay, page_size)),
@@ -113,10 +109,13 @@ fn laid_out<'i>(
         Kind::Encrypted => size % bytes != 0,
     };
     if is_other {
-        Err(Impossible::LogPageSize.into())
-    } else {
-        Ok((image, State::Merged { frames: log.frames }))
+        return Err(Impossible::LogPageSize.into());
     }
+    // SQLite refuses such a log in the same way: the pages must have come from somewhere.
+    if size.saturating_add(65536 + u64::from(log.frames) * bytes) < len {
+        return Err(Impossible::Length.into());
+    }
+    Ok((image, State::Merged { frames: log.frames }))
 }
 
 fn is_settled(seen: &Seen<'_>, wal: &Opened) -> bool {
