@@ -28,6 +28,9 @@ A PATTERN is written as for a shell and fits stored paths: `*.jpg` and `Media/*`
 What lies below a folder that fits is meant too; --exclude is stronger than --include. After a `!` a pattern takes out \
 again what an earlier one meant; those of files come first.
 
+--delete removes only inside the folders that the snapshot was taken of. Without PATH, or with a PATH above these folders, \
+what lies in DIR beside them, or beside a folder on the way to them, stays.
+
 A restore that was interrupted goes on with --overwrite if-changed: what is there already is not written again. With \
 --verify too it reads every file again, also those that it found there.
 
