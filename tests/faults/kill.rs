@@ -228,11 +228,9 @@ pub fn first_run_goes_on(stage: &Stage, listed: &[String]) -> Result<(), String>
             return Err(format!("{id} differs: {differences:?}"));
         }
     }
-    // Keys of which no repository was made may be left beside it.
-    let is_kept = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 64);
+    // Nothing is left beside it: the key of a killed run was used again.
     let keys = world.files("home/.config/chatvault/recovery-keys");
-    let kept: Vec<&PathBuf> = keys.iter().filter(|path| is_kept(path)).collect();
-    let [key] = kept.as_slice() else { return Err(format!("kept keys: {keys:?}")) };
+    let [key] = keys.as_slice() else { return Err(format!("kept keys: {keys:?}")) };
     let repository = world.text("home/.local/share/chatvault/repository");
     let ran = world.run(["-r", &repository, "--recovery-key-file", key.to_str().unwrap(), "list"]);
     if ran.code == 0 { Ok(()) } else { Err(format!("the kept key ends with {}: {}", ran.code, ran.stderr)) }
