@@ -133,3 +133,51 @@ fn printing_is_found_and_only_printing() {
     assert_eq!(prints(&code("fn f() { std::print!(\"x\"); }")), ["print!"]);
     assert_eq!(prints(&code("// println!\nfn f() { my_print!(1); let s = \"dbg!\"; }")), Vec::<&str>::new());
 }
+
+/// What looks at the machine's clock or lets time pass.
+const CLOCKS: [&str; 5] = ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout("];
+/// Tests that may, and why.
+const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 4] = [
+    (
+        "tests/cli/interrupted.rs",
+        "another program is waited for, and a deadline makes a failure of a wait for ever",
+    ),
+    (
+        "tests/cli/restore_again.rs",
+        "another program is waited for, and a deadline makes a failure of a wait for ever",
+    ),
+    ("tests/faults/main.rs", "the seconds that each case takes are shown"),
+    ("tests/samples/main.rs", "the seconds that all take are shown"),
+];
+
+fn clocks(code: &str) -> usize {
+    CLOCKS.iter().map(|name| code.matches(name).count()).sum()
+}
+
+#[test]
+fn no_test_sleeps_or_looks_at_the_clock_but_those_that_say_why() {
+    let mut found = Vec::new();
+    for folder in ["cli/src", "engine/src", "tests"] {
+        let below = workspace().join(folder);
+        let in_tests = |path: &std::path::Path, all: usize| {
+            // In the tests' own folder everything is one.
+            let ships = shipped(&below).into_iter().find(|source| folder != "tests" && source.path == path);
+            all > ships.map_or(0, |source| clocks(&source.text))
+        };
+        for source in sources(&below) {
+            let all = clocks(&code(&source.text));
+            if all > 0 && in_tests(&source.path, all) {
+                found.push(format!("{folder}/{}", source.path.display()));
+            }
+        }
+    }
+    assert_eq!(found, MAY_LOOK_AT_THE_CLOCK.map(|(path, _)| path));
+}
+
+#[test]
+fn a_look_at_the_clock_is_found() {
+    assert_eq!(
+        clocks(&code("let a = Instant::now(); // sleep(\nthread::sleep(b); let c = \"elapsed(\";")),
+        2
+    );
+}
