@@ -135,9 +135,10 @@ fn printing_is_found_and_only_printing() {
 }
 
 /// What looks at the machine's clock or lets time pass.
-const CLOCKS: [&str; 5] = ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout("];
+const CLOCKS: [&str; 6] =
+    ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout(", "wait_timeout"];
 /// Tests that may, and why.
-const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 4] = [
+const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 5] = [
     (
         "tests/cli/interrupted.rs",
         "another program is waited for, and a deadline makes a failure of a wait for ever",
@@ -148,6 +149,10 @@ const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 4] = [
     ),
     ("tests/faults/main.rs", "the seconds that each case takes are shown"),
     ("tests/samples/main.rs", "the seconds that all take are shown"),
+    (
+        "tests/src/meeting.rs",
+        "another thread is waited for, and a deadline makes a failure of a wait for ever",
+    ),
 ];
 
 fn clocks(code: &str) -> usize {
