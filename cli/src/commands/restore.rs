@@ -181,23 +181,21 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
-    let repo = context.open(&progress)?;
-    let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &filter, &place.selector, &progress)?;
-    let options = args.options(&place, context, &repo)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
+    let options = args.options(&place, context, repo)?;
     let mut tell = |entry: &restore::Planned<'_>| {
         if args.dry_run {
             planned(ui, entry);
         }
     };
-    let plan = restore::plan_each(&repo, snapshot, &options, &progress, &mut tell);
+    let plan = restore::plan_each(repo, snapshot, &options, &progress, &mut tell);
     let has_begun = plan.is_ok() && !args.dry_run;
     let restored = plan.and_then(|plan| {
         let restored = Restored::planned(&plan, args.verify, args.dry_run);
         if args.dry_run {
             return Ok(restored);
         }
-        restore::apply(&repo, plan, &progress).map(|summary| restored.done(summary))
+        restore::apply(repo, plan, &progress).map(|summary| restored.done(summary))
     });
     let told = progress.finish();
     let restored = match restored {

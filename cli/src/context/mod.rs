@@ -84,6 +84,18 @@ impl Context {
         })
     }
 
+    /// Opens the repository, and finds the snapshot that was named.
+    pub(crate) fn open_at(
+        &self,
+        filter: &SnapshotFilter,
+        selector: &Selector,
+        progress: &Progress<'_>,
+    ) -> Result<(Repo, Snapshot)> {
+        let repo = self.open(progress)?;
+        let snapshot = self.select(&repo.snapshots(progress)?, filter, selector, progress)?.clone();
+        Ok((repo, snapshot))
+    }
+
     /// The time now, in the local zone.
     pub(crate) fn now(&self) -> Zoned {
         Zoned::now()

@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::event::Silent;
 use crate::browse::list;
-use crate::browse::testing::{Maker, commit, damage, repository};
+use crate::browse::testing::{Maker, commit, damage, forget, repository};
 use crate::filter::Pattern;
 use crate::model::{BlobKind, Manifest};
 use crate::repo::pages::{Boundaries, EncodedNode, write_tree};
@@ -115,14 +115,7 @@ fn commit_as(repo: &Repo, host: &str, paths: &[&str], nodes: impl FnOnce(&Maker<
     let manifest = Manifest { host: host.to_owned(), paths, ..made.manifest.clone() };
     repo.commit(run, Vec::new(), manifest, &Silent).unwrap();
     // The helper's own snapshot is not part of this test.
-    let history = repo.history(&Silent).unwrap();
-    let forget = crate::model::EventAction::Forget {
-        snapshot: made.id,
-        writer: made.manifest.writer,
-        sequence: made.manifest.sequence,
-        previous: made.manifest.previous,
-    };
-    repo.record(&history, vec![forget], &Silent).unwrap();
+    forget(repo, &made);
 }
 
 #[test]
