@@ -198,7 +198,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         restore::apply(repo, plan, &progress).map(|summary| restored.done(summary))
     });
     // Only after damage there is anything to be found.
-    let affected = repo.affected(&snapshots)?;
+    let affected = repo.affected_anywhere()?;
     let told: Vec<Warning> =
         progress.finish().into_iter().chain(warnings::of_affected(&affected, &context.zone())).collect();
     let restored = match restored {
