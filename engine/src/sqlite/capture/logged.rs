@@ -106,7 +106,7 @@ fn laid_out<'i>(
     let is_other = match session.kind {
         // The header may itself be in the log.
         Kind::Plain => image.header()?.is_some_and(|header| header.page_size != page_size),
-        Kind::Encrypted => size % bytes != 0,
+        Kind::Encrypted => !size.is_multiple_of(bytes),
     };
     if is_other {
         return Err(Impossible::LogPageSize.into());
