@@ -27,6 +27,7 @@ mod plan;
 mod power;
 mod reading;
 mod restoring;
+mod seal;
 mod stage;
 mod together;
 mod trace;
@@ -68,6 +69,7 @@ fn main() -> ExitCode {
         unreadable::CASES,
         reading::CASES,
         restoring::CASES,
+        seal::CASES,
         together::CASES,
         power::CASES,
         mounted::CASES,

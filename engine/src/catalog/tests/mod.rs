@@ -3,6 +3,7 @@
 mod blobs;
 mod damage;
 mod memory;
+mod sealing;
 
 use super::*;
 use crate::base::{BlobId, IndexId, PackId, StoredPath, WriterId};
@@ -129,6 +130,7 @@ fn folder_and_files_are_for_the_owner_alone_and_tagged_as_cache() {
     let tag = fs::read_to_string(home.join("CACHEDIR.TAG")).unwrap();
     assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
     drop(catalog);
+    assert_eq!(fs::metadata(home.join("catalog.seal")).unwrap().mode() & 0o777, 0o600);
     fs::set_permissions(home.join("catalog.sqlite"), fs::Permissions::from_mode(0o644)).unwrap();
     drop(open(&home));
     assert_eq!(fs::metadata(home.join("catalog.sqlite")).unwrap().mode() & 0o777, 0o600);
@@ -136,7 +138,13 @@ fn folder_and_files_are_for_the_owner_alone_and_tagged_as_cache() {
 
 #[test]
 fn a_catalog_that_does_not_fit_is_rebuilt_and_the_reason_told() {
-    let sql = |text: &'static str| move |home: &Path| raw(home).execute_batch(text).unwrap();
+    // As a program of another version would: its seal fits, or there is none.
+    let sql = |text: &'static str| {
+        move |home: &Path| {
+            raw(home).execute_batch(text).unwrap();
+            fs::remove_file(home.join("catalog.seal")).unwrap();
+        }
+    };
     type Act = Box<dyn Fn(&Path)>;
     let cases: [(Act, RepoId, [u8; 32], &str); 7] = [
         (Box::new(|_| ()), RepoId::new([8; 32]), KEY, "another repository"),
@@ -144,7 +152,7 @@ fn a_catalog_that_does_not_fit_is_rebuilt_and_the_reason_told() {
         (Box::new(sql("PRAGMA user_version = 77")), REPO, KEY, "number 77"),
         (Box::new(sql("CREATE TRIGGER t AFTER INSERT ON packs BEGIN SELECT 1; END")), REPO, KEY, "tables"),
         (Box::new(|home| fs::write(home.join("catalog.sqlite"), [7; 10_000]).unwrap()), REPO, KEY, "damaged"),
-        (Box::new(|home| fs::write(home.join("catalog.sqlite"), b"").unwrap()), REPO, KEY, "number 0"),
+        (Box::new(|home| fs::write(home.join("catalog.sqlite"), b"").unwrap()), REPO, KEY, "damaged"),
         (
             Box::new(|home| {
                 fs::rename(home.join("catalog.sqlite"), home.join("elsewhere")).unwrap();
