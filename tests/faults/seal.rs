@@ -4,7 +4,6 @@ use crate::kit::World;
 use crate::stage::Stage;
 use crate::trace::{Call, Fate};
 use crate::{Case, Outcome, plan, trace};
-use std::path::Path;
 use std::process::{Command, Stdio};
 
 pub const CASES: &[Case] = &[
@@ -90,17 +89,16 @@ fn violation(calls: &[Call]) -> Option<String> {
     };
     let first = |names: &[&str], file: &str| calls.iter().position(|call| is(call, names, file));
     let last = |names: &[&str], file: &str| calls.iter().rposition(|call| is(call, names, file));
-    let Some(gone) = first(&["unlink"], "catalog.seal") else { return Some("no seal goes".to_owned()) };
-    let folder = calls[gone].path.parent().unwrap_or(Path::new("/")).to_owned();
-    let is_flush = |call: &Call| call.is_flush() && call.path == folder;
+    let Some(gone) = first(&["pwrite"], "catalog.seal") else { return Some("no seal goes".to_owned()) };
+    let is_flush = |call: &Call| call.is_flush() && call.path == calls[gone].path;
     let flushed = calls.iter().skip(gone).position(is_flush).map(|behind| gone + behind);
-    let Some(flushed) = flushed else { return Some("the folder is not flushed".to_owned()) };
+    let Some(flushed) = flushed else { return Some("that the seal goes is not flushed".to_owned()) };
     let writes = ["pwrite", "write", "ftruncate"];
     let written = ["catalog.sqlite-wal", "catalog.sqlite"].map(|file| first(&writes, file));
     let [Some(log), Some(database)] = written else { return Some("nothing is written".to_owned()) };
     if log.min(database) < flushed {
         return Some(format!(
-            "call {} writes before the folder is flushed by call {flushed}",
+            "call {} writes before call {flushed} flushes that the seal goes",
             log.min(database)
         ));
     }
@@ -137,10 +135,8 @@ fn wrong_order() -> Outcome {
         Err(why) => return Outcome::Ignored(why),
     };
     let mut told = Vec::new();
-    for (flush, file) in [(true, ""), (true, "catalog.sqlite"), (false, "catalog.seal")] {
-        let is_left_out = |call: &&Call| {
-            call.is_flush() == flush && (call.path.ends_with(file) || (file.is_empty() && call.path.is_dir()))
-        };
+    for (flush, file) in [(true, "catalog.seal"), (true, "catalog.sqlite"), (false, "catalog.seal")] {
+        let is_left_out = |call: &&Call| call.is_flush() == flush && call.path.ends_with(file);
         let others: Vec<Call> = calls.iter().filter(|call| !is_left_out(call)).cloned().collect();
         assert!(others.len() < calls.len());
         told.push(violation(&others).unwrap());

@@ -272,7 +272,7 @@ impl Home {
     /// failed proves nothing when it is repeated.
     pub(super) fn break_seal(&self) -> io::Result<bool> {
         let is_first = self.broken.get().is_none();
-        match self.broken.get_or_init(|| self.seal.take_away()) {
+        match self.broken.get_or_init(|| self.seal.replace_by_mark()) {
             Ok(()) => Ok(is_first),
             Err(e) => Err(e.raw_os_error().map_or_else(|| e.kind().into(), io::Error::from_raw_os_error)),
         }

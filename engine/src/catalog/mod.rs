@@ -11,6 +11,7 @@ mod blobs;
 mod check;
 mod files;
 mod folders;
+mod log;
 mod manifests;
 mod memory;
 mod schema;

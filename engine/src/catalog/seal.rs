@@ -1,29 +1,40 @@
 //! L3: the seal of a database: a small file that says which bytes it had when its last user closed it.
 //!
 //! Rows have checksums of their own, but nobody looks at a row that no answer rests on. The seal covers every byte. It
-//! is there only while nobody has written since: whoever is about to write takes it away first, and durably, and only
+//! is there only while nobody has written since: whoever is about to write replaces it first, and durably, and only
 //! who holds the folder's lock alone makes a new one, after SQLite flushed the database and removed its log. So a seal
 //! that is whole and does not fit means damage. One that is missing, or half written, means nothing: then the catalog is
 //! checked row by row. No time of a file is asked, so that a copied cache is as good as the first one.
+//!
+//! Whoever opened it with a seal knows the hash of every part, and the log names the pages that were written since: then
+//! a new seal takes over the hashes of all other parts. That saves reading them, and damage that was done to them
+//! meanwhile does not become what is sealed. In place of the seal stands a mark of who began to write last, which is
+//! random: if it is another's, there may have been another log, and the whole is hashed.
 
 use super::files::open_private;
+use super::log::written_pages;
 use super::row_mac;
 use crate::crypto::Secret;
+use crate::crypto::secret::fill_random;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
+use std::collections::{HashMap, HashSet};
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
+use std::num::NonZero;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::{self, Builder};
 
 pub(super) const SEAL: &str = "catalog.seal";
-/// Bytes that are hashed at a time, in whatever order; what is kept is a hash of all these hashes.
-const PART: u64 = 256 * 1024;
+/// Bytes that are hashed at a time, in whatever order; what is kept is a hash of all these hashes. No page of a database
+/// lies in two of them.
+const PART: u64 = 64 * 1024;
 /// Parts for which another thread pays.
-const PARTS_A_THREAD: u64 = 8;
-const MOST_THREADS: u64 = 4;
+const PARTS_A_THREAD: usize = 32;
+const MOST_THREADS: usize = 4;
 /// Length of the database 8, hash of its parts 32, checksum of both 32 bytes.
 const LEN: usize = 72;
 
@@ -43,13 +54,32 @@ pub(super) enum Verdict {
 pub(super) struct Seal {
     dir: PathBuf,
     database: PathBuf,
+    log: PathBuf,
     key: Secret,
+    /// What it was when it was opened, if it fitted.
+    opened: OnceLock<Parts>,
+    /// What is written through, and the mark in place of the seal.
+    writing: OnceLock<(File, [u8; LEN])>,
+}
+
+/// A database in parts.
+#[derive(Debug)]
+struct Parts {
+    len: u64,
+    hashes: Vec<blake3::Hash>,
 }
 
 impl Seal {
     pub(super) fn new(dir: &Path, database: &str, key: &Secret) -> Self {
         let key = Secret::new(row_mac(key, "the key of seals, version 1", &[]));
-        Self { dir: dir.to_owned(), database: dir.join(database), key }
+        Self {
+            dir: dir.to_owned(),
+            database: dir.join(database),
+            log: dir.join(format!("{database}-wal")),
+            key,
+            opened: OnceLock::new(),
+            writing: OnceLock::new(),
+        }
     }
 
     /// Compares the database with its seal. The lock must be held alone and no connection open: SQLite loses its locks
@@ -59,7 +89,15 @@ impl Seal {
         let looked = || {
             let file = open_to_read(&self.database)?;
             // First the length: it bounds what is read.
-            Ok::<_, io::Error>(file.metadata()?.len() == len && self.hash(&file, len)? == hash)
+            if file.metadata()?.len() != len {
+                return Ok(false);
+            }
+            let parts = Parts { len, hashes: self.hash(&file, len, None)? };
+            let fits = self.sum(&parts) == hash;
+            if fits {
+                let _it_is_the_first = self.opened.set(parts);
+            }
+            Ok::<_, io::Error>(fits)
         };
         match looked() {
             Ok(true) => Verdict::Fits,
@@ -75,7 +113,8 @@ impl Seal {
         let write = || {
             let file = open_to_read(&self.database)?;
             let len = file.metadata()?.len();
-            let mut content = [&len.to_le_bytes()[..], &self.hash(&file, len)?].concat();
+            let hashes = self.hash(&file, len, self.unchanged()?)?;
+            let mut content = [&len.to_le_bytes()[..], &self.sum(&Parts { len, hashes })].concat();
             content.extend_from_slice(&self.checksum(&content));
             open_private(&self.path(), OFlags::TRUNC)?.write_all(&content)
         };
@@ -84,9 +123,49 @@ impl Seal {
         }
     }
 
-    /// True if something stands where the seal would.
+    /// The parts that are known and were not written to. It may name less than there are.
+    fn unchanged(&self) -> io::Result<Option<HashMap<usize, blake3::Hash>>> {
+        let Some((parts, (log, mark))) = self.opened.get().zip(self.writing.get()) else { return Ok(None) };
+        if fs::read(self.path()).ok().is_none_or(|there| there != mark) {
+            return Ok(None);
+        }
+        let Some(pages) = written_pages(log)? else { return Ok(None) };
+        let changed: HashSet<usize> = pages.iter().filter_map(|at| usize::try_from(at / PART).ok()).collect();
+        // The last one may have been a piece of a part.
+        let whole = usize::try_from(parts.len / PART).unwrap_or_default();
+        let known = parts.hashes.iter().copied().enumerate().take(whole);
+        Ok(Some(known.filter(|(number, _)| !changed.contains(number)).collect()))
+    }
+
+    /// True if a seal stands there that may fit.
     pub(super) fn is_there(&self) -> bool {
-        fs::symlink_metadata(self.path()).is_ok()
+        self.read().is_some()
+    }
+
+    /// Puts a mark in place of the seal, for somebody who has the database open and goes on to write. The seal must not
+    /// come back when the power fails after the database was written to. That takes one flush of data that lie where
+    /// others lay, which is the cheapest there is.
+    pub(super) fn replace_by_mark(&self) -> io::Result<()> {
+        let mut mark = [0; LEN];
+        fill_random(&mut mark).map_err(io::Error::other)?;
+        let flags = OFlags::WRONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        match rustix::fs::open(self.path(), flags, Mode::empty()) {
+            Ok(seal) => {
+                let seal = File::from(seal);
+                seal.write_all_at(&mark, 0)?;
+                seal.sync_data()?;
+            }
+            // There is nothing that could come back. Without a mark the whole is hashed when it is closed.
+            Err(Errno::NOENT) => {
+                let _only_costs_time =
+                    open_private(&self.path(), OFlags::EXCL).and_then(|mut seal| seal.write_all(&mark));
+            }
+            Err(e) => return Err(e.into()),
+        }
+        if let Ok(log) = open_to_read(&self.log) {
+            let _it_is_the_first = self.writing.set((log, mark));
+        }
+        Ok(())
     }
 
     /// Takes the seal away. It must not come back when the power fails after the database was written to.
@@ -121,13 +200,32 @@ impl Seal {
         row_mac(&self.key, "seal", &[said])
     }
 
-    /// Keyed BLAKE3 over that of all parts. Most of an opening is this, so all processors help.
-    fn hash(&self, file: &File, len: u64) -> io::Result<[u8; 32]> {
-        let processors = thread::available_parallelism().map_or(1, |number| number.get() as u64);
-        let threads = processors.min(MOST_THREADS).min(len.div_ceil(PART) / PARTS_A_THREAD);
-        let next = AtomicU64::new(0);
-        let work = || self.hash_parts(file, len, &next);
-        let mut parts = thread::scope(|scope| {
+    /// Keyed BLAKE3 over those of all parts.
+    fn sum(&self, parts: &Parts) -> [u8; 32] {
+        let mut whole = blake3::Hasher::new_keyed(self.key.expose());
+        for hash in &parts.hashes {
+            whole.update(hash.as_bytes());
+        }
+        *whole.finalize().as_bytes()
+    }
+
+    /// Keyed BLAKE3 of each part, but for those that are known. Most of an opening is this, so all processors help.
+    fn hash(
+        &self,
+        file: &File,
+        len: u64,
+        known: Option<HashMap<usize, blake3::Hash>>,
+    ) -> io::Result<Vec<blake3::Hash>> {
+        let is_whole = |number: &usize| (*number as u64 + 1) * PART <= len;
+        let known: HashMap<_, _> =
+            known.into_iter().flatten().filter(|(number, _)| is_whole(number)).collect();
+        let count = usize::try_from(len.div_ceil(PART)).map_err(io::Error::other)?;
+        let unknown: Vec<usize> = (0..count).filter(|number| !known.contains_key(number)).collect();
+        let processors = thread::available_parallelism().map_or(1, NonZero::get);
+        let threads = processors.min(MOST_THREADS).min(unknown.len() / PARTS_A_THREAD);
+        let next = AtomicUsize::new(0);
+        let work = || self.hash_parts(file, len, &unknown, &next);
+        let mut parts: Vec<(usize, blake3::Hash)> = thread::scope(|scope| {
             let start = |_| Builder::new().spawn_scoped(scope, work).ok();
             // One that cannot be started leaves its parts to the others.
             let helpers: Vec<_> = (1..threads).filter_map(start).collect();
@@ -137,28 +235,28 @@ impl Seal {
             }
             Ok::<_, io::Error>(parts)
         })?;
+        parts.extend(known);
         parts.sort_unstable_by_key(|(number, _)| *number);
-        let mut whole = blake3::Hasher::new_keyed(self.key.expose());
-        for (_, hash) in &parts {
-            whole.update(hash.as_bytes());
-        }
-        Ok(*whole.finalize().as_bytes())
+        Ok(parts.into_iter().map(|(_, hash)| hash).collect())
     }
 
     /// Hashes one part after the other that nobody else has begun with.
-    fn hash_parts(&self, file: &File, len: u64, next: &AtomicU64) -> io::Result<Vec<(u64, blake3::Hash)>> {
+    fn hash_parts(
+        &self,
+        file: &File,
+        len: u64,
+        numbers: &[usize],
+        next: &AtomicUsize,
+    ) -> io::Result<Vec<(usize, blake3::Hash)>> {
         let mut buffer = Vec::new();
         let mut parts = Vec::new();
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let start = number.saturating_mul(PART);
-            if start >= len {
-                return Ok(parts);
-            }
-            buffer.resize(usize::try_from(PART.min(len - start)).unwrap_or_default(), 0);
+        while let Some(number) = numbers.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = *number as u64 * PART;
+            buffer.resize(usize::try_from(PART.min(len.saturating_sub(start))).unwrap_or_default(), 0);
             file.read_exact_at(&mut buffer, start)?;
-            parts.push((number, blake3::keyed_hash(self.key.expose(), &buffer)));
+            parts.push((*number, blake3::keyed_hash(self.key.expose(), &buffer)));
         }
+        Ok(parts)
     }
 }
 
@@ -210,6 +308,32 @@ mod tests {
                 assert_eq!(check(&content[..len - 1]), Verdict::Differs);
             }
             assert_eq!(check(&content), Verdict::Fits, "a copy is as good");
+        }
+    }
+
+    #[test]
+    fn parts_that_the_log_does_not_name_are_taken_over_unless_another_one_wrote_last() {
+        let part = PART as usize;
+        let content = noise(4 * part);
+        let mut altered = content.clone();
+        altered[2 * part + 7] ^= 1;
+        for (others, log, expected) in [
+            (0, &b""[..], Verdict::Differs),
+            (1, b"", Verdict::Fits),
+            (2, b"", Verdict::Fits),
+            (0, b"no log", Verdict::Fits),
+        ] {
+            let (dir, seal) = sealed(&content);
+            let other = || Seal::new(dir.path(), "database", &Secret::new([7; 32]));
+            fs::write(dir.path().join("database-wal"), log).unwrap();
+            seal.replace_by_mark().unwrap();
+            assert!(!seal.is_there());
+            (0..others).for_each(|_| other().replace_by_mark().unwrap());
+            fs::remove_file(dir.path().join("database-wal")).unwrap();
+            fs::write(dir.path().join("database"), &altered).unwrap();
+            seal.set();
+            assert!(seal.is_there());
+            assert_eq!(other().check(), expected, "{others} others, log {log:?}");
         }
     }
 

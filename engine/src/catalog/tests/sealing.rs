@@ -2,8 +2,17 @@
 
 use super::*;
 
+/// True if there is a seal, and not the mark of somebody who writes.
 fn has_seal(home: &Path) -> bool {
-    home.join("catalog.seal").exists()
+    seal::Seal::new(home, "catalog.sqlite", &Secret::new(KEY)).is_there()
+}
+
+/// Large rows, so that the database has many parts.
+fn fill_many(catalog: &Catalog) {
+    fill(catalog);
+    for number in 0..150 {
+        catalog.put_manifest(&SnapshotId::new([number; 32]), &[number; 9000]).unwrap();
+    }
 }
 
 /// What tells whether a file was written again.
@@ -128,6 +137,57 @@ fn a_seal_that_says_nothing_costs_only_a_look_at_all_rows() {
     }
 }
 
+#[test]
+fn damage_that_was_done_meanwhile_does_not_become_what_is_sealed() {
+    let (_dir, home) = folder();
+    fill_many(&open(&home));
+    let database = home.join("catalog.sqlite");
+    let pristine = fs::read(&database).unwrap();
+    let parts = pristine.len() / 65536;
+    assert!(parts > 15, "{parts} parts");
+    for part in 1..parts {
+        for is_damaged in [false, true] {
+            fs::write(&database, &pristine).unwrap();
+            let _may_be_gone = fs::remove_file(home.join("catalog.seal"));
+            drop(open(&home));
+            let catalog = open(&home);
+            let mut bytes = fs::read(&database).unwrap();
+            // Somewhere in a long row: SQLite would find nothing wrong.
+            bytes[part * 65536 + 30_000] ^= u8::from(is_damaged);
+            fs::write(&database, &bytes).unwrap();
+            catalog.set_prune_epoch(part as u64 + 10).unwrap();
+            drop(catalog);
+            assert!(has_seal(&home));
+            let (catalog, why) = Catalog::open(Some(&home), &REPO, KEY).unwrap();
+            assert_eq!(why.is_some_and(|why| why.contains("its bytes are not")), is_damaged, "part {part}");
+            assert_eq!(catalog.prune_epoch().unwrap(), if is_damaged { 0 } else { part as u64 + 10 });
+        }
+    }
+}
+
+#[test]
+fn who_writes_after_another_one_has_closed_is_not_forgotten() {
+    let (_dir, home) = folder();
+    fill_many(&open(&home));
+    let count = fs::read(home.join("catalog.sqlite")).unwrap().len() / 65536;
+    for round in 0..10_u8 {
+        // Each opens while the one before is there, so that the lock is never free; the first one knows the parts.
+        let first = open(&home);
+        first.put_manifest(&snapshot(1), &[round; 500]).unwrap();
+        let second = open(&home);
+        second.put_manifest(&snapshot(round * 9), &[round; 9000]).unwrap();
+        let third = open(&home);
+        drop(second);
+        third.put_manifest(&snapshot(140 - round), &[round; 12_000]).unwrap();
+        let order = if round % 2 == 0 { [first, third] } else { [third, first] };
+        order.into_iter().for_each(drop);
+        assert!(has_seal(&home));
+        let catalog = open(&home);
+        assert_eq!(catalog.manifest(&snapshot(140 - round)).unwrap().unwrap(), [round; 12_000]);
+    }
+    assert!(count > 15, "{count} parts");
+}
+
 /// A generator of small numbers: xorshift64, Marsaglia 2003.
 fn numbers(seed: u64) -> impl FnMut(u64) -> u64 {
     let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
@@ -158,7 +218,7 @@ fn nobody_is_alarmed_in_any_order_of_opening_writing_closing_and_kills() {
     for seed in 0..20 {
         let mut draw = numbers(seed);
         let (mut dir, mut home) = folder();
-        fill(&open(&home));
+        fill_many(&open(&home));
         let mut instances: Vec<Catalog> = Vec::new();
         let mut last = None;
         for step in 0..60_u8 {
@@ -166,7 +226,10 @@ fn nobody_is_alarmed_in_any_order_of_opening_writing_closing_and_kills() {
                 0..=2 if instances.len() < 3 => instances.push(open(&home)),
                 3 | 4 if !instances.is_empty() => {
                     let catalog = &instances[draw(instances.len() as u64) as usize];
-                    catalog.put_manifest(&snapshot(100), &[step; 3000]).unwrap();
+                    // Another place each time, and sometimes a longer file.
+                    let other = snapshot(draw(150) as u8);
+                    catalog.put_manifest(&other, &vec![step; 2000 + draw(9000) as usize]).unwrap();
+                    catalog.put_manifest(&snapshot(200), &[step; 3000]).unwrap();
                     last = Some(vec![step; 3000]);
                 }
                 5 | 6 if !instances.is_empty() => {
@@ -183,12 +246,12 @@ fn nobody_is_alarmed_in_any_order_of_opening_writing_closing_and_kills() {
                 _ => {}
             }
             if let Some(catalog) = instances.last() {
-                assert_eq!(catalog.manifest(&snapshot(100)).unwrap(), last, "seed {seed}, step {step}");
+                assert_eq!(catalog.manifest(&snapshot(200)).unwrap(), last, "seed {seed}, step {step}");
             }
         }
         instances.clear();
         let catalog = open(&home);
-        assert_eq!(catalog.manifest(&snapshot(100)).unwrap(), last);
+        assert_eq!(catalog.manifest(&snapshot(200)).unwrap(), last);
         read_all(&catalog);
         drop(catalog);
         assert!(has_seal(&home));
@@ -200,7 +263,7 @@ fn nobody_is_alarmed_in_any_order_of_opening_writing_closing_and_kills() {
 #[test]
 fn nobody_is_alarmed_when_several_open_write_and_close_at_once() {
     let (_dir, home) = folder();
-    fill(&open(&home));
+    fill_many(&open(&home));
     std::thread::scope(|scope| {
         for number in 0..4_u8 {
             let home = &home;
