@@ -168,7 +168,7 @@ fn repository() -> Outcome {
 /// its database that SQLite does without or makes up for (the end of a connection, which writes the log into the
 /// database and removes it; the log's owner; an opening after which the catalog is made anew). Every other one has to
 /// be told.
-const MAY_BE_SILENT: [&str; 16] = [
+const MAY_BE_SILENT: [&str; 18] = [
     "fchown catalog.sqlite-shm",
     "fchown catalog.sqlite-wal",
     "fsync the folder",
@@ -176,6 +176,7 @@ const MAY_BE_SILENT: [&str; 16] = [
     "fsync catalog.sqlite-wal",
     "ftruncate catalog.sqlite",
     "open CACHEDIR.TAG",
+    "open catalog.seal",
     "open location",
     "open writer.lock",
     "openat catalog.sqlite-shm",
@@ -184,6 +185,7 @@ const MAY_BE_SILENT: [&str; 16] = [
     "pwrite64 catalog.sqlite-wal",
     "unlink catalog.sqlite-shm",
     "unlink catalog.sqlite-wal",
+    "write catalog.seal",
     "write location",
 ];
 

@@ -1,6 +1,7 @@
 //! L3: the folders of all catalogs below one: listing them, and clearing those that nobody uses.
 
 use super::files::{DATABASE_FILES, LOCK, TAG, lock_failed};
+use super::seal::SEAL;
 use super::writer::LOCK as WRITER_LOCK;
 use super::{Catalog, files};
 use crate::base::path::clean;
@@ -132,7 +133,7 @@ fn clear(path: &Path) -> io::Result<Clearing> {
 
 /// All files of a cache, the lock last.
 fn own_files() -> impl Iterator<Item = &'static str> {
-    DATABASE_FILES.into_iter().chain([WRITER_LOCK, LOCATION, TAG, LOCK])
+    [SEAL].into_iter().chain(DATABASE_FILES).chain([WRITER_LOCK, LOCATION, TAG, LOCK])
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {

@@ -78,6 +78,7 @@ impl Repo {
         let (fresh, _) = Catalog::open(None, &self.sealer.repo, self.sealer.bundle.mac_key())?;
         self.load_index_into(&fresh, &Silent)?;
         let old = std::mem::replace(&mut *current, Arc::new(fresh));
+        old.distrust();
         if is_of_disk(why) {
             // The catalog itself may be sound: the next run finds out.
             self.cache_failed(&old, why);
