@@ -177,9 +177,11 @@ impl Home {
             return Err(format!("other users could write to the cache folder {shown}").into());
         }
         let lock = open_private(&dir.join(LOCK), OFlags::empty()).map_err(|e| failed("locked", e))?;
-        if let Ok(mut tag) = open_private(&dir.join(TAG), OFlags::EXCL) {
-            // Only other backup programs miss it.
-            let _ = tag.write_all(TAG_TEXT.as_bytes());
+        let tag = open_private(&dir.join(TAG), OFlags::EXCL);
+        match tag.and_then(|mut tag| tag.write_all(TAG_TEXT.as_bytes())) {
+            Err(e) if is_of_disk(&e) => return Err(failed("marked as one", e)),
+            // It is there already; else only other backup programs miss it.
+            _ => {}
         }
         let seal = Seal::new(&dir, DATABASE, key);
         Ok(Self { dir, lock, seal, broken: OnceLock::new(), is_trusted: AtomicBool::new(false) })
@@ -298,9 +300,12 @@ impl Home {
     }
 
     /// Deletes the database; the lock must be held alone.
-    fn delete(&self) -> Result<(), String> {
+    fn delete(&self) -> Result<(), Unusable> {
         // It must never stand beside another database.
-        self.seal.take_away().map_err(|e| format!("{SEAL} cannot be deleted ({e})"))?;
+        self.seal.take_away().map_err(|e| Unusable {
+            why: format!("{SEAL} cannot be deleted ({e})"),
+            disk_failed: is_of_disk(&e),
+        })?;
         for name in DATABASE_FILES {
             let path = self.dir.join(name);
             let deleted = match fs::symlink_metadata(&path) {
@@ -309,7 +314,10 @@ impl Home {
             };
             match deleted {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(format!("{name} cannot be deleted ({e})"));
+                    return Err(Unusable {
+                        why: format!("{name} cannot be deleted ({e})"),
+                        disk_failed: is_of_disk(&e),
+                    });
                 }
                 _ => {}
             }
@@ -321,7 +329,7 @@ impl Home {
     pub(super) fn delete_if_alone(&self) -> Result<(), String> {
         self.lock.unlock().map_err(|e| lock_failed(&e))?;
         match self.lock.try_lock() {
-            Ok(()) => self.delete(),
+            Ok(()) => self.delete().map_err(|e| e.why),
             Err(TryLockError::WouldBlock) => Err("another running program uses it".to_owned()),
             Err(TryLockError::Error(e)) => Err(lock_failed(&e)),
         }

@@ -50,9 +50,10 @@ pub enum Clearing {
 
 impl Catalog {
     /// Remembers where the repository is and that the cache is used. Where that fails, only a listing misses it.
-    pub(crate) fn note_use(&self, location: &str) {
-        let Some(home) = &self.home else { return };
-        let _only_listed = home.write_file(LOCATION, location.as_bytes());
+    pub(crate) fn note_use(&self, location: &str) -> Result<()> {
+        let Some(home) = &self.home else { return Ok(()) };
+        home.write_file(LOCATION, location.as_bytes())
+            .map_err(|e| Error::new(Kind::Catalog, "write", "what the local catalog is of").because(e))
     }
 }
 
@@ -171,7 +172,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(caches(&dir.path().join("nowhere")).unwrap(), []);
         let first = open(dir.path(), &FIRST);
-        first.note_use("/media/usb");
+        first.note_use("/media/usb").unwrap();
         open(dir.path(), &SECOND);
         fs::create_dir(dir.path().join("something else")).unwrap();
         let found = caches(dir.path()).unwrap();

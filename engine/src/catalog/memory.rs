@@ -10,11 +10,11 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::sync::PoisonError;
 
 /// Why rows could not be written: by SQLite, or by the file that held them.
-struct Trouble(String);
+struct Trouble(Box<dyn std::error::Error + Send + Sync>);
 
-impl<E: std::error::Error> From<E> for Trouble {
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Trouble {
     fn from(e: E) -> Self {
-        Self(e.to_string())
+        Self(e.into())
     }
 }
 

@@ -17,6 +17,7 @@ mod memory;
 mod schema;
 pub mod scratch;
 mod seal;
+mod settle;
 mod staged;
 #[cfg(test)]
 mod tests;

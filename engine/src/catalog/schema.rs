@@ -68,9 +68,13 @@ impl From<Error> for Unusable {
     }
 }
 
-/// True for failures of the disk: it is full, or it does not read or write.
+/// True for failures of the disk: it is full, or it does not read or write. A file of our own folder that cannot be
+/// opened or made is most likely one.
 pub(super) fn is_of_disk(e: &Error) -> bool {
-    matches!(e.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+    matches!(
+        e.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+    )
 }
 
 impl From<Error> for Trouble {
@@ -112,7 +116,10 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // To its end: it is then that the disk is asked, behind the one row.
+    let mut change = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = change.query(())?;
+    while rows.next()?.is_some() {}
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     connection.pragma_update(None, "synchronous", "NORMAL")
 }

@@ -107,6 +107,11 @@ impl Repo {
         }
     }
 
+    /// Ends the catalog's part of a run whose other parts are done.
+    pub(crate) fn settle_catalog(&self) {
+        self.only_costs_time(self.catalog().settle());
+    }
+
     fn tell_later(&self, warning: Warning) {
         *self.local.untold.lock().unwrap_or_else(PoisonError::into_inner) = Some(warning);
     }

@@ -32,7 +32,7 @@ fn read_all(catalog: &Catalog) {
     catalog.totals(PackClass::ALL[0]).unwrap();
     catalog.known_indexes().unwrap();
     catalog.writer().unwrap();
-    catalog.note_use("/somewhere");
+    catalog.note_use("/somewhere").unwrap();
 }
 
 #[test]
