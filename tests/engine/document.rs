@@ -7,8 +7,9 @@ use chatvault_engine::crypto::slot::MAX_SLOT_LEN;
 use chatvault_engine::crypto::{Algorithm, KeyBundle, KeySource, ObjectType, SlotKind};
 use chatvault_engine::format::object::Sealer;
 use chatvault_engine::format::{
-    Config, KeyNote, Lease, cbor, config, event, index, lease, lineage, manifest, pack, tree,
+    Config, KeyNote, Lease, cbor, config, event, index, lease, lineage, list, manifest, pack, tree,
 };
+use chatvault_engine::model::lineage::MOST_SAMPLES;
 use chatvault_engine::model::{
     BlobEntry, BlobKind, Checked, CodecTag, Content, Database, DatabaseState, Event, EventAction, Head,
     Layout, Lineage, Manifest, Node, NodeKind, PackClass, PackRecord, Sample, Statistics, Verdict,
@@ -371,4 +372,17 @@ fn longest_objects_of_the_document_are_those_of_the_code() {
             if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) };
         assert!(text.contains(&format!("{name} {size}")), "{name} {size}");
     }
+}
+
+#[test]
+fn limits_of_the_document_are_those_of_the_code() {
+    let text = document().split_whitespace().collect::<Vec<_>>().join(" ");
+    for limit in [
+        format!("copy of its base, and {} at most", pack::MAX_DEPTH),
+        format!("(levels 1 to {})", lineage::MAX_LEVELS - 1),
+        format!("that makes {MOST_SAMPLES} at most"),
+    ] {
+        assert!(text.contains(&limit), "{limit}");
+    }
+    assert_eq!((lineage::MAX_ITEMS, list::MAX_ITEMS), (4096, 4096));
 }
