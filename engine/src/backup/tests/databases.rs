@@ -167,6 +167,36 @@ fn a_day_of_chatting_is_stored_as_differences() {
 }
 
 #[test]
+fn pages_that_are_encrypted_one_by_one_are_stored_as_differences_too() {
+    let bench = Bench::new();
+    let path = bench.path("MicroMsg/EnMicroMsg.db");
+    let mut pages = noise("wechat", 100 * 4096);
+    bench.write("MicroMsg/EnMicroMsg.db", &pages);
+    let first = bench.take();
+    let node = bench.node(&first, &path).unwrap();
+    assert_eq!(node.database.clone().unwrap().page_size, 4096);
+    assert_eq!(
+        (first.databases[0].state, first.databases[0].checked),
+        (DatabaseState::Quiescent, Checked::No)
+    );
+    assert_eq!(bench.copies(&node), (7, 0));
+    // A commit writes some pages anew: each looks like noise again.
+    for page in [3, 40, 41, 99] {
+        pages[page * 4096..(page + 1) * 4096].copy_from_slice(&noise(&format!("page {page}"), 4096));
+    }
+    bench.write("MicroMsg/EnMicroMsg.db", &pages);
+    let second = bench.take();
+    let node = bench.node(&second, &path).unwrap();
+    assert_eq!(bench.copies(&node), (4, 3), "runs 0, 2 and 6 hold a new page");
+    assert!(second.statistics.data_added_packed < 4 * 4096 + 2000);
+    assert!(bench.elsewhere().content(&node) == pages);
+    assert_eq!(second.warnings, []);
+    // The same bytes under a name that says nothing are a content like others.
+    bench.write("photo.dat", &pages);
+    assert!(bench.node(&bench.take(), &bench.path("photo.dat")).unwrap().database.is_none());
+}
+
+#[test]
 fn a_renamed_database_is_recognised_by_its_samples() {
     let bench = Bench::new();
     made(&bench.path("chat.db"));
