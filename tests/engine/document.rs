@@ -93,6 +93,22 @@ fn actions() -> Vec<(&'static str, EventAction)> {
     ]
 }
 
+const STATES: [(&str, DatabaseState); 3] = [
+    ("quiescent", DatabaseState::Quiescent),
+    ("as it lay", DatabaseState::AsItLay),
+    ("captured", DatabaseState::Captured),
+];
+
+const CHECKS: [(&str, Checked); 4] = [
+    ("not checked", Checked::No),
+    ("quick", Checked::Quick),
+    ("full", Checked::Full),
+    ("failed", Checked::Failed),
+];
+
+const VERDICTS: [(&str, VerdictCode); 3] =
+    [("good", VerdictCode::Good), ("suspect", VerdictCode::Suspect), ("unaccepted", VerdictCode::Unaccepted)];
+
 /// What the code knows, by the document's names.
 fn known_numbers() -> BTreeMap<String, Numbers> {
     fn table<T: Copy>(names: &[(&str, T)], number: impl Fn(T) -> u64) -> Numbers {
@@ -121,22 +137,6 @@ fn known_numbers() -> BTreeMap<String, Numbers> {
     let codecs = [("raw", CodecTag::Raw), ("zstd", CodecTag::Zstd), ("zstd delta", CodecTag::ZstdDelta)];
     let classes = [("media", PackClass::Media), ("runs", PackClass::Runs), ("metadata", PackClass::Metadata)];
     let layouts = [("stream", Layout::Stream), ("page runs", Layout::PageRuns)];
-    let states = [
-        ("quiescent", DatabaseState::Quiescent),
-        ("as it lay", DatabaseState::AsItLay),
-        ("captured", DatabaseState::Captured),
-    ];
-    let checks = [
-        ("not checked", Checked::No),
-        ("quick", Checked::Quick),
-        ("full", Checked::Full),
-        ("failed", Checked::Failed),
-    ];
-    let verdicts = [
-        ("good", VerdictCode::Good),
-        ("suspect", VerdictCode::Suspect),
-        ("unaccepted", VerdictCode::Unaccepted),
-    ];
     assert_eq!(algorithms.map(|(_, value)| value), Algorithm::ALL);
     assert_eq!(blobs.map(|(_, value)| value), BlobKind::ALL);
     assert_eq!(codecs.map(|(_, value)| value), CodecTag::ALL);
@@ -153,9 +153,9 @@ fn known_numbers() -> BTreeMap<String, Numbers> {
         ("pack class", table(&classes, |v| v as u64)),
         ("node kind", table(&nodes, |v| v as u64)),
         ("layout", table(&layouts, |v| v as u64)),
-        ("database state", table(&states, |v| v as u64)),
-        ("check", table(&checks, |v| v as u64)),
-        ("verdict", table(&verdicts, |v| v as u64)),
+        ("database state", table(&STATES, |v| v as u64)),
+        ("check", table(&CHECKS, |v| v as u64)),
+        ("verdict", table(&VERDICTS, |v| v as u64)),
         ("action", actions),
     ];
     tables.map(|(title, table)| (title.to_owned(), table)).into()
