@@ -27,7 +27,10 @@ pub fn play(path: &str) -> ExitCode {
 fn read_only() -> Outcome {
     let unshare = |script: &str, folder: &Path, path: &Path| {
         let mut command = Command::new("unshare");
-        command.args(["--user", "--map-root-user", "--mount", "--", "sh", "-euc", script, "sh"]);
+        if !rustix::process::geteuid().is_root() {
+            command.args(["--user", "--map-root-user"]);
+        }
+        command.args(["--mount", "--propagation", "private", "--", "sh", "-euc", script, "sh"]);
         command.arg(folder).arg(std::env::current_exe().unwrap()).arg(ROLE).arg(path).stderr(Stdio::null());
         command.output()
     };

@@ -70,6 +70,11 @@ impl Nature {
         Self { encrypted: page_size, ..self }
     }
 
+    /// The same, if everything but the header is encrypted: SQLite can say nothing of it.
+    pub(super) fn behind_header(self, header: &SqliteHeader) -> Self {
+        Self { header: None, encrypted: Some(header.page_size), ..self }
+    }
+
     /// What kind of database it is, if it is one.
     pub(super) fn database(&self) -> Option<capture::Kind> {
         match (self.header, self.encrypted) {

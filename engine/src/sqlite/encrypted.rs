@@ -102,6 +102,14 @@ fn is_known(name: &[u8], folders: &[&[u8]]) -> bool {
     })
 }
 
+/// True for a page that begins with a readable header and goes on as encrypted ones do: SQLCipher keeps the first 32 bytes
+/// readable where it is told to (as Signal tells it on iOS), because that system must see what kind of file it is.
+#[must_use]
+pub fn is_behind_header(head: &[u8]) -> bool {
+    const READABLE: usize = 32;
+    head.len() >= HEAD_LEN && head.get(READABLE..HEAD_LEN).is_some_and(looks_random)
+}
+
 /// True if all values of a byte are about equally frequent.
 fn looks_random(bytes: &[u8]) -> bool {
     let mut counts = [0_u32; 256];
@@ -129,6 +137,17 @@ mod tests {
 
     fn outline<'a>(name: &'a str, folders: &'a [&'a [u8]], size: u64, head: &'a [u8]) -> Outline<'a> {
         Outline { name: name.as_bytes(), folders, size, head, wal: None }
+    }
+
+    #[test]
+    fn a_readable_header_before_noise_is_that_of_an_encrypted_database() {
+        let folder = tempfile::tempdir().unwrap();
+        let db = Connection::open(folder.path().join("chat.db")).unwrap();
+        db.execute_batch("CREATE TABLE m(t); INSERT INTO m VALUES(hex(randomblob(9000)))").unwrap();
+        let plain = std::fs::read(folder.path().join("chat.db")).unwrap();
+        assert!(!is_behind_header(&plain));
+        let encrypted = [&plain[..32], &noise(HEAD_LEN, 3)[32..]].concat();
+        assert!(is_behind_header(&encrypted) && !is_behind_header(&encrypted[..HEAD_LEN - 1]));
     }
 
     #[test]

@@ -152,7 +152,7 @@ fn a_day_of_chatting_is_stored_as_differences() {
     made(&bench.path("chat.db"));
     let first = bench.take();
     let (full, deltas) = bench.copies(&bench.database(&first, "chat.db"));
-    assert!(full > 20 && deltas == 0);
+    assert!(full > 10 && deltas == 0);
     for day in 1..=10 {
         chat_on(&bench.path("chat.db"), 20);
         let before = fs::read(bench.path("chat.db")).unwrap();
@@ -165,7 +165,7 @@ fn a_day_of_chatting_is_stored_as_differences() {
     let [record] = bench.lineage(&bench.take()).try_into().unwrap();
     assert_eq!(record.id, bench.lineage(&first)[0].id, "one line from the first day on");
     assert_eq!(record.checked, Checked::Quick);
-    assert!(record.samples.len() > 16 && record.page_size == 4096);
+    assert!(record.samples.len() > 8 && record.page_size == 4096);
 }
 
 #[test]
@@ -181,7 +181,7 @@ fn pages_that_are_encrypted_one_by_one_are_stored_as_differences_too() {
         (first.databases[0].state, first.databases[0].checked),
         (DatabaseState::Quiescent, Checked::No)
     );
-    assert_eq!(bench.copies(&node), (7, 0));
+    assert_eq!(bench.copies(&node), (4, 0));
     // A commit writes some pages anew: each looks like noise again.
     for page in [3, 40, 41, 99] {
         pages[page * 4096..(page + 1) * 4096].copy_from_slice(&noise(&format!("page {page}"), 4096));
@@ -189,7 +189,7 @@ fn pages_that_are_encrypted_one_by_one_are_stored_as_differences_too() {
     bench.write("MicroMsg/EnMicroMsg.db", &pages);
     let second = bench.take();
     let node = bench.node(&second, &path).unwrap();
-    assert_eq!(bench.copies(&node), (4, 3), "runs 0, 2 and 6 hold a new page");
+    assert_eq!(bench.copies(&node), (1, 3), "runs 0, 1 and 3 hold a new page");
     assert!(second.statistics.data_added_packed < 4 * 4096 + 2000);
     assert!(bench.elsewhere().content(&node) == pages);
     assert_eq!(second.warnings, []);
