@@ -8,7 +8,7 @@ Usage: chatvault_reader.py REPO (--password-file F [--key-file F] | --recovery-k
   list                        snapshots as a JSON array, oldest first
   hashes SNAPSHOT             one JSON line for each entry; nothing is written
   databases SNAPSHOT          one JSON line for each lineage record, with depth and generation of each of its blobs,
-                              and one for the pages that hold the records
+                              and one for the pages that hold the records, with the length of a run
   restore SNAPSHOT|--all OUT  into OUT/<id>/<stored path>; owners, extended attributes and special files are left out,
                               files lose set-uid and set-gid
 Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 12 wrong password or key.
@@ -105,7 +105,7 @@ def command_databases(repository, manifest):
             else [],
         }
         print(json.dumps(row))
-    print(json.dumps({"lineage_pages": [repository.place("list page", name) for name in pages]}))
+    print(json.dumps({"run": repository.run, "lineage_pages": [repository.place("list page", name) for name in pages]}))
 
 
 def command_hashes(repository, manifest):

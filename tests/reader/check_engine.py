@@ -196,7 +196,7 @@ def records_of(reader, id, folder, wanted):
         output = subprocess.run([*reader, command, id], check=True, capture_output=True, text=True).stdout
         return [json.loads(line) for line in output.splitlines()]
 
-    *rows, pages = lines("databases")
+    *rows, last = lines("databases")
     records = {base64.b64decode(row["path"]).removeprefix(folder): row for row in rows}
     nodes = {base64.b64decode(row["path"]).removeprefix(folder): row for row in lines("hashes")}
     assert records.keys() == wanted.keys() == {path for path, node in nodes.items() if node["database"]}, (id, records)
@@ -208,11 +208,11 @@ def records_of(reader, id, folder, wanted):
             assert record[field] == node[field], (path, field)
         assert record["page_size"] == database["page_size"] == 4096
         assert record["check"] == "quick", record
-        runs = -(-record["size"] // 65536)
+        runs = -(-record["size"] // last["run"])
         assert len(record["runs"]) == runs
         step = next(1 << n for n in range(64) if runs <= 32 << n)
         assert record["samples"] == list(range(0, runs, step)), record["samples"]
-    return records, pages["lineage_pages"]
+    return records, last["lineage_pages"]
 
 
 def digits(number):

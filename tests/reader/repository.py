@@ -116,6 +116,8 @@ class Repository:
         fields = Fields("config", self.open(data, header, CONFIG_CLEAR))
         if fields.chunker != 1:
             raise NewerFormat("the chunker is unknown")
+        self.run = fields.run
+        need(65536 <= self.run <= 1 << 20 and self.run & (self.run - 1) == 0, "runs have an impossible length")
 
     def open_slot(self, slot, repository, credential):
         clear = HEADER + SLOT_CLEAR

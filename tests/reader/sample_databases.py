@@ -117,7 +117,7 @@ class Large(Series):
             if self.state == 0:
                 self.fill(connection, 2000)
                 connection.execute("CREATE TABLE blobs(b BLOB)")
-                connection.execute("INSERT INTO blobs VALUES(?)", (self.random.randbytes(17 << 20),))
+                connection.execute("INSERT INTO blobs VALUES(?)", (self.random.randbytes(34 << 20),))
             else:
                 self.chat_on(connection, 3)
 

@@ -265,6 +265,14 @@ class ReadTest(InFolder):
         w.config(features=2)
         self.assertRaises(NewerFormat, open_repository, self.root)
 
+    def test_runs_of_impossible_lengths_are_refused(self):
+        w = build(self.root)
+        for run in (0, 32768, 65537, 1 << 21):
+            w.config(run=run)
+            self.assertRaises(Damaged, open_repository, self.root)
+        w.config(run=1 << 20)
+        self.assertEqual(open_repository(self.root).run, 1 << 20)
+
     def test_changes_of_keys_are_events_like_others(self):
         w = build(self.root)
         w.event(6, {13: b"\x08" * 32, 14: [b"\x09" * 32]})
