@@ -97,6 +97,8 @@ fn raw_databases_are_stored_as_they_lie_and_captured_again_without_the_option() 
     for round in 0..2 {
         let as_it_lies = snapshot(&bench.repo, &raw, &Silent).unwrap();
         assert_eq!(as_it_lies.warnings, []);
+        let [report] = as_it_lies.databases.as_slice() else { panic!("{:?}", as_it_lies.databases) };
+        assert_eq!((report.state, report.checked, report.frames), (DatabaseState::AsItLay, Checked::No, 0));
         let node = bench.database(&as_it_lies, "chat.db");
         assert!(bench.content(&node) == fs::read(bench.path("chat.db")).unwrap());
         assert_eq!(node.database.unwrap().state, DatabaseState::AsItLay, "round {round}");
