@@ -1,0 +1,135 @@
+"""Other ways to store the changes of a day than one frame for each changed run. Every way is decoded again on samples."""
+from zstdraw import Packer, Unpacker, ffi, lib
+
+PAGE = 4096
+
+
+def changed_pages(plain, base):
+    """Numbers of the pages of `plain` that differ from the same page of the base."""
+    return [at for at in range(0, len(plain), PAGE) if plain[at:at + PAGE] != base[at:at + PAGE]]
+
+
+def pick(bytes_, places):
+    return b''.join(bytes_[at:at + PAGE] for at in places)
+
+
+def xor(plain, base):
+    base = base[:len(plain)].ljust(len(plain), b'\0')
+    return (int.from_bytes(plain, 'big') ^ int.from_bytes(base, 'big')).to_bytes(len(plain), 'big')
+
+
+def separate(days, level, **parameters):
+    packer = Packer(level, **parameters)
+    return sum(len(packer.pack(plain, base)) for day in days for plain, base in day), packer.cpu
+
+
+def by_xor(days, level):
+    packer = Packer(level)
+    return sum(len(packer.pack(xor(plain, base))) for day in days for plain, base in day), packer.cpu
+
+
+def by_pages(days, level, bases, **parameters):
+    """A bitmap, and the changed pages alone, on the same pages of the base or on the whole base."""
+    packer, bytes_, unpacker = Packer(level, **parameters), 0, Unpacker()
+    for day in days:
+        for plain, base in day:
+            places = changed_pages(plain, base)
+            new, below = pick(plain, places), base if bases == 'all' else pick(base, places)
+            frame = packer.pack(new, below or None)
+            bytes_ += len(frame) + 2
+            assert len(frame) % 50 or unpacker.unpack(frame, len(new), below) == new
+    return bytes_, packer.cpu
+
+
+def each_page(days, level):
+    """A frame for each changed page."""
+    packer, bytes_ = Packer(level), 0
+    for day in days:
+        for plain, base in day:
+            for at in changed_pages(plain, base):
+                bytes_ += len(packer.pack(plain[at:at + PAGE], base[at:at + PAGE] or None))
+    return bytes_, packer.cpu
+
+
+def grouped(days, level, count, pages=False):
+    """Several runs of a day (or their changed pages) in one frame on all their bases."""
+    packer, bytes_, inputs = Packer(level, enableLongDistanceMatching=1), 0, 0
+    for day in days:
+        for at in range(0, len(day), count or len(day)):
+            group = day[at:at + (count or len(day))]
+            if pages:
+                places = [changed_pages(plain, base) for plain, base in group]
+                plain = b''.join(pick(p, where) for (p, _), where in zip(group, places))
+                base = b''.join(pick(b, where) for (_, b), where in zip(group, places))
+            else:
+                plain, base = b''.join(p for p, _ in group), b''.join(b for _, b in group)
+            bytes_ += len(packer.pack(plain, base)) + (2 * len(group) if pages else 0)
+    return bytes_, packer.cpu
+
+
+def second_base(days, level, other):
+    """Two plaintexts as prefix, the run's own earlier version nearest."""
+    packer, bytes_ = Packer(level), 0
+    for day in days:
+        for at, (plain, base) in enumerate(day):
+            more = {'new run before': day[at - 1][0] if at else b'', 'old run before': day[at - 1][1] if at else b'',
+                    'newest run': day[-1][0] if at + 1 < len(day) else b''}[other]
+            bytes_ += len(packer.pack(plain, more + base))
+    return bytes_, packer.cpu
+
+
+def tables(days, level, count):
+    """Entropy tables of deltas: a dictionary of bases, of which only the head is kept, trained on their next versions."""
+    pairs = [pair for day in days for pair in day]
+    pairs = [pair for pair in pairs[::max(1, len(pairs) // 400)] if len(changed_pages(*pair)) > 0]
+    best = None
+    for at in range(0, len(pairs) - count + 1, count):
+        group = pairs[at:at + count]
+        content, samples = b''.join(b for _, b in group), [pick(p, changed_pages(p, b)) for p, b in group]
+        room, lengths = ffi.new('char[]', len(content) + 4096), ffi.new('size_t[]', [len(s) for s in samples])
+        options = ffi.new('ZDICT_params_t *', dict(compressionLevel=level, notificationLevel=0, dictID=1))
+        size = lib.ZDICT_finalizeDictionary(room, len(room), content, len(content), b''.join(samples), lengths, len(samples), options[0])
+        if lib.ZDICT_isError(size):
+            continue
+        head = ffi.buffer(room, lib.ZDICT_getDictHeaderSize(room, size))[:]
+        packer = Packer(level, header=head)
+        cost = sum(len(packer.pack(p, b)) for p, b in pairs)
+        if best is None or cost < best[0]:
+            best = cost, head
+    return best[1] if best else None
+
+
+def with_tables(days, level, head):
+    packer, bytes_, unpacker = Packer(level, header=head), 0, Unpacker(head)
+    for day in days:
+        for plain, base in day:
+            frame = packer.pack(plain, base)
+            bytes_ += len(frame)
+            assert len(frame) % 50 or unpacker.unpack(frame, len(plain), base) == plain
+    return bytes_, packer.cpu
+
+
+def measure(days):
+    """Yields (way, bytes, processor seconds) for the days of (plain, base)."""
+    yield 'level 3', *separate(days, 3)
+    yield 'a bare frame: no magic, no length', *separate(days, 3, magicless=True, contentSizeFlag=0)
+    for level in (3, 6, 9, 15, 19):
+        yield f'changed pages on the same pages of the base, level {level}', *by_pages(days, level, 'same')
+        yield f'changed pages on the whole base, level {level}', *by_pages(days, level, 'all')
+    yield 'changed pages on the same pages, level 3, blocks split by content', *by_pages(days, 3, 'same', splitAfterSequences=1)
+    yield 'each changed page alone, level 3', *each_page(days, 3)
+    yield 'XOR with the base, level 3', *by_xor(days, 3)
+    yield 'XOR with the base, level 9', *by_xor(days, 9)
+    for other in ('new run before', 'old run before', 'newest run'):
+        yield f'two bases: the own one and the {other}, level 3', *second_base(days, 3, other)
+    for count in (4, 16, 0):
+        for pages in (False, True):
+            for level in (3, 19) if pages else (3,):
+                yield f"{count or 'all'} changed runs of a day in one frame{', changed pages only' if pages else ''}, level {level}", *grouped(days, level, count, pages)
+    # Trained on the first half, measured on all: what they gain on the second half is told apart.
+    half = len(days) // 2
+    for count in (1, 2, 4, 8):
+        head = tables(days[:half], 3, count)
+        if head:
+            (kept, cpu), (seen, _), (plain, _) = with_tables(days, 3, head), with_tables(days[half:], 3, head), separate(days[half:], 3)
+            yield f'fixed entropy tables of {len(head)} bytes (from {count}), level 3 (days not trained on: {(seen / plain - 1) * 100:+.1f} %)', kept, cpu
