@@ -121,9 +121,11 @@ def measure(image, path):
         for limit in (.4, .5, .6, .7, .8):
             share = sum(b <= limit * len(r) for (b, _), r in zip(by_run['level 3'], runs)) / len(runs)
             yield f'level 3, then {high} where at most {limit:.0%} is left ({share:.0%} of the runs)', *chosen(by_run, 'level 3', high, limit, runs)
-    for count in (2, 4, 16):
+    for count in (2, 4, 8, 16):
+        for level in (2, 3, 4, 5, 6):
+            yield f'runs of {64 * count} KiB, level {level}', *joined(runs, count, level)
         for level in (3, 6):
-            yield f'{count} runs in one frame, level {level}', *joined(runs, count, level)
+            yield f'runs of {64 * count} KiB, level {level}, blocks split by content', *joined(runs, count, level, splitAfterSequences=1)
     owner, before, leader, last = owners(path), {}, {}, {}
     for at in range(len(runs)):
         tree = owner.get(at)

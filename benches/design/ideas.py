@@ -1,5 +1,5 @@
 """Other ways to store the changes of a day than one frame for each changed run. Every way is decoded again on samples."""
-from zstdraw import Packer, Unpacker, ffi, lib
+from zstdraw import Packer, PagePacker, PageUnpacker, Unpacker, ffi, lib
 
 PAGE = 4096
 
@@ -39,6 +39,16 @@ def by_pages(days, level, bases, **parameters):
             bytes_ += len(frame) + 2
             assert len(frame) % 50 or unpacker.unpack(frame, len(new), below) == new
     return bytes_, packer.cpu
+
+
+def by_units(days, level, unit):
+    packer, bytes_ = PagePacker(level, unit), 0
+    for day in days:
+        for plain, base in day:
+            frame = packer.pack(plain, base)
+            bytes_ += len(frame)
+            assert len(frame) % 50 or PageUnpacker(unit).unpack(frame, len(plain), base) == plain
+    return bytes_, packer.packer.cpu
 
 
 def each_page(days, level):
@@ -116,6 +126,9 @@ def measure(days):
     for level in (3, 6, 9, 15, 19):
         yield f'changed pages on the same pages of the base, level {level}', *by_pages(days, level, 'same')
         yield f'changed pages on the whole base, level {level}', *by_pages(days, level, 'all')
+    for unit in (512, 1024, 2048):
+        for level in (3, 6):
+            yield f'changed units of {unit} bytes on the same units, level {level}', *by_units(days, level, unit)
     yield 'changed pages on the same pages, level 3, blocks split by content', *by_pages(days, 3, 'same', splitAfterSequences=1)
     yield 'each changed page alone, level 3', *each_page(days, 3)
     yield 'XOR with the base, level 3', *by_xor(days, 3)

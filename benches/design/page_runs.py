@@ -12,7 +12,7 @@ with --all. Needs requirements.txt. Prints Markdown. KB are 1,000 bytes; times a
 """
 import argparse, os, time
 import first as first_copies, ideas as other_ways
-from runs import CHAINS, Days, Digests, compare, pairs_of, read, store
+from runs import CHAINS, DELTAS, FULL_AFTER, Days, Digests, compare, pairs_of, read, store
 from zstdraw import VERSION, Packer
 import trees
 
@@ -35,24 +35,24 @@ def kb(bytes_):
 def sizes(days, arguments):
     spans = sorted({d for d in (7, 30, 60) if d < len(days)} | {len(days) - 1})
     digests, last = Digests(days), spans[-1]
-    head = ['run', 'chain', 'first copy MB', *(f'KB a day, {d} days' for d in spans), 'of these runs', 'lists', 'entries and tags',
-            'changed runs a day', 'full a day', 'depth mean', 'depth most', 'CPU s a day', 'read day 0, s', f'read day {last}, s', 'steps']
+    head = ['run', 'delta', 'chain', 'first copy MB', *(f'KB a day, {d} days' for d in spans), 'of these runs', 'lists', 'entries and tags',
+            'changed runs a day', 'full a day', 'KB a day of full copies once in 256', 'depth mean', 'depth most', 'CPU s a day', 'read day 0, s',
+            f'read day {last}, s', 'steps']
 
-    def rows():
-        for size in arguments.sizes:
-            first = None
-            for chain in arguments.chains:
-                runs, lines = store(days, digests, size * 1024, chain, Packer(arguments.level), Packer(arguments.level))
-                heads = [runs.heads[p] for p in sorted(runs.heads)]
-                if first is None:
-                    first = read([runs.known[digests[0, p, size * 1024]] for p in range(days.runs(0, size * 1024))])[0]
-                cpu, steps = read(heads)
-                yield [f'{size} KiB', chain, f"{lines[0]['all'] / 1e6:.2f}", *(kb(mean(lines, 'all', d)) for d in spans),
-                       *(kb(mean(lines, k, last)) for k in ('runs', 'lists', 'blobs')),
-                       f"{mean(lines, 'changed', last):.0f}", f"{mean(lines, 'full', last):.1f}",
-                       f'{sum(c.depth for c in heads) / len(heads):.1f}', max(c.depth for c in heads),
-                       f"{mean(lines, 'cpu', last):.2f}", f'{first:.2f}', f'{cpu:.2f}', f'{steps:.1f}']
-    table(head, rows())
+    def row(size, kind, chain, first):
+        packer, unpacker = DELTAS[kind]
+        runs, lines = store(days, digests, size * 1024, chain, Packer(arguments.level), packer(arguments.level))
+        heads = [runs.heads[p] for p in sorted(runs.heads)]
+        if size not in first:
+            first[size] = read([runs.known[digests[0, p, size * 1024]] for p in range(days.runs(0, size * 1024))], unpacker())[0]
+        cpu, steps = read(heads, unpacker())
+        changed = mean(lines, 'changed', last)
+        return [f'{size} KiB', kind, chain, f"{lines[0]['all'] / 1e6:.2f}", *(kb(mean(lines, 'all', d)) for d in spans),
+                *(kb(mean(lines, k, last)) for k in ('runs', 'lists', 'blobs')), f'{changed:.0f}', f"{mean(lines, 'full', last):.1f}",
+                kb(lines[0]['runs'] / len(heads) * changed / FULL_AFTER), f'{sum(c.depth for c in heads) / len(heads):.1f}',
+                max(c.depth for c in heads), f"{mean(lines, 'cpu', last):.2f}", f'{first[size]:.2f}', f'{cpu:.2f}', f'{steps:.1f}']
+    first = {}
+    table(head, (row(size, kind, chain, first) for size in arguments.sizes for kind in arguments.deltas for chain in arguments.chains))
 
 
 def chains(days, arguments):
@@ -74,7 +74,7 @@ def show(title, result, reference, days=1):
             *(('', '') if c is None else (f'{c / days:.2f}', f'{c / cpu:.2f}'))] for name, (b, c) in result.items()))
 
 
-DELTAS = {
+VARIANTS = {
     **{f'level {n}': (n, {}) for n in (1, 2, 3, 4, 5, 6, 7, 9, 12, 15, 19)},
     'level 3, long-distance matching': (3, dict(enableLongDistanceMatching=1)),
     'level 9, long-distance matching': (9, dict(enableLongDistanceMatching=1)),
@@ -107,7 +107,7 @@ def levels(days, arguments):
     found = pairs_of(days, arguments.sample)
     inputs = [pair for day in found for pair in day]
     show(f'Deltas of {len(inputs)} changed runs of 64 KiB on {len(found)} days, against their bases by base 8',
-         compare(DELTAS, inputs), 'level 3', len(found))
+         compare(VARIANTS, inputs), 'level 3', len(found))
 
 
 def first(days, arguments):
@@ -128,8 +128,9 @@ def main():
     parser.add_argument('--days', type=int, help='only day 0 and so many more')
     parser.add_argument('--all', action='store_true', help='nothing writes to DIR any more: count the last file too')
     parser.add_argument('--level', type=int, default=3, help='of sizes and chains: zstd level')
-    parser.add_argument('--sizes', type=int, nargs='+', default=[16, 32, 64, 128, 256], help='of sizes: KiB')
+    parser.add_argument('--sizes', type=int, nargs='+', default=[16, 32, 64, 128, 256, 512, 1024], help='of sizes: KiB')
     parser.add_argument('--chains', nargs='+', default=list(CHAINS), choices=list(CHAINS))
+    parser.add_argument('--deltas', nargs='+', default=list(DELTAS), choices=list(DELTAS))
     parser.add_argument('--sample', type=int, default=10, help='of levels and ideas: so many days of all')
     arguments = parser.parse_args()
     days = Days(arguments.folder, arguments.days, arguments.all)

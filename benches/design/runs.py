@@ -1,8 +1,9 @@
 """Day files of a database, and how their runs of pages would be stored: chains of deltas, lists, entries."""
 import glob, hashlib, mmap, os, re
-from zstdraw import Packer, Unpacker
+from zstdraw import Packer, PagePacker, PageUnpacker, Unpacker
 
 PAGE = 4096
+DELTAS = {'whole run': (Packer, Unpacker), 'changed pages': (PagePacker, PageUnpacker)}
 ENTRY, TAG, LIST_ENTRIES = 80, 16, 192  # trailer, and the same again in the index; the seal's tag; entries of a list page
 FULL_AFTER, DEEPEST, WORTH = 256, 16, 0.6
 
@@ -158,9 +159,9 @@ def store(days, digests, size, chain, full, delta, seen=None):
     return runs, lines
 
 
-def read(copies):
+def read(copies, unpacker):
     """Processor time and mean steps to read these copies, each from its full copy on; compares what comes out."""
-    unpacker, steps = Unpacker(), 0
+    steps = 0
     for copy in copies:
         way = [copy]
         while way[-1].base:
