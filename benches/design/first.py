@@ -40,15 +40,16 @@ def owners(path):
     return {run: max(set(names), key=names.count) for run, names in runs.items()}
 
 
-def simple(runs):
+def simple(runs, turn=64):
     """Every parameter set on every run, in turns; sizes and times by run."""
     packers, result = {name: Packer(level, **p) for name, (level, p) in SIMPLE.items()}, {name: [] for name in SIMPLE}
-    for number, run in enumerate(runs):
+    for start in range(0, len(runs), turn):
         for name, packer in packers.items():
-            before = packer.cpu
-            frame = packer.pack(run)
-            result[name].append((min(len(frame), len(run)), packer.cpu - before))
-            assert number % 100 or Unpacker().unpack(frame, len(run)) == run
+            for number, run in enumerate(runs[start:start + turn]):
+                before = packer.cpu
+                frame = packer.pack(run)
+                result[name].append((min(len(frame), len(run)), packer.cpu - before))
+                assert number or Unpacker().unpack(frame, len(run)) == run
     return result
 
 

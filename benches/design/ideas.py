@@ -1,4 +1,5 @@
 """Other ways to store the changes of a day than one frame for each changed run. Every way is decoded again on samples."""
+from runs import pairs_of
 from zstdraw import Packer, PagePacker, PageUnpacker, Unpacker, ffi, lib
 
 PAGE = 4096
@@ -88,6 +89,40 @@ def second_base(days, level, other):
     return bytes_, packer.cpu
 
 
+def features(page):
+    """Some strings of 16 bytes that the page holds, chosen by content, so that moved cells are found again."""
+    return {page[at:at + 16] for at in range(len(page) - 16) if (page[at] * 31 + page[at + 1]) & 15 == 0}
+
+
+def foreign(found, level, count, roots, whole, most=65536):
+    """Beside the own base, the runs of the same day that share most strings with the pages that hardly resemble their
+    own earlier version: cells that moved to another page of their tree. Taken as they were before (of runs that were
+    stored again: their base), or with `roots` as their chains' full copies. With `whole` also for what has no base."""
+    packer, full, bytes_, used = Packer(level), Packer(level), 0, 0
+    for day in found:
+        where, olds = {}, [root if roots else base for _, base, root in day]
+        for number, old in enumerate(olds):
+            if old is not None:
+                plain = day[number][0]
+                for at in (changed_pages(plain, old) if not roots else changed_pages(plain, day[number][1] or old)):
+                    for feature in features(old[at:at + PAGE]):
+                        where.setdefault(feature, set()).add(number)
+        for number, (plain, base, _) in enumerate(day):
+            if base is None and not whole:
+                continue
+            votes = {}
+            for at in changed_pages(plain, base or b''):
+                for feature in features(plain[at:at + PAGE]) - features((base or b'')[at:at + PAGE]):
+                    for old in where.get(feature, ()):
+                        if old != number or base is None:
+                            votes[old] = votes.get(old, 0) + 1
+            best = [old for old in sorted(votes, key=votes.get, reverse=True)[:count] if votes[old] >= 8]
+            with_them = len(packer.pack(plain, b''.join(olds[old] for old in best) + (base or b'') or None)) + 34 * len(best)
+            used += len(best)
+            bytes_ += with_them
+    return bytes_, packer.cpu, used / len(found)
+
+
 def tables(days, level, count):
     """Entropy tables of deltas: a dictionary of bases, of which only the head is kept, trained on their next versions."""
     pairs = [pair for day in days for pair in day]
@@ -119,9 +154,11 @@ def with_tables(days, level, head):
     return bytes_, packer.cpu
 
 
-def measure(days):
-    """Yields (way, bytes, processor seconds) for the days of (plain, base)."""
+def measure(found):
+    """Yields (way, bytes, processor seconds) for what `runs.copies_of` found: for its deltas only, unless all is said."""
+    days = pairs_of(found)
     yield 'level 3', *separate(days, 3)
+    yield 'level 15', *separate(days, 15)
     yield 'a bare frame: no magic, no length', *separate(days, 3, magicless=True, contentSizeFlag=0)
     for level in (3, 6, 9, 15, 19):
         yield f'changed pages on the same pages of the base, level {level}', *by_pages(days, level, 'same')
@@ -135,10 +172,21 @@ def measure(days):
     yield 'XOR with the base, level 9', *by_xor(days, 9)
     for other in ('new run before', 'old run before', 'newest run'):
         yield f'two bases: the own one and the {other}, level 3', *second_base(days, 3, other)
+    for roots in (False, True):
+        for count in (1, 2, 4):
+            bytes_, cpu, used = foreign(found, 3, count, roots, False)
+            yield (f"own base and up to {count} foreign {'full copies' if roots else 'runs'} chosen by shared strings, level 3 "
+                   f'({used:.0f} a day, 34 bytes each; choosing not timed)', bytes_, cpu)
     for count in (4, 16, 0):
         for pages in (False, True):
             for level in (3, 19) if pages else (3,):
                 yield f"{count or 'all'} changed runs of a day in one frame{', changed pages only' if pages else ''}, level {level}", *grouped(days, level, count, pages)
+    everything = [[(plain, base) for plain, base, _ in day] for day in found]
+    yield 'all copies of the days, full ones included, level 3', *separate(everything, 3)
+    for roots in (False, True):
+        for count in (1, 4, 8):
+            bytes_, cpu, used = foreign(found, 3, count, roots, True)
+            yield f"the same, with up to {count} foreign {'full copies' if roots else 'runs'} ({used:.0f} a day)", bytes_, cpu
     # Trained on the first half, measured on all: what they gain on the second half is told apart.
     half = len(days) // 2
     for count in (1, 2, 4, 8):

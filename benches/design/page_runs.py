@@ -12,7 +12,7 @@ with --all. Needs requirements.txt. Prints Markdown. KB are 1,000 bytes; times a
 """
 import argparse, os, time
 import first as first_copies, ideas as other_ways
-from runs import CHAINS, DELTAS, FULL_AFTER, Days, Digests, compare, pairs_of, read, store
+from runs import CHAINS, DELTAS, FULL_AFTER, Days, Digests, compare, copies_of, pairs_of, read, store
 from zstdraw import VERSION, Packer
 import trees
 
@@ -104,7 +104,7 @@ VARIANTS = {
 
 
 def levels(days, arguments):
-    found = pairs_of(days, arguments.sample)
+    found = pairs_of(copies_of(days, arguments.sample))
     inputs = [pair for day in found for pair in day]
     show(f'Deltas of {len(inputs)} changed runs of 64 KiB on {len(found)} days, against their bases by base 8',
          compare(VARIANTS, inputs), 'level 3', len(found))
@@ -116,9 +116,9 @@ def first(days, arguments):
 
 
 def ideas(days, arguments):
-    found = pairs_of(days, arguments.sample)
+    found = copies_of(days, arguments.sample)
     result = {name: (size, cpu) for name, size, cpu in other_ways.measure(found)}
-    show(f'{sum(map(len, found))} changed runs of 64 KiB on {len(found)} days, bases by base 8', result, 'level 3', len(found))
+    show(f'{sum(map(len, pairs_of(found)))} deltas of runs of 64 KiB on {len(found)} days, bases by base 8', result, 'level 3', len(found))
 
 
 def main():

@@ -70,6 +70,12 @@ class Copy:
         self.plain, self.length, self.frame, self.base, self.generation = plain, length, frame, base, generation
         self.depth = base.depth + 1 if base else 0
 
+    def root(self):
+        copy = self
+        while copy.base:
+            copy = copy.base
+        return copy
+
 
 class Chains:
     """Versions of runs, each stored once, by the rule of one chain. `plain` of a copy is a function that reads it."""
@@ -78,7 +84,7 @@ class Chains:
         self.wanted, self.full_after, self.deepest = CHAINS[chain]
         self.full, self.delta = full, delta
         self.heads, self.known, self.added = {}, {}, []
-        self.pairs = []  # (plain, plain of the base) of every delta that was stored, for the current day
+        self.puts = []  # of the current day, of every copy: (plain, plain of its base or None, plain of the old chain's full copy or None)
 
     def base(self, head):
         """The nearest ancestor of the head, or itself, that is not younger than wanted and not too deep."""
@@ -99,22 +105,20 @@ class Chains:
         copy = None
         if base:
             below = base.plain()
-            frame, root = self.delta.pack(bytes_, below), base
-            while root.base:
-                root = root.base
+            frame, root = self.delta.pack(bytes_, below), base.root()
             # The size of the chain's full copy tells what this one would take; only in doubt it is made.
             if len(frame) <= WORTH * len(root.frame) or len(frame) <= WORTH * len(self.full.pack(bytes_)):
                 copy = Copy(plain, len(bytes_), frame, base, head.generation + 1)
-                self.pairs.append((plain, base.plain))
         if copy is None:
             copy = Copy(plain, len(bytes_), self.full.pack(bytes_))
         self.heads[place] = self.known[digest] = copy
         self.added.append(copy)
+        self.puts.append((plain, copy.base and copy.base.plain, head and head.root().plain))
 
     def day(self):
         added, self.added = self.added, []
-        pairs, self.pairs = self.pairs, []
-        return added, pairs
+        puts, self.puts = self.puts, []
+        return added, puts
 
 
 class Digests(dict):
@@ -148,9 +152,9 @@ def store(days, digests, size, chain, full, delta, seen=None):
                 lists.put(number, page, lambda page=page: page)
         for place in [p for p in runs.heads if p >= count]:
             del runs.heads[place]
-        (added, pairs), (listed, _) = runs.day(), lists.day()
+        (added, puts), (listed, _) = runs.day(), lists.day()
         if seen:
-            seen(day, pairs)
+            seen(day, puts)
         blobs = len(added) + len(listed)
         lines.append(dict(changed=len(places), full=sum(not c.base for c in added), runs=sum(len(c.frame) for c in added),
                           lists=sum(len(c.frame) for c in listed), blobs=blobs * (2 * ENTRY + TAG),
@@ -173,26 +177,30 @@ def read(copies, unpacker):
     return unpacker.cpu, steps / len(copies)
 
 
-def pairs_of(days, sample, chain='base 8', size=65536):
-    """What deltas are made of: for some days, the changed runs with their bases."""
+def copies_of(days, sample, chain='base 8', size=65536):
+    """What some days store: (plain, plain of the base or None, plain of the old chain's full copy or None) of each copy."""
     found, last = [], len(days) - 1
     chosen = {1 + i * (last - 1) // max(1, sample - 1) for i in range(min(sample, last))}
-    def seen(day, pairs):
+
+    def seen(day, puts):
         if day in chosen:
-            found.append([(plain(), base()) for plain, base in pairs])
+            found.append([tuple(read and read() for read in copy) for copy in puts])
     store(days, Digests(days), size, chain, Packer(1), Packer(1), seen)
     return found
 
 
-def compare(variants, inputs, check=True):
-    """Packs every input by every variant, one after the other, so that a busy machine slows all of them alike."""
+def pairs_of(found):
+    return [[(plain, base) for plain, base, _ in day if base is not None] for day in found]
+
+
+def compare(variants, inputs, turn=64):
+    """Packs every input by every variant, in turns, so that a busy machine slows all of them alike; checks samples."""
     bytes_ = dict.fromkeys(variants, 0)
     packers = {name: Packer(level, **p) for name, (level, p) in variants.items()}
-    for number, (plain, base) in enumerate(inputs):
+    for start in range(0, len(inputs), turn):
         for name, packer in packers.items():
-            frame = packer.pack(plain, base)
-            bytes_[name] += len(frame)
-            if check and number % 50 == 0 and not packer.magicless:
-                unpacker = Unpacker(packer.header)
-                assert unpacker.unpack(frame, len(plain), base) == plain, name
+            for number, (plain, base) in enumerate(inputs[start:start + turn]):
+                frame = packer.pack(plain, base)
+                bytes_[name] += len(frame)
+                assert number or Unpacker().unpack(frame, len(plain), base) == plain, name
     return {name: (bytes_[name], packers[name].cpu) for name in variants}
