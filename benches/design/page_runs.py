@@ -56,8 +56,8 @@ def sizes(days, arguments):
 
 
 def chains(days, arguments):
-    cost = trees.by_distance(days, 65536, arguments.level)
-    print('Mean bytes of a delta of a changed run of 64 KiB, by how many versions back its base lies\n')
+    cost, count = trees.by_distance(days, 65536, arguments.level)
+    print(f'Mean bytes of a delta of a run of 64 KiB, by how many versions back its base lies: of the {count} runs with most versions only\n')
     table(['versions back', 'bytes', 'deltas measured'], ([k, f'{b:,.0f}', n] for k, (b, n) in cost.items()))
     print('What that makes of chains of so many generations: bytes a version / mean depth / depth of the deepest\n')
     spans = (16, 60, 128, 256)

@@ -60,6 +60,7 @@ def skip(digit_base):
 # name -> (wanted base of a generation, full copy after so many generations, greatest depth)
 CHAINS = {f'base {b}': (skip(b), FULL_AFTER, DEEPEST) for b in (2, 4, 8, 16)}
 CHAINS |= {f'linear, full every {n}': (lambda g: g - 1, n, n) for n in (16, 64)}
+CHAINS['base 16, from 128 on base 8'] = (lambda g: skip(16 if g < 128 else 8)(g), FULL_AFTER, DEEPEST)
 CHAINS['always the first'] = (lambda g: 0, FULL_AFTER, DEEPEST)
 
 

@@ -24,7 +24,7 @@ def by_distance(days, size, level, most=150):
                 base = days.run(days_[at - distance], place, size)
                 sizes.append(len(packer.pack(days.run(days_[at], place, size), base)))
         found[distance] = sum(sizes) / len(sizes), len(sizes)
-    return found
+    return found, len(chosen)
 
 
 def curve(cost):

@@ -74,9 +74,11 @@ class Packer:
 class Unpacker:
     """One decompression context, with its processor time."""
 
-    def __init__(self, header=None):
+    def __init__(self, header=None, magicless=False):
         self.context = ffi.gc(lib.ZSTD_createDCtx(), lib.ZSTD_freeDCtx)
         self.header, self.cpu = header, 0.0
+        if magicless:
+            checked(lib.ZSTD_DCtx_setParameter(self.context, lib.ZSTD_d_format, 1))
 
     def unpack(self, frame, length, base=None):
         out = bytearray(length)
