@@ -1,9 +1,11 @@
 """Ways to store the first copies of runs of 64 KiB: levels, parameters, dictionaries, neighbours, choice by run."""
 import os, shutil, sqlite3, subprocess, tempfile, time
 import zstandard
+from runs import ENTRY, TAG
 from zstdraw import Packer, Unpacker
 
 RUN, PIECE = 65536, 1 << 20
+OVERHEAD = 2 * ENTRY + TAG + 36  # of each run: its entries, its tag, its place in a list
 
 SIMPLE = {
     **{f'level {n}': (n, {}) for n in (1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 15, 17, 19)},
@@ -143,3 +145,19 @@ def measure(image, path):
         for level in (3, 6):
             bytes_, cpu, training = dictionary(runs, kib * 1024, level, 4096)
             yield f'dictionary of {kib} KiB, level {level} ({training:.1f} s of training)', bytes_, cpu
+
+
+SHORTLIST = [(64, 3), (64, 4), (64, 5), (64, 6), (128, 3), (128, 4), (128, 5), (256, 3)]
+
+
+def shortlist(image, path, rounds):
+    """The candidates again, in turns, several times: (name, bytes, least and most processor seconds), and restic's sizes."""
+    found = {}
+    for _ in range(rounds):
+        for kib, level in SHORTLIST:
+            packer, step = Packer(level), kib * 1024
+            bytes_ = sum(len(packer.pack(image[at:at + step])) for at in range(0, len(image), step))
+            found.setdefault((kib, level), (bytes_, []))[1].append(packer.cpu)
+    rows = [(f'runs of {kib} KiB, level {level}', bytes_ + -(-len(image) // (kib * 1024)) * OVERHEAD, min(cpu), max(cpu))
+            for (kib, level), (bytes_, cpu) in found.items()]
+    return rows, [size for size in (restic(path) for _ in range(3)) if size]

@@ -5,6 +5,7 @@
   page_runs.py chains DIR [--days N]   what a delta costs by the distance of its base, and what follows for long chains
   page_runs.py levels DIR [--days N]   zstd levels and parameters for deltas
   page_runs.py first  DIR              the same for first copies
+  page_runs.py shortlist DIR           the best of these again, several times, beside restic
   page_runs.py ideas  DIR [--days N]   other ways to store the same changes
 
 DIR holds day0.db, day1.db, ... as benches/workload/prepare.sh leaves them; a file counts once the next one is there, or
@@ -115,6 +116,15 @@ def first(days, arguments):
     show('First copies of runs of 64 KiB, unless another size is said', result, 'pieces of 1 MiB, level 3')
 
 
+def shortlist(days, arguments):
+    rows, restic = first_copies.shortlist(days.images[0][:], os.path.join(arguments.folder, 'day0.db'), arguments.rounds)
+    print(f"restic's repository of the file, three times, MB: {', '.join(f'{size / 1e6:.2f}' for size in restic) or 'not installed'}\n")
+    middle, fast = sorted(restic)[len(restic) // 2] if restic else None, rows[0][2]
+    table(['variant', 'MB with entries and lists', "against restic's middle one", 'CPU s, least', 'most', 'more CPU s than the first'],
+          ([name, f'{b / 1e6:.2f}', f'{(b / middle - 1) * 100:+.1f} %' if middle else '', f'{low:.2f}', f'{high:.2f}', f'{low - fast:+.2f}']
+           for name, b, low, high in rows))
+
+
 def ideas(days, arguments):
     found = copies_of(days, arguments.sample)
     result = {name: (size, cpu) for name, size, cpu in other_ways.measure(found)}
@@ -123,7 +133,7 @@ def ideas(days, arguments):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=['sizes', 'chains', 'levels', 'first', 'ideas'])
+    parser.add_argument('verb', choices=['sizes', 'chains', 'levels', 'first', 'shortlist', 'ideas'])
     parser.add_argument('folder')
     parser.add_argument('--days', type=int, help='only day 0 and so many more')
     parser.add_argument('--all', action='store_true', help='nothing writes to DIR any more: count the last file too')
@@ -132,12 +142,13 @@ def main():
     parser.add_argument('--chains', nargs='+', default=list(CHAINS), choices=list(CHAINS))
     parser.add_argument('--deltas', nargs='+', default=list(DELTAS), choices=list(DELTAS))
     parser.add_argument('--sample', type=int, default=10, help='of levels and ideas: so many days of all')
+    parser.add_argument('--rounds', type=int, default=5, help='of shortlist')
     arguments = parser.parse_args()
     days = Days(arguments.folder, arguments.days, arguments.all)
     print(f'zstd {VERSION}; {arguments.folder}: {len(days) - 1} days after the first, {len(days.images[0]) / 1e6:.1f} MB at first, '
           f'{len(days.images[-1]) / 1e6:.1f} MB at last, {sum(map(len, days.changed[1:])) / (len(days) - 1):.0f} pages changed a day\n')
     began = time.time()
-    dict(sizes=sizes, chains=chains, levels=levels, first=first, ideas=ideas)[arguments.verb](days, arguments)
+    dict(sizes=sizes, chains=chains, levels=levels, first=first, shortlist=shortlist, ideas=ideas)[arguments.verb](days, arguments)
     print(f'took {time.time() - began:.0f} s')
 
 
