@@ -1,4 +1,5 @@
 """Other ways to store the changes of a day than one frame for each changed run. Every way is decoded again on samples."""
+import os, sqlite3, tempfile
 from runs import pairs_of
 from zstdraw import PagePacker, PageUnpacker, Unpacker, ffi, lib
 from zstdraw import Packer as Unchecked
@@ -206,3 +207,25 @@ def measure(found):
         if head:
             (kept, cpu), (seen, _), (plain, _) = with_tables(days, 3, head), with_tables(days[half:], 3, head), separate(days[half:], 3)
             yield f'fixed entropy tables of {len(head)} bytes (from {count}), level 3 (days not trained on: {(seen / plain - 1) * 100:+.1f} %)', kept, cpu
+
+
+def owners(days, count, limit=1200):
+    """Changed pages of the first days by the tree that owns them: how many resemble their earlier version (a delta of at most
+    `limit` bytes), how many do not, how many had none, and the bytes of their deltas, each page alone. Means of a day."""
+    packer, trees = Packer(3), {}
+    for day in range(1, count + 1):
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'image')
+            with open(path, 'wb') as file:
+                file.write(days.images[day])
+            base = sqlite3.connect(path)
+            owner = dict(base.execute('SELECT pageno - 1, name FROM dbstat'))
+            base.close()
+        for page in days.changed[day]:
+            new, old = days.run(day, page, PAGE), days.run(day - 1, page, PAGE)
+            size = len(packer.pack(new, old or None))
+            kind = 'new' if not old else 'alike' if size <= limit else 'other'
+            line = trees.setdefault(owner.get(page, '(free)'), {})
+            pages, bytes_ = line.get(kind, (0, 0))
+            line[kind] = pages + 1, bytes_ + size
+    return {name: {kind: (p / count, b / count) for kind, (p, b) in line.items()} for name, line in trees.items()}

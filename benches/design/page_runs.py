@@ -7,9 +7,11 @@
   page_runs.py first  DIR              the same for first copies
   page_runs.py shortlist DIR           the best of these again, several times, beside restic
   page_runs.py ideas  DIR [--days N]   other ways to store the same changes
+  page_runs.py owners DIR              whose pages change, how much, and how many versions runs get
 
 DIR holds day0.db, day1.db, ... as benches/workload/prepare.sh leaves them; a file counts once the next one is there, or
-with --all. Needs requirements.txt. Prints Markdown. KB are 1,000 bytes; times are processor time of one thread.
+with --all. Needs requirements.txt. Prints Markdown; what follows from it stands in docs/design/0002-page-runs.md. KB are
+1,000 bytes; times are processor time of one thread.
 """
 import argparse, os, time
 import first as first_copies, ideas as other_ways
@@ -131,9 +133,28 @@ def ideas(days, arguments):
     show(f'{sum(map(len, pairs_of(found)))} deltas of runs of 64 KiB on {len(found)} days, bases by base 8', result, 'level 3', len(found))
 
 
+def owners(days, arguments):
+    count = min(arguments.sample, len(days) - 1)
+    found = other_ways.owners(days, count)
+    found['all'] = {kind: tuple(sum(line.get(kind, (0, 0))[i] for line in found.values()) for i in (0, 1)) for kind in ('alike', 'other', 'new')}
+    print(f'Changed pages a day and KB of their deltas, the first {count} days: like their earlier version (at most 1,200 bytes), not, without one\n')
+    table(['tree', 'like', 'KB', 'not', 'KB', 'without', 'KB'],
+          ([name, *(f'{x:.1f}' for kind in ('alike', 'other', 'new') for p, b in [line.get(kind, (0, 0))] for x in (p, b / 1000))]
+           for name, line in sorted(found.items(), key=lambda item: -sum(b for _, b in item[1].values()))[:14]))
+    versions = {}
+    for day in range(1, len(days)):
+        for place in days.changed_runs(day, 65536):
+            versions[place] = versions.get(place, 0) + 1
+    last = len(days) - 1
+    print(f'Runs of 64 KiB by versions in {last} days\n')
+    limits = [0, 1, 5, 10, 20, 30, 45, last]
+    counts = [versions.get(p, 0) for p in range(days.runs(last, 65536))]
+    table([f'at most {n}' for n in limits], [[f'{sum(c <= n for c in counts) / len(counts):.0%}' for n in limits]])
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('verb', choices=['sizes', 'chains', 'levels', 'first', 'shortlist', 'ideas'])
+    parser.add_argument('verb', choices=['sizes', 'chains', 'levels', 'first', 'shortlist', 'ideas', 'owners'])
     parser.add_argument('folder')
     parser.add_argument('--days', type=int, help='only day 0 and so many more')
     parser.add_argument('--all', action='store_true', help='nothing writes to DIR any more: count the last file too')
@@ -141,14 +162,14 @@ def main():
     parser.add_argument('--sizes', type=int, nargs='+', default=[16, 32, 64, 128, 256, 512, 1024], help='of sizes: KiB')
     parser.add_argument('--chains', nargs='+', default=list(CHAINS), choices=list(CHAINS))
     parser.add_argument('--deltas', nargs='+', default=list(DELTAS), choices=list(DELTAS))
-    parser.add_argument('--sample', type=int, default=10, help='of levels and ideas: so many days of all')
+    parser.add_argument('--sample', type=int, default=10, help='of levels, ideas and owners: so many days')
     parser.add_argument('--rounds', type=int, default=5, help='of shortlist')
     arguments = parser.parse_args()
     days = Days(arguments.folder, arguments.days, arguments.all)
     print(f'zstd {VERSION}; {arguments.folder}: {len(days) - 1} days after the first, {len(days.images[0]) / 1e6:.1f} MB at first, '
           f'{len(days.images[-1]) / 1e6:.1f} MB at last, {sum(map(len, days.changed[1:])) / (len(days) - 1):.0f} pages changed a day\n')
     began = time.time()
-    dict(sizes=sizes, chains=chains, levels=levels, first=first, shortlist=shortlist, ideas=ideas)[arguments.verb](days, arguments)
+    dict(sizes=sizes, chains=chains, levels=levels, first=first, shortlist=shortlist, ideas=ideas, owners=owners)[arguments.verb](days, arguments)
     print(f'took {time.time() - began:.0f} s')
 
 
