@@ -14,6 +14,7 @@ pub mod bytes;
 pub mod lab;
 pub mod meeting;
 pub mod sample;
+pub mod sqlite;
 pub mod truth;
 
 pub use lab::{Clock, Lab, Restored};
