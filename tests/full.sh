@@ -24,6 +24,9 @@ case ${1:-} in
     export CHATVAULT_FAULTS=${CHATVAULT_FAULTS:-all} CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
     cargo test -p chatvault --test faults
     ;;
+  capture) # 1,000 captures of a database that another process writes to
+    CHATVAULT_CAPTURES=${CHATVAULT_CAPTURES:-1000} cargo test -p chatvault-tests --test capture
+    ;;
   reader) # what the engine stored against the independent reader
     tests/reader_ci.sh
     ;;
@@ -31,7 +34,7 @@ case ${1:-} in
     cargo test -p chatvault-tests --test samples
     ;;
   all) # one after the other
-    for name in model databases concurrency faults reader samples; do "$0" "$name"; done
+    for name in model databases concurrency faults capture reader samples; do "$0" "$name"; done
     ;;
   *)
     echo "usage: tests/full.sh NAME"

@@ -116,6 +116,27 @@ fn a_key_that_a_killed_run_left_behind_is_taken() {
 }
 
 #[test]
+fn a_key_of_which_no_repository_was_made_is_used_again() {
+    let world = first_snapshot();
+    let keys = world.path("home/.config/chatvault/recovery-keys");
+    let key = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    let text = fs::read_to_string(&key).unwrap();
+    // As if the run had been killed before it remembered the repository, which is moved away before the next run.
+    fs::rename(&key, keys.join("new-0011223344556677")).unwrap();
+    fs::remove_file(world.path("home/.config/chatvault/known-repositories")).unwrap();
+    fs::rename(world.path(REPOSITORY), world.path("moved")).unwrap();
+    let ran = world.run(["snapshot", "live"]).succeeded();
+    assert!(ran.stderr.contains("A new repository was made"), "{}", ran.stderr);
+    let kept = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+    let [again] = kept.as_slice() else { panic!("{kept:?}") };
+    assert_eq!(fs::read_to_string(again).unwrap(), text);
+    // Both are opened by it, and the key has got the names of both.
+    world.run(["-r", "moved", "list"]).succeeded();
+    world.run(["list"]).succeeded();
+    assert!(key.exists() && again.exists());
+}
+
+#[test]
 fn an_altered_kept_key_is_named() {
     let world = first_snapshot();
     let keys = world.path("home/.config/chatvault/recovery-keys");

@@ -10,7 +10,8 @@ const FILES: u64 = 40;
 /// Files that are nothing but a hole, and their size: together far more than is hashed before the kill.
 const HOLES: u64 = 16;
 const HOLE: u64 = 256 << 20;
-/// Far longer than anything here takes on a busy machine.
+/// Far longer than anything here takes on a busy machine. No result depends on it: it makes a failure of what would
+/// otherwise be a wait for ever.
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn temporaries(world: &World) -> usize {

@@ -138,3 +138,28 @@ fn what_a_snapshot_left_out_is_deleted_by_force_delete_alone() {
     restore(&["--delete", "--force-delete"]).succeeded();
     assert!(!world.path("live/film.mp4").exists());
 }
+
+#[test]
+fn delete_at_the_top_stays_inside_the_sources() {
+    let world = World::with_repository();
+    world.write("papers/note.txt", "a source of its own");
+    world.repo(&["snapshot", "-q", "live", "papers/note.txt"]).succeeded();
+    // Where `/` goes, the sources lie some folders down. Beside each of these folders there is something.
+    let below = |name: &str| format!("top{}", world.text(name));
+    let mut kept: Vec<String> = ["live.old/x", "papers/other.txt", "other"].map(below).to_vec();
+    kept.extend(["top/other", "top/other folder/x"].map(str::to_owned));
+    let gone = ["live/extra", "live/sub/extra", "live/extra folder/x"].map(below);
+    kept.iter().chain(&gone).for_each(|name| world.write(name, "extra"));
+    let restore = |more: &[&str]| {
+        let options =
+            ["restore", "--json", "latest", "--target", "top", "--overwrite", "if-changed", "--delete"];
+        world.repo(&[&options, more].concat()).succeeded().json_lines().pop().unwrap()["deleted"].clone()
+    };
+    // Three files and a folder.
+    assert_eq!(restore(&["--dry-run"]), 4);
+    assert!(gone.iter().all(|name| world.path(name).exists()));
+    assert_eq!(restore(&[]), 4);
+    assert!(!gone.iter().any(|name| world.path(name).exists()));
+    assert!(kept.iter().all(|name| world.read(name) == "extra"));
+    assert_eq!(world.read(&below("papers/note.txt")), "a source of its own");
+}

@@ -319,6 +319,7 @@ fn stats_and_cache() {
         "kinds",
         "metadata",
         "snapshots",
+        "deltas",
         "unneeded_size",
         "pack_classes",
         "repository",
@@ -331,6 +332,7 @@ fn stats_and_cache() {
         ("metadata", &["blob_count", "unique_size", "stored_size"]),
         ("snapshots", &["snapshot_id", "time", "file_count", "size", "alone"]),
         ("snapshots.alone", &["blob_count", "unique_size", "stored_size"]),
+        ("deltas", &["blob_count", "size", "stored_size", "saved_size", "max_depth"]),
         ("pack_classes", &["class", "pack_count", "size", "blob_count"]),
         ("repository", &["name", "file_count", "size"]),
     ]

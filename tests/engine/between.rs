@@ -4,13 +4,12 @@
 use chatvault_engine::backup::{self, BackupOptions};
 use chatvault_engine::base::Result;
 use chatvault_engine::repo::Repo;
-use chatvault_engine::store::{LocalStore, ObjectInfo, ObjectName, Store};
-use chatvault_tests::Lab;
+use chatvault_engine::store::{LocalStore, ObjectInfo, Store};
 use chatvault_tests::bytes::noise;
 use chatvault_tests::lab::Heard;
+use chatvault_tests::{Lab, hand_on};
 use std::fmt;
 use std::fs;
-use std::path::Path;
 use std::sync::{Arc, Mutex};
 
 type Act = Box<dyn FnOnce() + Send>;
@@ -29,17 +28,7 @@ impl fmt::Debug for Interrupted {
 }
 
 impl Store for Interrupted {
-    fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
-        self.inner.put_new(name, bytes)
-    }
-
-    fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
-        self.inner.get(name, max_len)
-    }
-
-    fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
-        self.inner.get_range(name, offset, len)
-    }
+    hand_on!(put_new rest);
 
     fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
         let listed = self.inner.list(prefix);
@@ -48,26 +37,6 @@ impl Store for Interrupted {
             act();
         }
         listed
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.inner.delete(name)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
-        self.inner.stat(name)
-    }
-
-    fn free_space(&self) -> Result<Option<u64>> {
-        self.inner.free_space()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    fn local_path(&self) -> Option<&Path> {
-        self.inner.local_path()
     }
 }
 

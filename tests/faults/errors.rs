@@ -3,6 +3,7 @@
 
 use crate::kill::first_run_goes_on;
 use crate::kit::World;
+use crate::passwords::Change;
 use crate::stage::{Acknowledged, Stage};
 use crate::trace::{Call, Fate, Traced};
 use crate::{Case, Outcome, plan, trace};
@@ -227,31 +228,15 @@ fn cache() -> Outcome {
     report(tally)
 }
 
-/// The password is the old one or the new one, and the same again ends with the new one.
 fn passwd() -> Outcome {
-    let stage = Stage::with_repository();
-    let acknowledged = [stage.snapshot()];
-    stage.world.write("old", "the old password\n");
-    stage.world.write("new", "the new password\n");
-    stage.world.repo(&["key", "add", "--new-password-file", "old"]).succeeded();
-    stage.keep("one");
-    let change = ["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"];
-    let opens = |stage: &Stage, password| stage.world.run(["-r", "repo", "-p", password, "list"]).code == 0;
-    let command = |world: &World| world.command(change);
-    report(failing(&stage, "one", "repo", SLOW_MOST, &command, &|stage, ran, call| {
+    let change = Change::new();
+    report(failing(&change.stage, "one", "repo", SLOW_MOST, &Change::command, &|stage, ran, call| {
         // A lease that stays is told, and the change is done.
         let is_lease = call.is_below(&stage.world.path("repo/leases"));
         if !(is_lease && ran.code == Some(0) && ran.stderr.contains("lease could not be removed")) {
             fails(ran)?;
         }
-        stage.nothing_is_lost(&acknowledged)?;
-        if opens(stage, "old") {
-            let again = stage.world.run(change);
-            if again.code != 0 {
-                return Err(format!("the same again ends with {}: {}", again.code, again.stderr));
-            }
-        }
-        if opens(stage, "new") { Ok(()) } else { Err("the new password does not open it".to_owned()) }
+        change.locks_nobody_out()
     }))
 }
 

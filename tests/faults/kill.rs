@@ -2,6 +2,7 @@
 //! needs no help, and what was durable is not stored again.
 
 use crate::kit::{Ran, World};
+use crate::passwords::Change;
 use crate::stage::{Acknowledged, Left, Stage, snapshot_id};
 use crate::trace::{Call, Fate};
 use crate::{Case, Outcome, plan, trace, wrong_order};
@@ -228,52 +229,36 @@ pub fn first_run_goes_on(stage: &Stage, listed: &[String]) -> Result<(), String>
             return Err(format!("{id} differs: {differences:?}"));
         }
     }
-    // Keys of which no repository was made may be left beside it.
-    let is_kept = |path: &PathBuf| path.file_name().is_some_and(|name| name.len() == 64);
+    // Nothing is left beside it: the key of a killed run was used again.
     let keys = world.files("home/.config/chatvault/recovery-keys");
-    let kept: Vec<&PathBuf> = keys.iter().filter(|path| is_kept(path)).collect();
-    let [key] = kept.as_slice() else { return Err(format!("kept keys: {keys:?}")) };
+    let [key] = keys.as_slice() else { return Err(format!("kept keys: {keys:?}")) };
     let repository = world.text("home/.local/share/chatvault/repository");
     let ran = world.run(["-r", &repository, "--recovery-key-file", key.to_str().unwrap(), "list"]);
     if ran.code == 0 { Ok(()) } else { Err(format!("the kept key ends with {}: {}", ran.code, ran.stderr)) }
 }
 
-/// With the verbs for keys.
 fn passwd() -> Outcome {
-    let stage = Stage::with_repository();
-    if stage.world.run(["key", "passwd", "--help"]).code != 0 {
-        return Outcome::Ignored("this program has no `key passwd`".to_owned());
-    }
-    let acknowledged = [stage.snapshot()];
-    stage.world.write("old", "the old password\n");
-    stage.world.write("new", "the new password\n");
-    stage.world.repo(&["key", "add", "--new-password-file", "old"]).succeeded();
-    stage.keep("one");
-    let change = |world: &World| {
-        world.command(["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"])
-    };
-    let opens =
-        |stage: &Stage, password: &str| stage.world.run(["-r", "repo", "-p", password, "list"]).code == 0;
-    let again = |stage: &Stage| {
-        let arguments = ["-r", "repo", "-p", "old", "key", "passwd", "--new-password-file", "new"];
-        stage.world.run(arguments)
-    };
+    let change = Change::new();
+    let Change { stage, .. } = &change;
     stage.put_back("one");
-    again(&stage).succeeded();
-    assert!(!opens(&stage, "old"), "the old password still opens it");
-    report(killed(&stage, "one", plan::MOST, &change, &|stage, _| {
-        stage.nothing_is_lost(&acknowledged)?;
-        if opens(stage, "old") {
-            let again = again(stage);
-            if again.code != 0 {
-                return Err(format!("the same again ends with {}: {}", again.code, again.stderr));
-            }
-        }
-        if !opens(stage, "new") {
-            return Err("the new password does not open it".to_owned());
-        }
+    assert!(
+        change.opens("old") && !change.opens("new"),
+        "the old password does not open it, or the new one does"
+    );
+    Ran::of(&mut Change::command(&stage.world)).succeeded();
+    assert!(
+        change.opens("new") && !change.opens("old"),
+        "the old password still opens it, or the new one does not"
+    );
+    let tally = killed(stage, "one", plan::MOST, &Change::command, &|stage, _| {
+        change.locks_nobody_out()?;
         stage.goes_on()
-    }))
+    });
+    if let Ok(tally) = &tally {
+        // At least a third of the calls write slots and events.
+        assert!(change.tried() * 3 > tally.landed, "{} states were tried", change.tried());
+    }
+    report(tally)
 }
 
 /// The same engine on a store that acknowledges packs before it writes them, and writes them last.

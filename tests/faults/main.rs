@@ -23,6 +23,7 @@ mod kill;
 mod kit;
 mod measure;
 mod mounted;
+mod passwords;
 mod plan;
 mod power;
 mod reading;
@@ -33,9 +34,10 @@ mod trace;
 mod unreadable;
 mod wrong_order;
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::process::{Command, ExitCode, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::Instant;
 
 /// How a case ended, if it did not fail.
@@ -49,6 +51,11 @@ pub enum Outcome {
 
 /// A name, which is a claim, and what shows it.
 type Case = (&'static str, fn() -> Outcome);
+
+/// The name of the threads on which cases run.
+const CASE: &str = "case";
+/// Parts of the names of the cases that take longest, the longest first.
+const LONGEST: [&str; 3] = ["kill::a_change_of_password", "power::", "kill::"];
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -105,30 +112,72 @@ fn in_a_mount_namespace(arguments: &[String]) -> Option<ExitCode> {
     Some(if status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
+/// How many cases ended how.
+#[derive(Default)]
+struct Ended {
+    passed: usize,
+    failed: usize,
+    ignored: usize,
+}
+
+thread_local! {
+    /// What the last panic on this thread said.
+    static TOLD: RefCell<String> = RefCell::default();
+}
+
+/// Runs cases as long as there are any, on as many threads as there are processors: they share nothing, and most of the
+/// time a program that is followed runs by turns with the thread that follows it.
+fn run_all(chosen: &[Case]) -> Ended {
+    let left = Mutex::new(chosen.iter());
+    let ended = Mutex::new(Ended::default());
+    let work = || {
+        loop {
+            let next = left.lock().unwrap().next();
+            let Some((name, case)) = next else { return };
+            let at = Instant::now();
+            let outcome = catch_unwind(AssertUnwindSafe(case));
+            let mut ended = ended.lock().unwrap();
+            match outcome {
+                Ok(Outcome::Passed(what)) => {
+                    ended.passed += 1;
+                    println!("test {name} ... ok ({what}; {:.1} s)", at.elapsed().as_secs_f64());
+                }
+                Ok(Outcome::Ignored(why)) => {
+                    ended.ignored += 1;
+                    println!("test {name} ... ignored, {why}");
+                }
+                Err(_) => {
+                    ended.failed += 1;
+                    println!("test {name} ... FAILED\n{}", TOLD.with_borrow(Clone::clone));
+                }
+            }
+        }
+    };
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, usize::from) {
+            std::thread::Builder::new().name(CASE.to_owned()).spawn_scoped(scope, work).unwrap();
+        }
+    });
+    ended.into_inner().unwrap()
+}
+
 fn run(chosen: &[Case], filtered: usize) -> ExitCode {
     let begun = Instant::now();
     println!("\nrunning {} tests", chosen.len());
-    let (mut passed, mut failed, mut ignored) = (0, 0, 0);
-    let told = Arc::new(Mutex::new(String::new()));
-    let listener = Arc::clone(&told);
-    std::panic::set_hook(Box::new(move |panic| *listener.lock().unwrap() = panic.to_string()));
-    for (name, case) in chosen {
-        let at = Instant::now();
-        match catch_unwind(AssertUnwindSafe(case)) {
-            Ok(Outcome::Passed(what)) => {
-                passed += 1;
-                println!("test {name} ... ok ({what}; {:.1} s)", at.elapsed().as_secs_f64());
-            }
-            Ok(Outcome::Ignored(why)) => {
-                ignored += 1;
-                println!("test {name} ... ignored, {why}");
-            }
-            Err(_) => {
-                failed += 1;
-                println!("test {name} ... FAILED\n{}", told.lock().unwrap());
-            }
+    std::panic::set_hook(Box::new(|panic| {
+        // What another thread of a case says would be lost with that thread.
+        if std::thread::current().name() == Some(CASE) {
+            TOLD.set(panic.to_string());
+        } else {
+            println!("{panic}");
         }
-    }
+    }));
+    // The longest first, so that at the end no processor waits for another one.
+    let mut chosen = chosen.to_vec();
+    chosen.sort_by_key(|(name, _)| {
+        LONGEST.iter().position(|part| name.contains(part)).unwrap_or(LONGEST.len())
+    });
+    let Ended { passed, failed, ignored } = run_all(&chosen);
     println!("\nfaults: {} run, {ignored} ignored", passed + failed);
     let result = if failed == 0 { "ok" } else { "FAILED" };
     println!(

@@ -92,6 +92,21 @@ fn missed(stage: &Stage, first: &str, path: &str, run: &dyn Fn(&[&str]) -> Ran) 
     // A person is told too.
     let text = run(&["snapshot", "live"]).ended_with(3).stderr;
     assert!(text.contains("closed"), "{text}");
+    // Nobody knows whether it was there: it does not count as gone.
+    assert_eq!(
+        states(stage),
+        [("first".to_owned(), None), ("unknown".to_owned(), Some("unreadable".to_owned()))]
+    );
+    let text = repo(&stage.world, &["find", "/**/closed/file"]).succeeded().stdout;
+    assert!(text.contains("could not be read") && !text.contains(" gone  "), "{text}");
+}
+
+/// What `find` says of the file, and why it does not know.
+fn states(stage: &Stage) -> Vec<(String, Option<String>)> {
+    let lines = repo(&stage.world, &["find", "--json", "/**/closed/file"]).succeeded().json_lines();
+    let versions = lines.iter().filter(|line| line["message_type"] == "path_version");
+    let text = |value: &serde_json::Value| value.as_str().map(str::to_owned);
+    versions.map(|line| (text(&line["state"]).unwrap(), text(&line["reason"]))).collect()
 }
 
 /// What comes after it can be read again is whole.
@@ -99,6 +114,7 @@ fn healed(stage: &Stage) {
     let ran = repo(&stage.world, &["snapshot", "--json", "live"]).succeeded();
     let cat = format!("{}:{}", snapshot_id(&ran), stage.world.text("live/closed/file"));
     assert_eq!(repo(&stage.world, &["cat", &cat]).succeeded().stdout, "first version");
+    assert_eq!(states(stage).pop(), Some(("back".to_owned(), None)));
 }
 
 fn without_permission(path: &str) -> Outcome {

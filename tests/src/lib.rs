@@ -11,6 +11,7 @@
 )]
 
 pub mod bytes;
+mod hand_on;
 pub mod lab;
 pub mod meeting;
 pub mod sample;

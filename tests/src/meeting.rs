@@ -1,8 +1,8 @@
 //! A store that brings two runs together: proof that they were under way at the same time.
 
+use crate::hand_on;
 use chatvault_engine::base::Result;
-use chatvault_engine::store::{ObjectInfo, ObjectName, Store};
-use std::path::Path;
+use chatvault_engine::store::{ObjectName, Store};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
@@ -59,42 +59,12 @@ impl<S: Store> MeetingStore<S> {
 }
 
 impl<S: Store> Store for MeetingStore<S> {
+    hand_on!(list rest);
+
     fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
         if name.as_str().starts_with("packs/") && !std::mem::replace(&mut *self.met.lock().unwrap(), true) {
             self.meeting.arrive();
         }
         self.inner.put_new(name, bytes)
-    }
-
-    fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
-        self.inner.get(name, max_len)
-    }
-
-    fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
-        self.inner.get_range(name, offset, len)
-    }
-
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
-        self.inner.list(prefix)
-    }
-
-    fn delete(&self, name: &ObjectName) -> Result<()> {
-        self.inner.delete(name)
-    }
-
-    fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
-        self.inner.stat(name)
-    }
-
-    fn free_space(&self) -> Result<Option<u64>> {
-        self.inner.free_space()
-    }
-
-    fn location(&self) -> String {
-        self.inner.location()
-    }
-
-    fn local_path(&self) -> Option<&Path> {
-        self.inner.local_path()
     }
 }

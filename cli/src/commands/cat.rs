@@ -37,11 +37,9 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
-    let repo = context.open(&progress)?;
-    let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &filter, &selector, &progress)?;
+    let (repo, snapshot) = &context.open_at(&filter, &selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
-    let node = browse::lookup(&repo, snapshot, &path)?;
+    let node = browse::lookup(repo, snapshot, &path)?;
     if node.kind != NodeKind::File {
         let failure = Failure::new(Condition::Failed, format!("Failed to show the content of {path}"));
         return Err(if node.kind == NodeKind::Dir {
@@ -52,7 +50,7 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
             failure.because("it is no plain file").with_hint("only plain files have content")
         });
     }
-    match browse::write_content(&repo, &node, &mut ui.bytes(), &context.cancel) {
+    match browse::write_content(repo, &node, &mut ui.bytes(), &context.cancel) {
         Err(_) if ui.is_unread() => Ok(outcome),
         written => Ok(written.map(|()| outcome)?),
     }

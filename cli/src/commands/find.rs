@@ -25,9 +25,9 @@ name, `[a-z]` for one of several, `{a,b}` for either, `**` for any number of fol
 path. Quote it, so that the shell leaves it alone.
 
 Each path is shown with its versions: `first` (in the first snapshot of its folder), `new`, `changed`, `touched` (only \
-its time changed), `gone`, `back`, `unknown` (its folder is damaged there); then size, time of the last change, the first \
+its time changed), `gone`, `back`, `unknown` (its folder is damaged there, or it is missing where some files could not be read); then size, time of the last change, the first \
 digits of the content's id, and in which snapshots it was so. Equal content has an equal id, whatever its name. A path \
-counts as gone only where a snapshot was taken of the folder that it was in. Of the paths that fit, --type, --oldest, \
+counts as gone only where a snapshot was taken of the folder that it was in, and nothing was unreadable then. Of the paths that fit, --type, --oldest, \
 --newest and --content choose those that have one such version; all their versions are shown.
 
 Examples:
@@ -227,8 +227,11 @@ impl Printer<'_> {
             .filter(|_| there)
             .map(|id| if self.args.long { id.to_string() } else { id.short() });
         let width = if self.args.long { 64 } else { 8 };
-        let doubt = version.state == State::Gone && version.first.manifest.statistics.unreadable > 0;
-        let doubt = if doubt { " (some files could not be read then)" } else { "" };
+        let doubt = match version.state {
+            State::Unread => " (could not be read then, or was gone)",
+            State::Unknown => " (damaged)",
+            _ => "",
+        };
         format!(
             "  {:<8} {size:>10}  {:<19}  {:<width$}  {}{doubt}",
             version.state.name(),

@@ -53,14 +53,12 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
-    let repo = context.open(&progress)?;
-    let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &filter, &place.selector, &progress)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
     let printer = Printer { ui, long: args.long, zone: context.zone() };
     let listed = match &place.path {
-        Some(path) => printer.entries(&repo, snapshot, path, args.recursive),
-        None => printer.sources(&repo, snapshot, args.recursive),
+        Some(path) => printer.entries(repo, snapshot, path, args.recursive),
+        None => printer.sources(repo, snapshot, args.recursive),
     };
     match listed {
         // Nobody reads on: nothing more to do, and nothing failed.

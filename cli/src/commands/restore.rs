@@ -28,6 +28,9 @@ A PATTERN is written as for a shell and fits stored paths: `*.jpg` and `Media/*`
 What lies below a folder that fits is meant too; --exclude is stronger than --include. After a `!` a pattern takes out \
 again what an earlier one meant; those of files come first.
 
+--delete removes only inside the folders that the snapshot was taken of. Without PATH, or with a PATH above these folders, \
+what lies in DIR beside them, or beside a folder on the way to them, stays.
+
 A restore that was interrupted goes on with --overwrite if-changed: what is there already is not written again. With \
 --verify too it reads every file again, also those that it found there.
 
@@ -178,26 +181,24 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
-    let repo = context.open(&progress)?;
-    let snapshots = repo.snapshots(&progress)?;
-    let snapshot = context.select(&snapshots, &filter, &place.selector, &progress)?;
-    let options = args.options(&place, context, &repo)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
+    let options = args.options(&place, context, repo)?;
     let mut tell = |entry: &restore::Planned<'_>| {
         if args.dry_run {
             planned(ui, entry);
         }
     };
-    let plan = restore::plan_each(&repo, snapshot, &options, &progress, &mut tell);
+    let plan = restore::plan_each(repo, snapshot, &options, &progress, &mut tell);
     let has_begun = plan.is_ok() && !args.dry_run;
     let restored = plan.and_then(|plan| {
         let restored = Restored::planned(&plan, args.verify, args.dry_run);
         if args.dry_run {
             return Ok(restored);
         }
-        restore::apply(&repo, plan, &progress).map(|summary| restored.done(summary))
+        restore::apply(repo, plan, &progress).map(|summary| restored.done(summary))
     });
     // Only after damage there is anything to be found.
-    let affected = repo.affected(&snapshots)?;
+    let affected = repo.affected_anywhere()?;
     let told: Vec<Warning> =
         progress.finish().into_iter().chain(warnings::of_affected(&affected, &context.zone())).collect();
     let restored = match restored {

@@ -9,7 +9,7 @@ use crate::output::progress::Progress;
 use crate::output::table::{self, Column};
 use crate::output::wire::stats::{WireStats, class_name};
 use crate::output::{Ui, human, warnings};
-use chatvault_engine::browse::stats::{ContentKind, Stats, StatsOptions, stats};
+use chatvault_engine::browse::stats::{ContentKind, DeltaTotals, Stats, StatsOptions, stats};
 use chatvault_engine::repo::Snapshot;
 use clap::Args;
 use jiff::tz::TimeZone;
@@ -22,7 +22,8 @@ differs: each piece of content counts once, in however many files and snapshots 
 repository, compressed and encrypted. ONLY HERE is what one snapshot alone holds: forgetting it frees so much.
 
 The kind of a file is told by its layout (databases) or by the ending of its name; no content is read. Content that files \
-of several kinds share counts for the first one. `unneeded` are pieces that no snapshot needs, or further copies.
+of several kinds share counts for the first one. `deltas` are pieces of databases that are stored as differences to an \
+earlier version. `unneeded` are pieces that no snapshot needs, or further copies.
 
 Examples:
   chatvault stats                            all snapshots together
@@ -178,6 +179,17 @@ fn snapshots(ui: &Ui, stats: &Stats, chosen: &[Snapshot], zone: &TimeZone) {
     }
 }
 
+fn differences(deltas: &DeltaTotals) -> String {
+    format!(
+        "{:<10} {:>10}  {} of databases stored as differences, {} deep at most; whole they would take about {} more",
+        "deltas",
+        human::bytes(deltas.delta_stored),
+        human::count(deltas.deltas, "piece"),
+        deltas.deepest,
+        human::bytes(deltas.saved())
+    )
+}
+
 fn repository(ui: &Ui, stats: &Stats) {
     ui.line("");
     let all = stats.folders.iter().map(|folder| folder.bytes).fold(0, u64::saturating_add);
@@ -199,6 +211,9 @@ fn repository(ui: &Ui, stats: &Stats) {
             human::bytes(folder.bytes),
             human::count(folder.files, "file")
         ));
+    }
+    if stats.deltas.deltas > 0 {
+        ui.line(format_args!("  {}", differences(&stats.deltas)));
     }
     if let Some(bytes) = stats.unneeded_bytes {
         ui.line(format_args!("  {:<10} {:>10}  of the packs", "unneeded", human::bytes(bytes)));

@@ -5,7 +5,10 @@ use crate::output::human::shown;
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
+
+/// How the names of files begin that are not whole yet.
+const UNFINISHED: &str = ".chatvault-";
 
 /// Makes a file that only its owner can read. One of this name, even a dangling link, is never touched.
 pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
@@ -23,7 +26,7 @@ pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
 /// The file gets its name when it is whole: a killed program leaves no half a key under a name that is relied on.
 fn write(path: &Path, content: &str) -> io::Result<()> {
     // Readable by its owner only, as every file of this library.
-    let mut file = tempfile::Builder::new().prefix(".chatvault-").tempfile_in(parent_of(path))?;
+    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent_of(path))?;
     file.write_all(content.as_bytes())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
@@ -31,6 +34,19 @@ fn write(path: &Path, content: &str) -> io::Result<()> {
         Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(e.error),
         // Some file systems (exFAT) can neither rename without replacing nor link.
         Err(_) => write_in_place(path, content),
+    }
+}
+
+/// Removes from a folder what killed programs left there unfinished. A living one whose file goes writes it in place.
+pub(crate) fn remove_unfinished(folder: &Path) {
+    let entries =
+        std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
+    let is_unfinished = |path: &PathBuf| {
+        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
+    };
+    for path in entries.filter(is_unfinished) {
+        // It does no harm, and the next run tries again.
+        let _ = std::fs::remove_file(path);
     }
 }
 

@@ -81,7 +81,7 @@ impl Context {
             Some(source) => source.read()?,
             None if self.is_default_repository() && !named => {
                 let config = self.folders.config()?;
-                return Ok(Prepared::Kept(PendingKey::draw(&config)?, config));
+                return Ok(Prepared::Kept(PendingKey::take(&config)?, config));
             }
             None => self.new_password("make", &human::shown(repository))?,
         };
@@ -122,11 +122,11 @@ impl Prepared {
     fn credential(&self) -> Credential {
         match self {
             Self::Ready(credential, _) | Self::NewFile(credential, _, _) => credential.clone(),
-            Self::Kept(pending, _) => Credential::Recovery(pending.key.clone()),
+            Self::Kept(pending, _) => Credential::Recovery(pending.key().clone()),
         }
     }
 
-    /// Takes back a key that no repository knows: it opens nothing.
+    /// Takes back a key that was made for this and that no repository knows: it opens nothing.
     fn undo(self) {
         match self {
             Self::Ready(..) => {}

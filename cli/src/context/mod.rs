@@ -84,6 +84,18 @@ impl Context {
         })
     }
 
+    /// Opens the repository, and finds the snapshot that was named.
+    pub(crate) fn open_at(
+        &self,
+        filter: &SnapshotFilter,
+        selector: &Selector,
+        progress: &Progress<'_>,
+    ) -> Result<(Repo, Snapshot)> {
+        let repo = self.open(progress)?;
+        let snapshot = self.select(&repo.snapshots(progress)?, filter, selector, progress)?.clone();
+        Ok((repo, snapshot))
+    }
+
     /// The time now, in the local zone.
     pub(crate) fn now(&self) -> Zoned {
         Zoned::now()
@@ -357,18 +369,18 @@ fn find_kept(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option
     }
     match failed {
         Some(failure) => Err(failure),
-        None => adopt_pending(folder, store, ids),
+        None => adopt(folder, store, ids),
     }
 }
 
-/// Tries the keys of runs that died while they made a repository.
-fn adopt_pending(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Credential, RepoId)>> {
-    for pending in kept::pending(folder) {
-        let credential = Credential::Recovery(pending.key.clone());
+/// Tries all kept keys: that of a run that died while it made this repository, and those that were used again since.
+fn adopt(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Credential, RepoId)>> {
+    for kept in kept::candidates(folder) {
+        let credential = Credential::Recovery(kept.key.clone());
         if let Ok(id) = repo::verify_credential(store, &credential)
             && ids.contains(&id)
         {
-            pending.belongs_to(folder, id)?;
+            kept.belongs_to(folder, id)?;
             return Ok(Some((credential, id)));
         }
     }

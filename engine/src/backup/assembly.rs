@@ -48,8 +48,8 @@ impl From<Error> for Failed {
 pub(super) struct Nature {
     /// The header, if it is a database.
     pub(super) header: Option<SqliteHeader>,
-    /// True if it is a database whose pages are encrypted one by one.
-    is_encrypted: bool,
+    /// Bytes of a page, if it is a database whose pages are encrypted one by one.
+    encrypted: Option<u32>,
     /// Whether its pieces are offered to the compressor.
     packing: Packing,
 }
@@ -61,16 +61,32 @@ impl Nature {
     pub(super) fn of(head: &[u8]) -> Self {
         let header = SqliteHeader::parse(head);
         let packing = if media::recognise(head).is_some() { Packing::AsItIs } else { Packing::Tried };
-        Self { header, is_encrypted: false, packing }
+        Self { header, encrypted: None, packing }
+    }
+
+    /// The same, if it turned out to be a database whose pages of this size are encrypted one by one. Its runs are offered
+    /// to the compressor: the trial finds out that it does not pay, and a delta comes first.
+    pub(super) fn or_encrypted(self, page_size: Option<u32>) -> Self {
+        Self { encrypted: page_size, ..self }
+    }
+
+    /// The same, if everything but the header is encrypted: SQLite can say nothing of it.
+    pub(super) fn behind_header(self, header: &SqliteHeader) -> Self {
+        Self { header: None, encrypted: Some(header.page_size), ..self }
     }
 
     /// What kind of database it is, if it is one.
     pub(super) fn database(&self) -> Option<capture::Kind> {
-        match (self.header, self.is_encrypted) {
+        match (self.header, self.encrypted) {
             (Some(_), _) => Some(capture::Kind::Plain),
-            (None, true) => Some(capture::Kind::Encrypted),
-            (None, false) => None,
+            (None, Some(_)) => Some(capture::Kind::Encrypted),
+            (None, None) => None,
         }
+    }
+
+    /// Bytes of a page of the database, as far as that is known; for an encrypted one it may be a guess.
+    pub(super) fn page_size(&self) -> u32 {
+        self.header.map(|header| header.page_size).or(self.encrypted).unwrap_or(0)
     }
 
     fn layout(&self) -> Layout {

@@ -77,7 +77,7 @@ pub(super) fn read_database<'s>(
     let beside = Neighbours { dir: &task.dir, name: &task.node.name };
     let mut read = |image: &Image<'_>| read_image(work, task, nature, scope, buffer, image);
     match capture(task.file.as_fd(), &beside, kind, &patience, &mut read) {
-        Ok(captured) => store(work, task, captured, begun, &before).map(|()| None),
+        Ok(captured) => store(work, task, captured, nature, begun, &before).map(|()| None),
         Err(capture::Failed::Impossible(why)) => Ok(Some(why.to_string())),
         Err(capture::Failed::Io(None, e)) => Err(Failed::Source(e)),
         Err(capture::Failed::Io(Some(sidecar), e)) => {
@@ -139,6 +139,7 @@ fn store(
     work: &Work<'_>,
     task: &FileTask,
     captured: Captured<Reading>,
+    nature: &Nature,
     begun: Timestamp,
     before: &Stat,
 ) -> std::result::Result<(), Failed> {
@@ -175,7 +176,7 @@ fn store(
         xattrs: xattrs.unwrap_or_default(),
         database: Some(Database {
             state,
-            page_size: captured.page_size.unwrap_or(0),
+            page_size: captured.page_size.unwrap_or_else(|| nature.page_size()),
             sidecars: names_of(&task.node.name, &captured.sidecars),
         }),
         ..task.node.clone()

@@ -207,18 +207,11 @@ impl Work<'_> {
 
     /// The node of an entry as far as its metadata tell.
     pub(super) fn node(&self, name: &[u8], stat: &Stat) -> Node {
-        let owners = &self.options.owners;
         let linked = stat.kind == NodeKind::File && stat.nlink > 1;
         Node {
-            mode: stat.mode,
-            uid: stat.uid,
-            gid: stat.gid,
-            user: owners.user(stat.uid).map(str::to_owned),
-            group: owners.group(stat.gid).map(str::to_owned),
-            mtime: Some(stat.mtime),
             hard_link: linked.then(|| link_group(&self.memory.links, stat)),
             device: matches!(stat.kind, NodeKind::CharDevice | NodeKind::BlockDevice).then_some(stat.device),
-            ..Node::new(name.to_vec(), stat.kind)
+            ..stat.node(name, &self.options.owners)
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
 use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
+use crate::sqlite::encrypted::{HEAD_LEN, Outline, is_behind_header, page_size};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
 use std::cell::OnceCell;
@@ -19,6 +20,10 @@ use std::sync::Arc;
 
 /// Times that a file which changed while it was read is read again, before it is stored as it was read last.
 const READ_AGAIN: usize = 3;
+/// Bytes of a write-ahead log that tell its page size.
+const WAL_HEAD: usize = 32;
+/// Names of folders above a file that may tell what app it is of.
+const FOLDERS: usize = 3;
 /// From here on a file is read in several steps, in bytes.
 const LONG: u64 = 1 << 20;
 
@@ -287,7 +292,43 @@ fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
 fn nature(task: &FileTask) -> io::Result<Nature> {
     let mut head = Vec::with_capacity(Nature::HEAD_LEN);
     task.file.reader(0, Nature::HEAD_LEN as u64).read_to_end(&mut head)?;
-    Ok(Nature::of(&head))
+    let nature = Nature::of(&head);
+    if let Some(header) = nature.header {
+        return Ok(if is_behind_header(&head_of(task)?) { nature.behind_header(&header) } else { nature });
+    }
+    let [wal, _] = task.sidecars;
+    let may_be_encrypted = wal.is_some() || is_usual(&task.node.name);
+    Ok(if may_be_encrypted { nature.or_encrypted(encrypted(task)?) } else { nature })
+}
+
+/// True for names that databases have.
+fn is_usual(name: &[u8]) -> bool {
+    name.ends_with(b".db") || name.ends_with(b".sqlite")
+}
+
+fn head_of(task: &FileTask) -> io::Result<Vec<u8>> {
+    let mut head = vec![0; HEAD_LEN];
+    let len = read_full(&mut task.file.reader(0, HEAD_LEN as u64), &mut head)?;
+    head.truncate(len);
+    Ok(head)
+}
+
+/// The page size, if the file looks like a database whose pages are encrypted.
+fn encrypted(task: &FileTask) -> io::Result<Option<u32>> {
+    let head = head_of(task)?;
+    let mut wal = [0; WAL_HEAD];
+    let log = task.dir.open_file(&[task.node.name.as_slice(), b"-wal"].concat());
+    let log = log.and_then(|file| read_full(&mut file.reader(0, WAL_HEAD as u64), &mut wal));
+    let path = &task.folder.path;
+    let folders: Vec<&[u8]> = path.components().collect();
+    Ok(page_size(&Outline {
+        name: &task.node.name,
+        folders: &folders.into_iter().rev().take(FOLDERS).collect::<Vec<_>>(),
+        size: task.file.stat()?.size,
+        head: &head,
+        // One that is not there, or cannot be read, tells nothing.
+        wal: log.ok().and_then(|len| wal.get(..len)),
+    }))
 }
 
 fn read_segments(
@@ -330,6 +371,5 @@ fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
         [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
-    let page_size = nature.header.map_or(0, |header| header.page_size);
-    Database { state, page_size, sidecars }
+    Database { state, page_size: nature.page_size(), sidecars }
 }

@@ -3,7 +3,7 @@
 use crate::base::event::Silent;
 use crate::base::{BlobId, StoredPath, Timestamp};
 use crate::format::tree::encode_node;
-use crate::model::{BlobKind, Content, ListItem, Manifest, Node, NodeKind, PackClass};
+use crate::model::{BlobKind, Content, EventAction, ListItem, Manifest, Node, NodeKind, PackClass};
 use crate::repo::pages::{Boundaries, EncodedNode, ListLayout, PageSink, write_list, write_tree};
 use crate::repo::testing::{create, sample_manifest, session};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
@@ -135,6 +135,18 @@ pub(crate) fn commit_root(repo: &Repo, make: impl FnOnce(&Maker<'_>) -> BlobId) 
         Manifest { root, time, created: time, paths: vec![StoredPath::root()], ..sample_manifest(0) };
     let id = repo.commit(run, packs, manifest, &Silent).unwrap();
     repo.snapshots(&Silent).unwrap().into_iter().find(|snapshot| snapshot.id == id).unwrap()
+}
+
+/// Writes down that a snapshot is forgotten.
+pub(crate) fn forget(repo: &Repo, snapshot: &Snapshot) {
+    let history = repo.history(&Silent).unwrap();
+    let forget = EventAction::Forget {
+        snapshot: snapshot.id,
+        writer: snapshot.manifest.writer,
+        sequence: snapshot.manifest.sequence,
+        previous: snapshot.manifest.previous,
+    };
+    repo.record(&history, vec![forget], &Silent).unwrap();
 }
 
 /// Puts zeroes over the stored bytes of a blob.

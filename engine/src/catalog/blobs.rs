@@ -411,6 +411,13 @@ fn decode(
     Some(Place { pack, ordinal, offset: u32::from_le_bytes(*offset), entry })
 }
 
+/// The entry in a row of id, pack, ordinal and copy; none if it is not what was written.
+pub(super) fn decoded(key: &Secret, kind: BlobKind, row: &Row<'_>) -> rusqlite::Result<Option<BlobEntry>> {
+    let Some(id) = BlobId::from_slice(blob(row, 0)?) else { return Ok(None) };
+    let place = decode(key, kind, &id, row.get(1)?, row.get(2)?, blob(row, 3)?);
+    Ok(place.map(|place| place.entry))
+}
+
 /// A column that holds bytes.
 fn blob<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r [u8]> {
     Ok(row.get_ref(column)?.as_blob()?)

@@ -6,6 +6,7 @@
 //! stat memory, writer), and reported as [`crate::base::Kind::Catalog`] where it would hide something (blobs, packs).
 
 mod blobs;
+mod deltas;
 mod files;
 mod folders;
 mod manifests;
@@ -19,6 +20,7 @@ mod tests;
 mod writer;
 
 pub use blobs::{BlobCopy, ClassTotals};
+pub use deltas::DeltaTotals;
 pub use folders::{CacheFolder, Clearing, caches, clear_cache};
 pub use schema::SCHEMA;
 pub use staged::Staged;

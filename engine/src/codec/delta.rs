@@ -7,7 +7,7 @@ use crate::base::{Error, Kind, Result};
 use zstd_safe::{CCtx, CParameter, compress_bound};
 
 /// The level for deltas: docs/design/0002-page-runs.md has what other levels cost and save.
-const LEVEL: i32 = 6;
+const LEVEL: i32 = 3;
 
 /// Up to here the match finder's tables cover plaintext and base together, in bytes; beyond that it would not find what
 /// lies far back.

@@ -4,6 +4,7 @@
 use super::MAX_BLOB_LEN;
 use crate::base::{Error, Kind, Result};
 use std::fmt;
+use std::ops::RangeInclusive;
 use zstd_safe::{CCtx, CParameter, DCtx, DParameter, ErrorCode, compress_bound};
 
 /// Plaintexts from this length on are tried on samples first, in bytes.
@@ -34,9 +35,12 @@ pub struct Compressor {
 }
 
 impl Compressor {
+    /// From fast to small.
+    pub const LEVELS: RangeInclusive<i32> = 1..=19;
+
     /// Takes a level from 1 (fast) to 19 (small); [`Kind::Usage`] for any other.
     pub fn new(level: i32) -> Result<Self> {
-        if !(1..=19).contains(&level) {
+        if !Self::LEVELS.contains(&level) {
             return Err(Error::new(Kind::Usage, "use", format!("compression level {level}"))
                 .because("levels are 1 to 19"));
         }

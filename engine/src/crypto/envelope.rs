@@ -99,6 +99,27 @@ pub struct Header {
     pub salt: [u8; 32],
 }
 
+/// The parts of a header as stored, in their order.
+struct Fields<'b> {
+    magic: &'b [u8; 8],
+    /// Type, format, draft, algorithm, key source.
+    numbers: &'b [u8; 5],
+    zeroes: &'b [u8; 3],
+    epoch: &'b [u8; 4],
+    salt: &'b [u8; 32],
+}
+
+impl<'b> Fields<'b> {
+    /// None if there are fewer bytes than a header has.
+    fn of(bytes: &'b [u8]) -> Option<Self> {
+        let (magic, rest) = bytes.split_first_chunk()?;
+        let (numbers, rest) = rest.split_first_chunk()?;
+        let (zeroes, rest) = rest.split_first_chunk()?;
+        let (epoch, rest) = rest.split_first_chunk()?;
+        Some(Self { magic, numbers, zeroes, epoch, salt: rest.first_chunk()? })
+    }
+}
+
 impl Header {
     /// A header with a new salt.
     pub fn draw(kind: ObjectType, algorithm: Algorithm, source: KeySource, epoch: u32) -> Result<Self> {
@@ -121,35 +142,11 @@ impl Header {
     pub fn decode(bytes: &[u8], expected: ObjectType, subject: &str) -> Result<Self> {
         let act = || format!("read {}", expected.name());
         let damaged = |why: &str| Error::damaged(act(), subject, why);
-        let Some(
-            [
-                m0,
-                m1,
-                m2,
-                m3,
-                m4,
-                m5,
-                m6,
-                m7,
-                kind,
-                format,
-                draft,
-                algorithm,
-                source,
-                z0,
-                z1,
-                z2,
-                e0,
-                e1,
-                e2,
-                e3,
-                salt @ ..,
-            ],
-        ) = bytes.first_chunk::<HEADER_LEN>()
-        else {
+        let Some(Fields { magic, numbers, zeroes, epoch, salt }) = Fields::of(bytes) else {
             return Err(damaged("it is shorter than a header"));
         };
-        if [*m0, *m1, *m2, *m3, *m4, *m5, *m6, *m7] != MAGIC {
+        let [kind, format, draft, algorithm, source] = numbers;
+        if *magic != MAGIC {
             return Err(damaged("it does not begin as a stored object does"));
         }
         if (*format, *draft) != (FORMAT, DRAFT) {
@@ -173,11 +170,10 @@ impl Header {
                 );
             }
         };
-        if (source == KeySource::Slot) != (expected == ObjectType::KeySlot) || [*z0, *z1, *z2] != [0; 3] {
+        if (source == KeySource::Slot) != (expected == ObjectType::KeySlot) || *zeroes != [0; 3] {
             return Err(damaged("its header contradicts itself"));
         }
-        let epoch = u32::from_le_bytes([*e0, *e1, *e2, *e3]);
-        Ok(Self { kind: expected, algorithm, source, epoch, salt: *salt })
+        Ok(Self { kind: expected, algorithm, source, epoch: u32::from_le_bytes(*epoch), salt: *salt })
     }
 
     /// The key of the object with this header.

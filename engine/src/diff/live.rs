@@ -120,16 +120,7 @@ impl Live<'_> {
     }
 
     fn make(&self, name: &[u8], stat: &Stat) -> io::Result<Node> {
-        let owners = self.options.owners;
-        let mut node = Node {
-            mode: stat.mode,
-            uid: stat.uid,
-            gid: stat.gid,
-            user: owners.user(stat.uid).map(str::to_owned),
-            group: owners.group(stat.gid).map(str::to_owned),
-            mtime: Some(stat.mtime),
-            ..Node::new(name.to_vec(), stat.kind)
-        };
+        let mut node = stat.node(name, self.options.owners);
         match stat.kind {
             NodeKind::File => node.size = stat.size,
             NodeKind::Symlink => node.target = Some(self.here()?.read_link(name, stat.size)?),

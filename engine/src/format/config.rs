@@ -40,7 +40,7 @@ impl Config {
             chunk_min: 256 << 10,
             chunk_avg: 1 << 20,
             chunk_max: 4 << 20,
-            run: 64 << 10,
+            run: 128 << 10,
             media_pack: 16 << 20,
             other_pack: 8 << 20,
         }

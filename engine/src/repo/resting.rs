@@ -1,6 +1,7 @@
 //! What rests on something that is lost: a base that cannot be read takes the versions of a database with it that were
 //! stored as differences to it, on every day that has them. All of them are named when one is met.
 
+use crate::base::event::Silent;
 use crate::base::{BlobId, Kind, Result, StoredPath, Timestamp};
 use crate::catalog::Catalog;
 use crate::model::lineage::Lineage;
@@ -50,6 +51,17 @@ impl Repo {
         }
         let all = self.with_catalog(|catalog| Catalog::resting_on(catalog, &lost))?;
         self.databases_of(snapshots, &all)
+    }
+
+    /// As [`Self::affected`], of all snapshots; they are listed only if something is lost.
+    ///
+    /// # Errors
+    /// As [`Self::affected`].
+    pub fn affected_anywhere(&self) -> Result<Vec<Affected>> {
+        if self.lost.lock().is_ok_and(|lost| lost.is_empty()) {
+            return Ok(Vec::new());
+        }
+        self.affected(&self.snapshots(&Silent)?)
     }
 
     /// The databases of which these blobs are a part.

@@ -28,6 +28,9 @@ const PACK_WRITERS: usize = 2;
 const MAX_PACK_BLOBS: usize = 8192;
 /// What a blob takes in memory beside its bytes, roughly.
 const BLOB_OVERHEAD: usize = 512;
+/// Full copies of page runs are packed at a level so much higher: they are what most of a database's repository consists
+/// of for years, and shorter than other chunks (docs/design/0002-page-runs.md has what each level costs and saves).
+const RUN_LEVELS_ABOVE: i32 = 1;
 /// A delta of at most this part of the plaintext is taken without asking what a frame of its own would take.
 const SURELY: usize = 8;
 /// Bytes for pieces on their way into buffers that are all but full.
@@ -147,7 +150,8 @@ pub struct RunWriter<'r> {
     pub added: Added,
     seen: Mutex<HashSet<(BlobKind, BlobId)>>,
     buffers: [Mutex<Buffer>; 3],
-    compressors: Mutex<Vec<Compressor>>,
+    /// For page runs, and for everything else.
+    compressors: [Mutex<Vec<Compressor>>; 2],
     finished: Mutex<Finished>,
     failure: Mutex<Option<Error>>,
     jobs: Sender<Job>,
@@ -182,7 +186,7 @@ impl<'r> RunWriter<'r> {
             added: Added::default(),
             seen: Mutex::default(),
             buffers: Default::default(),
-            compressors: Mutex::default(),
+            compressors: Default::default(),
             finished: Mutex::default(),
             failure: Mutex::default(),
             jobs,
@@ -244,7 +248,7 @@ impl<'r> RunWriter<'r> {
 
     /// Adds a blob unless the repository or this run has it, and says its name.
     pub fn put(&self, offer: Offer, plain: Vec<u8>, mut permit: Permit) -> Result<BlobId> {
-        let Offer { kind, class, packing, previous } = offer;
+        let Offer { kind, class, .. } = offer;
         let plain_len = u32::try_from(plain.len())
             .ok()
             .filter(|len| *len <= MAX_BLOB_LEN)
@@ -253,7 +257,7 @@ impl<'r> RunWriter<'r> {
         if self.is_known(kind, id)? {
             return Ok(id);
         }
-        let Packed { codec, bytes, link } = self.pack(kind, packing, previous, plain)?;
+        let Packed { codec, bytes, link } = self.pack(offer, plain)?;
         permit.shrink_to(bytes.len() + BLOB_OVERHEAD);
         let (base, depth, generation) = match &link {
             Some(link) => (Some(link.base), link.depth, link.generation),
@@ -269,13 +273,9 @@ impl<'r> RunWriter<'r> {
     }
 
     /// Packs a blob: as a delta if that saves enough, else as a frame of its own if that pays, else not at all.
-    fn pack(
-        &self,
-        kind: BlobKind,
-        packing: Packing,
-        previous: Option<BlobId>,
-        plain: Vec<u8>,
-    ) -> Result<Packed> {
+    fn pack(&self, offer: Offer, plain: Vec<u8>) -> Result<Packed> {
+        let Offer { kind, class, packing, previous } = offer;
+        let is_run = class == PackClass::Runs;
         let delta = match previous {
             Some(previous) => self.repo.delta(kind, &previous, &plain)?,
             None => None,
@@ -283,7 +283,7 @@ impl<'r> RunWriter<'r> {
         if let Some((link, frame)) = delta.as_ref().filter(|(_, frame)| frame.len() <= plain.len() / SURELY) {
             return Ok(Packed { codec: CodecTag::ZstdDelta, bytes: frame.clone(), link: Some(*link) });
         }
-        let compressed = if packing == Packing::Tried { self.compress(&plain)? } else { None };
+        let compressed = if packing == Packing::Tried { self.compress(&plain, is_run)? } else { None };
         let full_len = compressed.as_ref().map_or(plain.len(), Vec::len);
         Ok(match (delta, compressed) {
             (Some((link, frame)), _) if saves_enough(frame.len(), full_len) => {
@@ -304,14 +304,19 @@ impl<'r> RunWriter<'r> {
         Ok(!seen().insert((kind, id)))
     }
 
-    fn compress(&self, plain: &[u8]) -> Result<Option<Vec<u8>>> {
-        let kept = self.compressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
+    fn compress(&self, plain: &[u8], is_run: bool) -> Result<Option<Vec<u8>>> {
+        let [runs, others] = &self.compressors;
+        let pool = if is_run { runs } else { others };
+        let kept = pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut compressor = match kept {
             Some(compressor) => compressor,
-            None => Compressor::new(self.repo.session.compression)?,
+            None => {
+                let level = self.repo.session.compression + if is_run { RUN_LEVELS_ABOVE } else { 0 };
+                Compressor::new(level.min(*Compressor::LEVELS.end()))?
+            }
         };
         let result = compressor.compress(plain);
-        self.compressors.lock().unwrap_or_else(PoisonError::into_inner).push(compressor);
+        pool.lock().unwrap_or_else(PoisonError::into_inner).push(compressor);
         result
     }
 

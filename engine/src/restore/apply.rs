@@ -108,7 +108,7 @@ impl Finish<'_, '_> {
         let mut descent = work.descent()?;
         let mut way = work.way();
         let included = way.is_included();
-        let mut top = self.below(Ground::Above, start.own.as_deref(), root, &start.folder)?;
+        let mut top = self.below(Ground::Above, start.is_whole, root, &start.folder)?;
         let mut entered: Vec<Entered> = Vec::new();
         while let Some(met) = way.step()? {
             match met {
@@ -129,7 +129,7 @@ impl Finish<'_, '_> {
                         continue;
                     }
                     let here = descent.here().map_err(failed("open folder", &path))?;
-                    let below = self.below(above.ground, Some(&node), here, &path)?;
+                    let below = self.below(above.ground, Ground::is_whole(&node), here, &path)?;
                     entered.push(Entered { node, below, included: way.is_meant(&path) });
                 }
                 Met::Leave(path) => {
@@ -147,14 +147,8 @@ impl Finish<'_, '_> {
         self.finish(root, own, top.extras, &start.folder, included)
     }
 
-    fn below(
-        &self,
-        above: Ground,
-        node: Option<&Node>,
-        folder: &SourceDir,
-        path: &StoredPath,
-    ) -> Result<Below> {
-        let ground = Ground::of(above, node, folder).map_err(failed("look at", path))?;
+    fn below(&self, above: Ground, is_whole: bool, folder: &SourceDir, path: &StoredPath) -> Result<Below> {
+        let ground = Ground::of(above, is_whole, folder).map_err(failed("look at", path))?;
         let deletes = self.work.plan.options.delete && ground.may_lose();
         let extras =
             if deletes { Some(Extras::of(folder).map_err(failed("look into", path))?) } else { None };

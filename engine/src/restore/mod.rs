@@ -183,6 +183,8 @@ struct Start {
     from: From,
     /// The stored folder itself, if it was stored as a whole: it is the target, if we make that.
     own: Option<Box<Node>>,
+    /// True if all that was in that folder was to be stored. So it may be of `/`, of which nothing is stored itself.
+    is_whole: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -117,11 +117,12 @@ fn start(repo: &Repo, snapshot: &Snapshot, path: Option<&StoredPath>) -> Result<
     Ok(match node.subtree {
         Some(tree) => {
             let own = node.mtime.is_some().then(|| Box::new(node));
-            Start { folder, from: From::Tree(tree), own }
+            let is_whole = own.is_some() || snapshot.manifest.paths.contains(&folder);
+            Start { folder, from: From::Tree(tree), own, is_whole }
         }
         None => {
             let folder = folder.parent().unwrap_or(folder);
-            Start { folder, from: From::Node(Box::new(node)), own: None }
+            Start { folder, from: From::Node(Box::new(node)), own: None, is_whole: false }
         }
     })
 }
@@ -204,7 +205,7 @@ impl Planner<'_> {
         let mut way = Way::new(start.walk(repo, &repo.session().cancel), selection);
         if self.plan.existing.is_some() {
             let dir = SourceDir::open(&self.plan.target).map_err(looking(&start.folder))?;
-            self.levels.push(self.level(&dir, start.own.as_deref(), way.is_included(), &start.folder)?);
+            self.levels.push(self.level(&dir, start.is_whole, way.is_included(), &start.folder)?);
             self.target = Some(Descent::new(dir).map_err(looking(&start.folder))?);
         }
         while let Some(met) = way.step()? {
@@ -224,15 +225,9 @@ impl Planner<'_> {
         self.finish(&start.folder)
     }
 
-    fn level(
-        &self,
-        dir: &SourceDir,
-        node: Option<&Node>,
-        included: bool,
-        path: &StoredPath,
-    ) -> Result<Level> {
+    fn level(&self, dir: &SourceDir, is_whole: bool, included: bool, path: &StoredPath) -> Result<Level> {
         let above = self.levels.last().map_or(Ground::Above, |level| level.ground);
-        let ground = Ground::of(above, node, dir).map_err(looking(path))?;
+        let ground = Ground::of(above, is_whole, dir).map_err(looking(path))?;
         let deletes = self.plan.options.delete && ground.may_lose();
         let extras = if deletes { Some(Extras::of(dir).map_err(looking(path))?) } else { None };
         Ok(Level { ground, extras, suspects: None, included })
@@ -318,7 +313,7 @@ impl Planner<'_> {
             target.enter(&node.name).map_err(looking(path))?;
             let dir = self.target.as_ref().and_then(|target| target.here().ok());
             if let Some(dir) = dir {
-                let level = self.level(dir, Some(node), way.is_meant(path), path)?;
+                let level = self.level(dir, Ground::is_whole(node), way.is_meant(path), path)?;
                 self.levels.push(level);
             }
             return Ok(Some(Action::Merge));

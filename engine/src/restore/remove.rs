@@ -199,9 +199,14 @@ pub(super) enum Ground {
 }
 
 impl Ground {
-    /// Of an open folder whose stored one is given, if there is one; `above` is that of the folder above it.
-    pub(super) fn of(above: Self, node: Option<&Node>, folder: &SourceDir) -> io::Result<Self> {
-        Ok(Self::on(above, node.is_some_and(|node| node.mtime.is_some()), folder.stat()?.dev))
+    /// Of an open folder, whose stored one is whole or not; `above` is that of the folder above it.
+    pub(super) fn of(above: Self, is_whole: bool, folder: &SourceDir) -> io::Result<Self> {
+        Ok(Self::on(above, is_whole, folder.stat()?.dev))
+    }
+
+    /// True if a stored folder is a source or lies in one: only those have times.
+    pub(super) fn is_whole(node: &Node) -> bool {
+        node.mtime.is_some()
     }
 
     fn on(above: Self, is_whole: bool, device: u64) -> Self {

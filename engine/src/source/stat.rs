@@ -1,7 +1,8 @@
 //! What the file system knows of an entry.
 
+use super::Owners;
 use crate::base::Timestamp;
-use crate::model::NodeKind;
+use crate::model::{Node, NodeKind};
 use rustix::fs::{FileType, major, minor};
 use std::io;
 
@@ -54,6 +55,20 @@ impl Stat {
             device: if is_device { (major(raw.st_rdev), minor(raw.st_rdev)) } else { (0, 0) },
             blocks: unsigned(raw.st_blocks),
         })
+    }
+
+    /// The node of an entry as far as this tells: without its content, and without what only some kinds have.
+    #[must_use]
+    pub fn node(&self, name: &[u8], owners: &Owners) -> Node {
+        Node {
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            user: owners.user(self.uid).map(str::to_owned),
+            group: owners.group(self.gid).map(str::to_owned),
+            mtime: Some(self.mtime),
+            ..Node::new(name.to_vec(), self.kind)
+        }
     }
 
     /// File system and number: what makes it this entry and no other.

@@ -1,6 +1,7 @@
 //! L2: what SQLite keeps in its files, read by our own code from bytes that belong to somebody else.
 
 pub mod capture;
+pub mod encrypted;
 pub mod header;
 pub mod image;
 pub mod verify;

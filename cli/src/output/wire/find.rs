@@ -4,7 +4,7 @@ use super::WirePath;
 use super::text_and_bytes;
 use crate::exit::Outcome;
 use crate::output::human::rfc3339;
-use chatvault_engine::browse::find::{FindStatistics, Found, State, Version};
+use chatvault_engine::browse::find::{FindStatistics, Found, Version};
 use chatvault_engine::model::NodeKind;
 use chatvault_engine::repo::Snapshot;
 use serde::Serialize;
@@ -18,9 +18,9 @@ pub(crate) struct WireVersion {
     pub(crate) host: String,
     pub(crate) source: String,
     pub(crate) state: &'static str,
-    /// True if the path is gone in a snapshot that lacks what could not be read.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(crate) unsure: bool,
+    /// Why it is unknown.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<&'static str>,
     #[serde(rename = "type")]
     pub(crate) kind: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +61,7 @@ impl WireVersion {
             host: found.host.to_owned(),
             source: String::from_utf8_lossy(found.source.as_bytes()).into_owned(),
             state: version.state.name(),
-            unsure: version.state == State::Gone && version.first.manifest.statistics.unreadable > 0,
+            reason: version.state.reason(),
             kind: version.kind.name(),
             size: (version.kind == NodeKind::File).then_some(version.size),
             mtime: version.mtime.map(|time| rfc3339(time, 0)),

@@ -4,7 +4,9 @@ use super::WirePath;
 use crate::exit::Outcome;
 use crate::output::human::{ratio, rfc3339};
 use chatvault_engine::base::StoredPath;
-use chatvault_engine::browse::stats::{Stats, UseTotals};
+use chatvault_engine::browse::stats::{
+    ClassStats, DeltaTotals, FolderStats, KindStats, SnapshotStats, Stats, UseTotals,
+};
 use chatvault_engine::model::PackClass;
 use chatvault_engine::repo::Snapshot;
 use serde::Serialize;
@@ -27,12 +29,35 @@ pub(crate) struct WireStats {
     pub(crate) kinds: Vec<WireKind>,
     pub(crate) metadata: WireBlobs,
     pub(crate) snapshots: Vec<WireSnapshotStats>,
+    pub(crate) deltas: WireDeltas,
     pub(crate) unneeded_size: Option<u64>,
     pub(crate) pack_classes: Vec<WireClass>,
     pub(crate) repository: Vec<WireFolder>,
     pub(crate) repository_size: u64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
+}
+
+/// What is stored as differences.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub(crate) struct WireDeltas {
+    pub(crate) blob_count: u64,
+    pub(crate) size: u64,
+    pub(crate) stored_size: u64,
+    pub(crate) saved_size: u64,
+    pub(crate) max_depth: u8,
+}
+
+impl From<DeltaTotals> for WireDeltas {
+    fn from(from: DeltaTotals) -> Self {
+        Self {
+            blob_count: from.deltas,
+            size: from.delta_plain,
+            stored_size: from.delta_stored,
+            saved_size: from.saved(),
+            max_depth: from.deepest,
+        }
+    }
 }
 
 /// Blobs, each counted once.
@@ -102,8 +127,6 @@ impl WireStats {
         path: Option<&StoredPath>,
         outcome: &Outcome,
     ) -> Self {
-        let time =
-            |snapshot: &Snapshot| rfc3339(snapshot.manifest.time, snapshot.manifest.utc_offset_minutes);
         let (content, metadata) = (stats.content, stats.metadata);
         Self {
             message_type: "stats",
@@ -116,51 +139,58 @@ impl WireStats {
             blob_count: content.blobs + metadata.blobs,
             deduplication_ratio: ratio(stats.restored.bytes, content.plain_bytes),
             compression_ratio: ratio(content.plain_bytes, content.stored_bytes),
-            kinds: stats
-                .kinds
-                .iter()
-                .map(|kind| WireKind {
-                    kind: kind.kind.name(),
-                    file_count: kind.restored.files,
-                    size: kind.restored.bytes,
-                    blobs: kind.blobs.into(),
-                })
-                .collect(),
+            kinds: stats.kinds.iter().map(Into::into).collect(),
             metadata: metadata.into(),
-            snapshots: stats
-                .snapshots
-                .iter()
-                .map(|one| WireSnapshotStats {
-                    snapshot_id: one.id.to_string(),
-                    time: snapshots.iter().find(|snapshot| snapshot.id == one.id).map(time),
-                    file_count: one.restored.files,
-                    size: one.restored.bytes,
-                    alone: one.alone.map(Into::into),
-                })
-                .collect(),
+            snapshots: stats.snapshots.iter().map(|one| WireSnapshotStats::new(one, snapshots)).collect(),
+            deltas: stats.deltas.into(),
             unneeded_size: stats.unneeded_bytes,
-            pack_classes: stats
-                .classes
-                .iter()
-                .map(|class| WireClass {
-                    class: class_name(class.class),
-                    pack_count: class.packs,
-                    size: class.bytes,
-                    blob_count: class.blobs,
-                })
-                .collect(),
-            repository: stats
-                .folders
-                .iter()
-                .map(|folder| WireFolder {
-                    name: folder.name.clone(),
-                    file_count: folder.files,
-                    size: folder.bytes,
-                })
-                .collect(),
+            pack_classes: stats.classes.iter().map(Into::into).collect(),
+            repository: stats.folders.iter().map(Into::into).collect(),
             repository_size: stats.folders.iter().map(|folder| folder.bytes).fold(0, u64::saturating_add),
             conditions: outcome.names(),
             exit_code: outcome.code(),
         }
+    }
+}
+
+impl WireSnapshotStats {
+    fn new(one: &SnapshotStats, snapshots: &[Snapshot]) -> Self {
+        let time =
+            |snapshot: &Snapshot| rfc3339(snapshot.manifest.time, snapshot.manifest.utc_offset_minutes);
+        Self {
+            snapshot_id: one.id.to_string(),
+            time: snapshots.iter().find(|snapshot| snapshot.id == one.id).map(time),
+            file_count: one.restored.files,
+            size: one.restored.bytes,
+            alone: one.alone.map(Into::into),
+        }
+    }
+}
+
+impl From<&KindStats> for WireKind {
+    fn from(from: &KindStats) -> Self {
+        Self {
+            kind: from.kind.name(),
+            file_count: from.restored.files,
+            size: from.restored.bytes,
+            blobs: from.blobs.into(),
+        }
+    }
+}
+
+impl From<&ClassStats> for WireClass {
+    fn from(from: &ClassStats) -> Self {
+        Self {
+            class: class_name(from.class),
+            pack_count: from.packs,
+            size: from.bytes,
+            blob_count: from.blobs,
+        }
+    }
+}
+
+impl From<&FolderStats> for WireFolder {
+    fn from(from: &FolderStats) -> Self {
+        Self { name: from.name.clone(), file_count: from.files, size: from.bytes }
     }
 }

@@ -1,7 +1,7 @@
 //! Finding paths in all snapshots, each with what became of it: when it was there first, when it changed, when it was gone.
 //!
 //! Snapshots of one source of one machine are a line, in the order of their times: a path counts as gone only where its
-//! source was taken and it was not in it. Along a line each snapshot is compared with the one before, page by page, and
+//! source was taken, all of it could be read, and it was not in it. Along a line each snapshot is compared with the one before, page by page, and
 //! what both have is not read: a thousand snapshots of the same files take as long as one. Files, folders and versions
 //! are counted by nothing in memory: what is met, and what is still to be compared, is kept in a scratch table.
 

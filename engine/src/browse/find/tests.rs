@@ -3,7 +3,7 @@
 use super::*;
 use crate::base::event::Silent;
 use crate::browse::list;
-use crate::browse::testing::{Maker, commit, damage, repository};
+use crate::browse::testing::{Maker, commit, damage, forget, repository};
 use crate::filter::Pattern;
 use crate::model::{BlobKind, Manifest};
 use crate::repo::pages::{Boundaries, EncodedNode, write_tree};
@@ -115,14 +115,7 @@ fn commit_as(repo: &Repo, host: &str, paths: &[&str], nodes: impl FnOnce(&Maker<
     let manifest = Manifest { host: host.to_owned(), paths, ..made.manifest.clone() };
     repo.commit(run, Vec::new(), manifest, &Silent).unwrap();
     // The helper's own snapshot is not part of this test.
-    let history = repo.history(&Silent).unwrap();
-    let forget = crate::model::EventAction::Forget {
-        snapshot: made.id,
-        writer: made.manifest.writer,
-        sequence: made.manifest.sequence,
-        previous: made.manifest.previous,
-    };
-    repo.record(&history, vec![forget], &Silent).unwrap();
+    forget(repo, &made);
 }
 
 #[test]
@@ -202,6 +195,38 @@ fn a_folder_that_cannot_be_read_makes_nothing_gone() {
     let heard = heard.0.into_inner().unwrap();
     assert!(heard.iter().all(|warning| warning.kind == WarningKind::Damaged));
     assert!(heard.iter().any(|warning| warning.path.as_ref().unwrap().to_string() == "/a"));
+}
+
+#[test]
+fn what_is_missing_where_not_all_could_be_read_is_unknown_until_a_snapshot_lacks_nothing() {
+    let (_, repo) = repository();
+    for (x, y) in [(true, true), (false, false), (false, true), (false, true), (false, true), (true, false)] {
+        commit(&repo, |maker| {
+            let names = ["x", "y"].into_iter().zip([x, y]).filter(|(_, is_there)| *is_there);
+            vec![maker.dir("d", names.map(|(name, _)| maker.file(name, b"1")).collect())]
+        });
+    }
+    let mut snapshots = repo.snapshots(&Silent).unwrap();
+    for at in [1, 2, 4] {
+        snapshots[at].manifest.statistics.unreadable = 1;
+    }
+    let (mut lines, mut reasons) = (Vec::new(), BTreeSet::new());
+    find(&repo, &snapshots, &FindOptions::default(), &Silent, &mut |found| {
+        lines.push(shown(found));
+        reasons.extend(found.versions.iter().filter_map(|version| version.state.reason()));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(
+        lines[1..],
+        [
+            "/d: first 0 1-6",
+            // What is gone stays gone, though the fifth one lacks something, too.
+            "/d/x: first 1 1-1, unknown 1 2-3, gone 1 4-5, back 1 6-6",
+            "/d/y: first 1 1-1, unknown 1 2-2, back 1 3-5, gone 1 6-6",
+        ]
+    );
+    assert_eq!(reasons, BTreeSet::from(["unreadable"]));
 }
 
 /// Entries of one folder of a made life: small numbers of names, contents and kinds, so that all changes come up.

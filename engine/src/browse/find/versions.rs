@@ -22,8 +22,10 @@ pub enum State {
     Back,
     /// It is missing.
     Gone,
-    /// It cannot be told whether it is there: its folder cannot be read.
+    /// It cannot be told whether it is there: its folder is damaged in the repository.
     Unknown,
+    /// It is missing in a snapshot that lacks what could not be read in its source, and may be a part of that.
+    Unread,
 }
 
 impl State {
@@ -37,14 +39,24 @@ impl State {
             Self::Touched => "touched",
             Self::Back => "back",
             Self::Gone => "gone",
-            Self::Unknown => "unknown",
+            Self::Unknown | Self::Unread => "unknown",
+        }
+    }
+
+    /// Why it cannot be told whether there is something at the path, in JSON output.
+    #[must_use]
+    pub fn reason(self) -> Option<&'static str> {
+        match self {
+            Self::Unknown => Some("damaged"),
+            Self::Unread => Some("unreadable"),
+            _ => None,
         }
     }
 
     /// True if there is something at the path.
     #[must_use]
     pub fn is_there(self) -> bool {
-        !matches!(self, Self::Gone | Self::Unknown)
+        !matches!(self, Self::Gone | Self::Unknown | Self::Unread)
     }
 }
 
@@ -121,17 +133,18 @@ fn found_of<'s>(rows: &[Row], lines: &'s [Line<'s>]) -> Option<Found<'s>> {
     for (number, row) in rows.iter().enumerate() {
         let end = rows.get(number + 1).map_or(line.snapshots.len(), |next| next.at);
         let before = number.checked_sub(1).and_then(|number| rows.get(number));
-        versions.push(Version {
-            state: state_of(row, before, there),
-            kind: row.kind,
-            size: row.size,
-            mtime: row.mtime,
-            content: row.content,
-            target: row.target.clone(),
-            first: line.snapshots.get(row.at)?,
-            last: line.snapshots.get(end.checked_sub(1)?)?,
-            snapshots: end.saturating_sub(row.at) as u64,
-        });
+        let state = state_of(row, before, there);
+        let seen = line.snapshots.get(row.at..end)?;
+        // Which files could not be read is not stored, only how many: until a snapshot lacks none, nobody can tell.
+        let unread = match state {
+            State::Gone => {
+                seen.iter().take_while(|snapshot| snapshot.manifest.statistics.unreadable > 0).count()
+            }
+            _ => 0,
+        };
+        let (unread, rest) = seen.split_at_checked(unread)?;
+        versions.extend(version(row, State::Unread, unread));
+        versions.extend(version(row, state, rest));
         if row.what == What::Present {
             there = Some(row);
         }
@@ -139,6 +152,22 @@ fn found_of<'s>(rows: &[Row], lines: &'s [Line<'s>]) -> Option<Found<'s>> {
     let host = &line.snapshots.first()?.manifest.host;
     let snapshots = line.snapshots.len() as u64;
     Some(Found { path: from_key(&first.path), host, source: &line.source, versions, snapshots })
+}
+
+/// What a row says of some snapshots; nothing without any.
+fn version<'s>(row: &Row, state: State, snapshots: &[&'s Snapshot]) -> Option<Version<'s>> {
+    let (first, last) = (snapshots.first()?, snapshots.last()?);
+    Some(Version {
+        state,
+        kind: row.kind,
+        size: row.size,
+        mtime: row.mtime,
+        content: row.content,
+        target: row.target.clone(),
+        first,
+        last,
+        snapshots: snapshots.len() as u64,
+    })
 }
 
 /// `before` is the row before, `there` the last one with an entry.

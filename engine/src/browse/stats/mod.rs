@@ -9,11 +9,13 @@ mod kind;
 mod tests;
 mod walk;
 
+pub use crate::catalog::DeltaTotals;
 pub use crate::catalog::scratch::UseTotals;
 pub use kind::ContentKind;
 
 use crate::base::{Kind, Observer, Phase, Result, SnapshotId, StoredPath, Warning, WarningKind};
 use crate::browse::lookup;
+use crate::catalog::Catalog;
 use crate::catalog::scratch::{Sums, Uses};
 use crate::model::PackClass;
 use crate::repo::{Repo, Snapshot};
@@ -102,6 +104,8 @@ pub struct Stats {
     pub metadata: UseTotals,
     /// Blobs in the repository that no snapshot needs, or further copies: bytes in packs. None if a path was named.
     pub unneeded_bytes: Option<u64>,
+    /// The stored copies of page runs of databases, and what differences save.
+    pub deltas: DeltaTotals,
     /// The packs by class.
     pub classes: Vec<ClassStats>,
     /// All objects of the repository by folder.
@@ -213,6 +217,7 @@ fn summed(
         kinds,
         content,
         metadata: uses.metadata()?,
+        deltas: repo.with_catalog(Catalog::delta_totals)?,
         unneeded_bytes: is_whole.then(|| sealed.saturating_sub(needed)),
         classes: totals
             .into_iter()

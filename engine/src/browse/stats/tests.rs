@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::event::Silent;
-use crate::browse::testing::{Maker, Part, commit, damage, repository};
+use crate::browse::testing::{Maker, Part, commit, damage, forget, repository};
 use crate::model::{BlobKind, Node};
 use crate::repo::testing::{create, session};
 use crate::store::{MemoryStore, Operation, RecordingStore, Store};
@@ -96,14 +96,7 @@ fn what_a_snapshot_has_alone_is_judged_against_all_others() {
     // Forgetting frees what was said.
     let before = count(&repo, every, None);
     let last = repo.snapshots(&Silent).unwrap().pop().unwrap();
-    let history = repo.history(&Silent).unwrap();
-    let forget = crate::model::EventAction::Forget {
-        snapshot: last.id,
-        writer: last.manifest.writer,
-        sequence: last.manifest.sequence,
-        previous: last.manifest.previous,
-    };
-    repo.record(&history, vec![forget], &Silent).unwrap();
+    forget(&repo, &last);
     let after = count(&repo, every, None);
     assert_eq!(after.unneeded_bytes, Some(before.snapshots[2].alone.unwrap().stored_bytes));
 }

@@ -5,7 +5,7 @@ use super::*;
 use crate::base::Timestamp;
 use crate::browse::testing::{MTIME, commit, damage, repository};
 use crate::filter::{Pattern, Patterns};
-use crate::model::{BlobKind, NodeKind};
+use crate::model::{BlobKind, Node, NodeKind};
 use crate::restore::Overwrite;
 use std::os::unix::fs::{MetadataExt, symlink};
 use tempfile::tempdir;
@@ -79,16 +79,21 @@ fn a_folder_that_is_there_and_only_passed_through_keeps_its_time() {
     assert_ne!(fs::metadata(temp.path().join("d")).unwrap().mtime(), MTIME.secs);
 }
 
+fn stored(path: &str) -> StoredPath {
+    StoredPath::parse(path.as_bytes()).unwrap()
+}
+
 #[test]
 fn only_what_the_snapshot_does_not_have_in_stored_folders_is_deleted() {
     let (_, repo) = repository();
-    let snapshot = commit(&repo, |maker| {
+    let mut snapshot = commit(&repo, |maker| {
         let source = maker.dir("source", vec![maker.file("f", b"f"), maker.dir("d", vec![])]);
         // The folder above the sources was not stored as a whole.
         let mut above = maker.dir("home", vec![source]);
         above.mtime = None;
         vec![above]
     });
+    snapshot.manifest.paths = vec![stored("/home/source")];
     let temp = tempdir().unwrap();
     let (outside, target) = (temp.path().join("outside"), temp.path().join("target"));
     write(&outside, "canary", b"alive", OLDER);
@@ -124,6 +129,56 @@ fn only_what_the_snapshot_does_not_have_in_stored_folders_is_deleted() {
     assert_eq!(names_in(&target), expected);
     assert_eq!(names_in(&outside), ["canary"]);
     assert_eq!(fs::metadata(target.join("home/source/d")).unwrap().mtime(), MTIME.secs);
+}
+
+#[test]
+fn a_target_for_the_top_or_for_a_folder_above_sources_loses_only_what_lies_in_a_source() {
+    let (_, repo) = repository();
+    let mut snapshot = commit(&repo, |maker| {
+        let above = |name, nodes| Node { mtime: None, ..maker.dir(name, nodes) };
+        let chats = maker.dir("chats", vec![maker.file("f", b"f")]);
+        let ann = above("ann", vec![chats, maker.file("note", b"a source of its own")]);
+        vec![above("home", vec![ann]), maker.dir("media", vec![maker.file("p", b"p")])]
+    });
+    snapshot.manifest.paths = ["/home/ann/chats", "/home/ann/note", "/media"].map(stored).to_vec();
+    let kept = ["srv/x", "home/bob/x", "home/ann/chats.old", "home/ann/notes/x", "mediathek"];
+    let gone = ["home/ann/chats/g", "home/ann/chats/new/g", "media/g"];
+    // From the top, and from a folder above the sources: what is kept and gone then, as far as it lies below.
+    for from in ["/", "/home", "/home/ann"] {
+        let temp = tempdir().unwrap();
+        let below = |name: &&str| {
+            let name = format!("/{name}");
+            name.strip_prefix(from).map(|name| name.trim_start_matches('/').to_owned())
+        };
+        let (kept, gone): (Vec<_>, Vec<_>) =
+            (kept.iter().filter_map(below).collect(), gone.iter().filter_map(below).collect());
+        kept.iter().chain(&gone).for_each(|name| write(temp.path(), name, b"extra", OLDER));
+        let options = with(temp.path(), |options| {
+            options.path = Some(stored(from));
+            options.overwrite = Overwrite::Always;
+            options.delete = true;
+        });
+        run(&repo, &snapshot, &options).unwrap();
+        let names = names_in(temp.path());
+        assert!(kept.iter().all(|name| names.contains(name)), "{from}: {names:?}");
+        assert!(!gone.is_empty() && !gone.iter().any(|name| names.contains(name)), "{from}: {names:?}");
+    }
+}
+
+#[test]
+fn where_the_root_itself_is_the_source_what_is_too_much_at_the_top_is_deleted() {
+    let (_, repo) = repository();
+    let mut snapshot = commit(&repo, |maker| vec![maker.dir("d", vec![maker.file("f", b"f")])]);
+    for (source, expected) in [("/", &["d", "d/f"][..]), ("/d", &["d", "d/f", "extra"])] {
+        snapshot.manifest.paths = vec![stored(source)];
+        let temp = tempdir().unwrap();
+        write(temp.path(), "extra", b"extra", OLDER);
+        let planned =
+            plan(&repo, &snapshot, &with(temp.path(), |options| options.delete = true), &Silent).unwrap();
+        assert_eq!(planned.deleted, u64::from(source == "/"), "{source}");
+        apply(&repo, planned, &Silent).unwrap();
+        assert_eq!(names_in(temp.path()), expected, "{source}");
+    }
 }
 
 #[test]

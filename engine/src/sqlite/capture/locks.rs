@@ -13,8 +13,8 @@ use std::os::fd::BorrowedFd;
 /// A stretch of bytes that stands for a lock.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes {
-    start: i64,
-    len: i64,
+    pub(super) start: i64,
+    pub(super) len: i64,
 }
 
 /// Of the main file: taken by whoever waits for readers to go, so that no new ones come.
@@ -74,13 +74,13 @@ impl Locks for Ofd {
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-fn set(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Result<()> {
+pub(super) fn set(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Result<()> {
     let wanted = flock(kind, bytes);
     retried(|| fcntl(file, FcntlArg::F_OFD_SETLK(&wanted)))
 }
 
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-fn set(_: BorrowedFd<'_>, _: libc::c_int, _: Bytes) -> io::Result<()> {
+pub(super) fn set(_: BorrowedFd<'_>, _: libc::c_int, _: Bytes) -> io::Result<()> {
     Err(io::Error::from_raw_os_error(libc::ENOTSUP))
 }
 

@@ -96,10 +96,6 @@ fn laid_out<'i>(
     };
     let bytes = u64::from(page_size);
     let len = u64::from(log.pages) * bytes;
-    // SQLite refuses such a log in the same way: the pages must have come from somewhere.
-    if size.saturating_add(65536 + u64::from(log.frames) * bytes) < len {
-        return Err(Impossible::Length.into());
-    }
     let image = Image {
         main_len: size.min(len),
         laid_over: Some((wal.file.as_fd(), &log.overlay, page_size)),
@@ -110,13 +106,16 @@ fn laid_out<'i>(
     let is_other = match session.kind {
         // The header may itself be in the log.
         Kind::Plain => image.header()?.is_some_and(|header| header.page_size != page_size),
-        Kind::Encrypted => size % bytes != 0,
+        Kind::Encrypted => !size.is_multiple_of(bytes),
     };
     if is_other {
-        Err(Impossible::LogPageSize.into())
-    } else {
-        Ok((image, State::Merged { frames: log.frames }))
+        return Err(Impossible::LogPageSize.into());
     }
+    // SQLite refuses such a log in the same way: the pages must have come from somewhere.
+    if size.saturating_add(65536 + u64::from(log.frames) * bytes) < len {
+        return Err(Impossible::Length.into());
+    }
+    Ok((image, State::Merged { frames: log.frames }))
 }
 
 fn is_settled(seen: &Seen<'_>, wal: &Opened) -> bool {
