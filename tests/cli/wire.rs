@@ -71,9 +71,24 @@ const STATISTICS: [&str; 16] = [
     "excluded",
 ];
 
+/// Of each database that was read.
+const DATABASES: [&str; 8] = [
+    "databases",
+    "databases.path",
+    "databases.state",
+    "databases.wal_frames",
+    "databases.rolled_back_pages",
+    "databases.held",
+    "databases.integrity",
+    "databases.newly_damaged",
+];
+
 #[test]
 fn snapshot_and_list() {
     let world = World::with_repository();
+    let database = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
+    database.execute_batch("create table m (t); insert into m values ('old');").unwrap();
+    drop(database);
     let summary =
         world.repo(&["snapshot", "--json", "live", "gone"]).ended_with(3).json_lines().pop().unwrap();
     let own = [
@@ -91,7 +106,7 @@ fn snapshot_and_list() {
         "warnings.path",
         "warnings.message",
     ];
-    pinned("snapshot", &[summary], &[&own[..], &STATISTICS].concat());
+    pinned("snapshot", &[summary], &[&own[..], &DATABASES, &STATISTICS].concat());
     let mut lines =
         world.repo(&["snapshot", "--dry-run", "--json", "live", "gone"]).ended_with(3).json_lines();
     let summary = lines.pop().unwrap();
@@ -150,6 +165,38 @@ fn ls() {
     pinned("ls", &nodes, &wanted);
 }
 
+const RESTORE: [&str; 29] = [
+    "message_type",
+    "snapshot_id",
+    "path",
+    "target",
+    "total_files",
+    "files_restored",
+    "dirs_restored",
+    "symlinks_restored",
+    "hard_links_restored",
+    "specials_restored",
+    "specials_skipped",
+    "total_bytes",
+    "bytes_restored",
+    "dry_run",
+    "overwritten",
+    "unchanged",
+    "kept",
+    "deleted",
+    "verified",
+    "differing",
+    "sound_databases",
+    "unsound_databases",
+    "damaged",
+    "failed",
+    "owners_failed",
+    "total_duration",
+    "conditions",
+    "exit_code",
+    "warnings",
+];
+
 #[test]
 fn diff_and_restore() {
     let world = World::with_snapshot();
@@ -173,36 +220,7 @@ fn diff_and_restore() {
     let place = format!("latest:{}", world.text("live"));
     let summary =
         world.repo(&["restore", "--json", "--no-progress", &place, "--target", "out"]).succeeded().json();
-    let wanted = [
-        "message_type",
-        "snapshot_id",
-        "path",
-        "target",
-        "total_files",
-        "files_restored",
-        "dirs_restored",
-        "symlinks_restored",
-        "hard_links_restored",
-        "specials_restored",
-        "specials_skipped",
-        "total_bytes",
-        "bytes_restored",
-        "dry_run",
-        "overwritten",
-        "unchanged",
-        "kept",
-        "deleted",
-        "verified",
-        "differing",
-        "damaged",
-        "failed",
-        "owners_failed",
-        "total_duration",
-        "conditions",
-        "exit_code",
-        "warnings",
-    ];
-    pinned("restore", &[summary], &wanted);
+    pinned("restore", &[summary], &RESTORE);
     let mut lines = world
         .repo(&["restore", "--json", "--no-progress", "--dry-run", &place, "--target", "new"])
         .succeeded()

@@ -7,8 +7,9 @@ use chatvault_engine::crypto::slot::MAX_SLOT_LEN;
 use chatvault_engine::crypto::{Algorithm, KeyBundle, KeySource, ObjectType, SlotKind};
 use chatvault_engine::format::object::Sealer;
 use chatvault_engine::format::{
-    Config, KeyNote, Lease, cbor, config, event, index, lease, lineage, manifest, pack, tree,
+    Config, KeyNote, Lease, cbor, config, event, index, lease, lineage, list, manifest, pack, tree,
 };
+use chatvault_engine::model::lineage::MOST_SAMPLES;
 use chatvault_engine::model::{
     BlobEntry, BlobKind, Checked, CodecTag, Content, Database, DatabaseState, Event, EventAction, Head,
     Layout, Lineage, Manifest, Node, NodeKind, PackClass, PackRecord, Sample, Statistics, Verdict,
@@ -92,6 +93,22 @@ fn actions() -> Vec<(&'static str, EventAction)> {
     ]
 }
 
+const STATES: [(&str, DatabaseState); 3] = [
+    ("quiescent", DatabaseState::Quiescent),
+    ("as it lay", DatabaseState::AsItLay),
+    ("captured", DatabaseState::Captured),
+];
+
+const CHECKS: [(&str, Checked); 4] = [
+    ("not checked", Checked::No),
+    ("quick", Checked::Quick),
+    ("full", Checked::Full),
+    ("failed", Checked::Failed),
+];
+
+const VERDICTS: [(&str, VerdictCode); 3] =
+    [("good", VerdictCode::Good), ("suspect", VerdictCode::Suspect), ("unaccepted", VerdictCode::Unaccepted)];
+
 /// What the code knows, by the document's names.
 fn known_numbers() -> BTreeMap<String, Numbers> {
     fn table<T: Copy>(names: &[(&str, T)], number: impl Fn(T) -> u64) -> Numbers {
@@ -120,22 +137,6 @@ fn known_numbers() -> BTreeMap<String, Numbers> {
     let codecs = [("raw", CodecTag::Raw), ("zstd", CodecTag::Zstd), ("zstd delta", CodecTag::ZstdDelta)];
     let classes = [("media", PackClass::Media), ("runs", PackClass::Runs), ("metadata", PackClass::Metadata)];
     let layouts = [("stream", Layout::Stream), ("page runs", Layout::PageRuns)];
-    let states = [
-        ("quiescent", DatabaseState::Quiescent),
-        ("as it lay", DatabaseState::AsItLay),
-        ("captured", DatabaseState::Captured),
-    ];
-    let checks = [
-        ("not checked", Checked::No),
-        ("quick", Checked::Quick),
-        ("full", Checked::Full),
-        ("failed", Checked::Failed),
-    ];
-    let verdicts = [
-        ("good", VerdictCode::Good),
-        ("suspect", VerdictCode::Suspect),
-        ("unaccepted", VerdictCode::Unaccepted),
-    ];
     assert_eq!(algorithms.map(|(_, value)| value), Algorithm::ALL);
     assert_eq!(blobs.map(|(_, value)| value), BlobKind::ALL);
     assert_eq!(codecs.map(|(_, value)| value), CodecTag::ALL);
@@ -152,9 +153,9 @@ fn known_numbers() -> BTreeMap<String, Numbers> {
         ("pack class", table(&classes, |v| v as u64)),
         ("node kind", table(&nodes, |v| v as u64)),
         ("layout", table(&layouts, |v| v as u64)),
-        ("database state", table(&states, |v| v as u64)),
-        ("check", table(&checks, |v| v as u64)),
-        ("verdict", table(&verdicts, |v| v as u64)),
+        ("database state", table(&STATES, |v| v as u64)),
+        ("check", table(&CHECKS, |v| v as u64)),
+        ("verdict", table(&VERDICTS, |v| v as u64)),
         ("action", actions),
     ];
     tables.map(|(title, table)| (title.to_owned(), table)).into()
@@ -371,4 +372,17 @@ fn longest_objects_of_the_document_are_those_of_the_code() {
             if bytes >= 1 << 20 { format!("{} MiB", bytes >> 20) } else { format!("{} KiB", bytes >> 10) };
         assert!(text.contains(&format!("{name} {size}")), "{name} {size}");
     }
+}
+
+#[test]
+fn limits_of_the_document_are_those_of_the_code() {
+    let text = document().split_whitespace().collect::<Vec<_>>().join(" ");
+    for limit in [
+        format!("copy of its base, and {} at most", pack::MAX_DEPTH),
+        format!("(levels 1 to {})", lineage::MAX_LEVELS - 1),
+        format!("that makes {MOST_SAMPLES} at most"),
+    ] {
+        assert!(text.contains(&limit), "{limit}");
+    }
+    assert_eq!((lineage::MAX_ITEMS, list::MAX_ITEMS), (4096, 4096));
 }

@@ -1,5 +1,5 @@
 //! Makes what `tests/reader/check_engine.py` compares: `tree FOLDER` builds the sample tree in `FOLDER/source`, and
-//! `snapshot FOLDER` takes a snapshot of it into `FOLDER/repository`, which opens with `FOLDER/password`,
+//! `snapshot FOLDER NAME` takes a snapshot of `FOLDER/NAME` into `FOLDER/repository`, which opens with `FOLDER/password`,
 //! with `FOLDER/recovery-key`, and with `FOLDER/second-password` and `FOLDER/key-file` together; the snapshot's id is
 //! printed.
 #![allow(
@@ -31,12 +31,12 @@ fn main() {
             let folder = Path::new(folder);
             sample::build(&folder.join("source"), &folder.join("outside"));
         }
-        ["snapshot", folder] => println!("{}", snapshot(Path::new(folder))),
-        _ => panic!("usage: sample_repository tree|snapshot FOLDER"),
+        ["snapshot", folder, name] => println!("{}", snapshot(Path::new(folder), name)),
+        _ => panic!("usage: sample_repository tree FOLDER | snapshot FOLDER NAME"),
     }
 }
 
-fn snapshot(folder: &Path) -> String {
+fn snapshot(folder: &Path, name: &str) -> String {
     let (lab, place) = (Lab::new(), folder.join("repository"));
     let session = Session { cache_dir: None, ..lab.session() };
     let password = Credential::password(PASSWORD);
@@ -53,6 +53,6 @@ fn snapshot(folder: &Path) -> String {
         let store = Arc::new(LocalStore::create(&place).unwrap());
         Repo::create(store, &[password, Credential::Recovery(key), both], session).unwrap()
     };
-    let options = BackupOptions { paths: vec![folder.join("source")], ..BackupOptions::default() };
+    let options = BackupOptions { paths: vec![folder.join(name)], ..BackupOptions::default() };
     backup::snapshot(&repo, &options, &Silent).unwrap().id.to_string()
 }

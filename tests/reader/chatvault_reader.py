@@ -7,6 +7,8 @@ seals, ids of blobs, hashes of whole contents, sizes and orders. It writes nothi
 Usage: chatvault_reader.py REPO (--password-file F [--key-file F] | --recovery-key-file F) [--without-index] COMMAND
   list                        snapshots as a JSON array, oldest first
   hashes SNAPSHOT             one JSON line for each entry; nothing is written
+  databases SNAPSHOT          one JSON line for each lineage record, with depth and generation of each of its blobs,
+                              and one for the pages that hold the records, with the length of a run
   restore SNAPSHOT|--all OUT  into OUT/<id>/<stored path>; owners, extended attributes and special files are left out,
                               files lose set-uid and set-gid
 Exit codes: 0 done, 1 failed or damaged, 2 wrong usage, 12 wrong password or key.
@@ -67,12 +69,47 @@ def command_list(repository):
     print(json.dumps(rows, indent=1))
 
 
+def text_of(data):
+    return None if data is None else base64.b64encode(data).decode()
+
+
+def hex_of(data):
+    return None if data is None else data.hex()
+
+
+def database_of(node):
+    if node.database is None:
+        return None
+    states = {number: name for name, number in ENUMS["database state"].items()}
+    state, page_size, sidecars = node.database
+    return {"state": states[state], "page_size": page_size, "sidecars": [text_of(name) for name in sidecars]}
+
+
+def command_databases(repository, manifest):
+    checks = {number: name for name, number in ENUMS["check"].items()}
+    records, pages = repository.lineage(manifest.lineage)
+    for record in records:
+        runs = repository.check_samples(record)
+        row = {
+            "path": text_of(record.path),
+            "line": record.line.hex(),
+            "page_size": record.page_size,
+            "size": record.size,
+            "content": hex_of(record.blob or record.list),
+            "hash": hex_of(record.hash),
+            "check": checks.get(record.check, "not checked"),
+            "samples": [run for run, _ in record.samples],
+            "runs": [repository.place("data", run) for run in runs if run],
+            "pages": [repository.place("list page", name) for name in repository.list_pages(record.list)]
+            if record.list
+            else [],
+        }
+        print(json.dumps(row))
+    print(json.dumps({"run": repository.run, "lineage_pages": [repository.place("list page", name) for name in pages]}))
+
+
 def command_hashes(repository, manifest):
     kinds = {number: name for name, number in ENUMS["node kind"].items()}
-
-    def text_of(data):
-        return None if data is None else base64.b64encode(data).decode()
-
     for event, names, node in repository.walk(manifest.root):
         if event == "leave":
             continue
@@ -89,6 +126,9 @@ def command_hashes(repository, manifest):
             "mtime_ns": nanoseconds(node.mtime),
             "target": text_of(node.target),
             "hard_link": node.hard_link,
+            "content": hex_of(node.blob or node.list),
+            "hash": hex_of(node.hash),
+            "database": database_of(node),
         }
         print(json.dumps(row))
 
@@ -207,6 +247,7 @@ def arguments():
     commands = parser.add_subparsers(dest="command", required=True)
     commands.add_parser("list")
     commands.add_parser("hashes").add_argument("snapshot")
+    commands.add_parser("databases").add_argument("snapshot")
     restore = commands.add_parser("restore")
     restore.add_argument("--all", action="store_true")
     restore.add_argument("target", nargs="+", metavar="[SNAPSHOT] OUT")
@@ -230,8 +271,9 @@ def run(options):
     repository = Repository(options.repository, credential, options.without_index)
     if options.command == "list":
         command_list(repository)
-    elif options.command == "hashes":
-        command_hashes(repository, *choose(repository, options.snapshot).values())
+    elif options.command in ("hashes", "databases"):
+        command = command_hashes if options.command == "hashes" else command_databases
+        command(repository, *choose(repository, options.snapshot).values())
     else:
         chosen = repository.snapshots if options.all else choose(repository, options.target[0])
         command_restore(repository, chosen, options.target[-1])

@@ -7,7 +7,7 @@ Prints every difference and exits with 1 if there is one.
 import re
 import sys
 
-from format_numbers import CONTEXTS, ENUMS, LONGEST, MAPS
+from format_numbers import CONTEXTS, ENUMS, LONGEST, MAPS, MAX_DEPTH, MAX_LINEAGE_LEVEL, MAX_SAMPLES
 
 # Section of the document whose table of keys describes a map.
 SECTIONS = {
@@ -18,8 +18,16 @@ SECTIONS = {
     "Trees": "node",
     "Manifests": "manifest",
     "Events": "event",
+    "Lineage records": "lineage record",
     "Leases": "lease",
 }
+
+# Limits, in the words of the document.
+LIMITS = [
+    f"copy of its base, and {MAX_DEPTH} at most",
+    f"(levels 1 to {MAX_LINEAGE_LEVEL})",
+    f"that makes {MAX_SAMPLES} at most",
+]
 
 
 def tables(text):
@@ -76,6 +84,7 @@ def differences(text):
         yield from compare(f"keys of {title} (always, reserved)", maps.get(title, {}), known)
     flat = " ".join(text.split())
     yield from (f"context `{context}` is missing" for context in CONTEXTS if f'"{context}"' not in flat)
+    yield from (f"limit `{limit}` is missing" for limit in LIMITS if limit not in flat)
     for kind, longest in LONGEST.items():
         size = f"{longest >> 20} MiB" if longest >= 1 << 20 else f"{longest >> 10} KiB"
         if f"{kind} {size}" not in flat:

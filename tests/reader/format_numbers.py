@@ -16,6 +16,7 @@ ENUMS = {
     "node kind": {"file": 0, "dir": 1, "symlink": 2, "fifo": 3, "socket": 4, "chardev": 5, "dev": 6},
     "layout": {"stream": 0, "page runs": 1},
     "database state": {"quiescent": 0, "as it lay": 1, "captured": 2},
+    "check": {"not checked": 0, "quick": 1, "full": 2, "failed": 3},
     "verdict": {"good": 0, "suspect": 1, "unaccepted": 2},
     "action": {"tag": 1, "describe": 2, "accept": 3, "forget": 4, "undo": 5, "key change": 6},
 }
@@ -63,7 +64,7 @@ MAPS = {
         16: ("xattrs", "array"),
         17: ("subtree", "id"),
         18: ("changed_while_read", "flag"),
-        19: ("database", "array"),
+        19: ("database", "database"),
         20: ("container_recipe", "reserved"),
         21: ("container_key", "reserved"),
     },
@@ -109,6 +110,17 @@ MAPS = {
         13: ("slot_added", "id"),
         14: ("slots_removed", "byte strings"),
     },
+    "lineage record": {
+        0: ("path", "bytes!"),
+        1: ("line", "line!"),
+        2: ("page_size", "uint"),
+        3: ("size", "uint"),
+        4: ("blob", "id"),
+        5: ("list", "id"),
+        6: ("samples", "array"),
+        7: ("check", "uint"),
+        8: ("hash", "id"),
+    },
     "lease": {
         0: ("writer", "writer!"),
         1: ("kind", "uint!"),
@@ -146,6 +158,10 @@ MAX_NOTE = 4096
 MAX_KEY_FILE = 64 << 20
 MAX_PAGE_ITEMS = 4096
 MAX_LEVEL = 7
+MAX_LINEAGE_LEVEL = 3
+MAX_SAMPLES = 32
+# Deepest copy that is read.
+MAX_DEPTH = 64
 
 
 def as_json():

@@ -78,8 +78,8 @@ class Writer:
         body = self.cipher(kind, header, secret).encrypt(bytes(12), plain or encode(value), header + clear)
         return header + clear + body
 
-    def config(self, features=0):
-        fields = {0: [5, 6], 1: 1, 2: 262144, 3: 1048576, 4: 4194304, 5: 65536, 6: 16 << 20, 7: 8 << 20}
+    def config(self, features=0, run=65536):
+        fields = {0: [5, 6], 1: 1, 2: 262144, 3: 1048576, 4: 4194304, 5: run, 6: 16 << 20, 7: 8 << 20}
         clear = self.repository + struct.pack("<Q", features)
         self.put("config", self.sealed("config", fields, clear), mirror=True)
 

@@ -7,7 +7,16 @@ import struct
 from blake3 import blake3
 
 import cbor
-from format_numbers import ENUMS, LONGEST, MAX_BLOB, MAX_LEVEL, MAX_NOTE, MAX_PAGE_ITEMS
+from format_numbers import (
+    ENUMS,
+    LONGEST,
+    MAX_BLOB,
+    MAX_DEPTH,
+    MAX_LEVEL,
+    MAX_LINEAGE_LEVEL,
+    MAX_NOTE,
+    MAX_PAGE_ITEMS,
+)
 from stored import (
     CONFIG_CLEAR,
     DIR,
@@ -26,6 +35,7 @@ from stored import (
     WrongKey,
     check_name,
     check_node,
+    check_record,
     decompress,
     derive,
     fold,
@@ -106,6 +116,8 @@ class Repository:
         fields = Fields("config", self.open(data, header, CONFIG_CLEAR))
         if fields.chunker != 1:
             raise NewerFormat("the chunker is unknown")
+        self.run = fields.run
+        need(65536 <= self.run <= 1 << 20 and self.run & (self.run - 1) == 0, "runs have an impossible length")
 
     def open_slot(self, slot, repository, credential):
         clear = HEADER + SLOT_CLEAR
@@ -181,7 +193,8 @@ class Repository:
         need(action in (None, "key change") or fields.snapshot is not None, "it names no snapshot")
         need(action != "forget" or fields.target_writer is not None, "it names no writer")
         need(action != "describe" or fields.text is not None, "it has no text")
-        need(action != "key change" or fields.slot is not None, "it names no key slot")
+        slots = fields.slot_added is not None or fields.slots_removed
+        need(action != "key change" or slots, "it names no key slot")
         return fields, blake3(data).digest()
 
     def add_copies(self, copies):
@@ -258,7 +271,7 @@ class Repository:
 
     def blob(self, kind, name):
         """The plaintext of a blob."""
-        kind, chain, depth = ENUMS["blob kind"][kind], [], 256
+        kind, chain, depth = ENUMS["blob kind"][kind], [], MAX_DEPTH + 1
         while name is not None:
             copy = self.copies.get((kind, name))
             need(copy is not None, f"blob {name.hex()} is in no pack")
@@ -275,6 +288,12 @@ class Repository:
             except (Damaged, OSError) as error:
                 raise Damaged(f"blob {copy.id.hex()} of pack {copy.pack.hex()}: {error}") from error
         return plain
+
+    def place(self, kind, name):
+        """Depth and generation of the copy of a blob that is read."""
+        copy = self.copies.get((ENUMS["blob kind"][kind], name))
+        need(copy is not None, f"blob {name.hex()} is in no pack")
+        return copy.depth, copy.generation
 
     def page(self, kind, name, width, above):
         """A page as array; `above` is the level of the page that names it."""
@@ -320,6 +339,43 @@ class Repository:
             else:
                 yield from self.items(pair[0], level, pair[1])
         need(stated is None or total == stated, "a list page stands for another number of bytes")
+
+    def list_pages(self, name, above=None):
+        """The ids of the pages of a content list, from the root down."""
+        level, _, items = self.page("list page", name, 3, above)
+        yield name
+        for item in items if level else []:
+            yield from self.list_pages(item[0], level)
+
+    def lineage(self, root):
+        """What a snapshot records of its databases, ascending by path, and the ids of the pages that hold it."""
+        records, pages, last = [], [], []
+        for record in self.records(root, None, pages) if root else []:
+            # Component by component: `/a/b` comes before `/a-b`.
+            parts = record.path.split(b"/")
+            need(parts > last, "the paths of lineage records do not ascend")
+            last = parts
+            records.append(record)
+        return records, pages
+
+    def records(self, name, above, pages):
+        level, items = self.page("list page", name, 2, above)
+        need(level <= MAX_LINEAGE_LEVEL, "a lineage page has too many levels above it")
+        pages.append(name)
+        if level == 0:
+            yield from (check_record(Fields("lineage record", item)) for item in items)
+            return
+        need(all(map(TYPES["id"], items)), "an item of a lineage page is no page")
+        for child in items:
+            yield from self.records(child, level, pages)
+
+    def check_samples(self, record):
+        """Fails if a sampled run is not what stands there in the content."""
+        runs = [record.blob] if record.blob else [name for name, _ in self.items(record.list)] if record.list else []
+        for run, first in record.samples:
+            need(run < len(runs) and runs[run] is not None, f"{record.path!r} has no run {run}")
+            need(runs[run][: len(first)] == first, f"run {run} of {record.path!r} is another one")
+        return runs
 
     def content(self, node):
         """The content of a file in pieces: bytes, or the number of bytes of a hole. Fails at the end if it is wrong."""

@@ -213,6 +213,9 @@ class DocumentTest(unittest.TestCase):
             ("| 14 | hard-link", "| 24 | hard-link"),
             ("object key: NAME", "object key:"),
             ("manifest 8 MiB", "manifest 9 MiB"),
+            ("and 64 at most", "and 65 at most"),
+            ("| failed | 3 |", "| failed | 4 |"),
+            ("| 1 | line: 16", "| 1, 9 | line: 16"),
         ):
             self.assertIn(old, text)
             self.assertTrue(list(check_document.differences(text.replace(old, new))), old)
@@ -262,6 +265,22 @@ class ReadTest(InFolder):
         w.config(features=2)
         self.assertRaises(NewerFormat, open_repository, self.root)
 
+    def test_runs_of_impossible_lengths_are_refused(self):
+        w = build(self.root)
+        for run in (0, 32768, 65537, 1 << 21):
+            w.config(run=run)
+            self.assertRaises(Damaged, open_repository, self.root)
+        w.config(run=1 << 20)
+        self.assertEqual(open_repository(self.root).run, 1 << 20)
+
+    def test_changes_of_keys_are_events_like_others(self):
+        w = build(self.root)
+        w.event(6, {13: b"\x08" * 32, 14: [b"\x09" * 32]})
+        w.event(6, {14: [b"\x09" * 32]})
+        self.assertEqual(len(open_repository(self.root).snapshots), 2)
+        w.event(6, {})
+        self.assertRaises(Damaged, open_repository, self.root)
+
     def test_passwords_open_with_and_without_key_file(self):
         w = build(self.root)
         w.password_slot(b"secret")
@@ -303,6 +322,134 @@ class ReadTest(InFolder):
         repository = open_repository(self.root)
         self.assertEqual(repository.blob("data", w.blob_id("data", one)), one)
         self.assertEqual(repository.blob("data", w.blob_id("data", two)), two)
+
+    def test_the_deepest_copy_is_read_and_a_deeper_one_refused(self):
+        for depth in (stored.MAX_DEPTH, stored.MAX_DEPTH + 1):
+            root = self.root + str(depth)
+            w = build(root)
+            w.pack([("data", NEW[::-1], OLD, depth)])
+            w.index()
+            for without_index in (False, True):
+                if depth <= stored.MAX_DEPTH:
+                    repository = open_repository(root, without_index=without_index)
+                    self.assertEqual(repository.blob("data", w.blob_id("data", NEW[::-1])), NEW[::-1])
+                else:
+                    self.assertRaises(Damaged, open_repository, root, without_index=without_index)
+
+    def test_chains_of_deltas_come_back_whatever_the_order_of_packs(self):
+        w = Writer(self.root)
+        w.config()
+        w.recovery_slot(RECOVERY)
+        versions = [OLD]
+        for generation in range(1, 20):
+            at = generation * 3000
+            versions.append(versions[-1][:at] + os.urandom(30) + versions[-1][at + 30 :])
+        for kind in ("data", "list page", "tree page"):
+            w.pack([(kind, OLD, "zstd")])
+            for generation in range(1, 20):
+                base = generation - (8 if generation % 8 == 0 else 1)
+                w.pack([(kind, versions[generation], versions[base], sum(divmod(generation, 8)))])
+        w.packs.reverse()
+        w.index()
+        for without_index in (False, True):
+            repository = open_repository(self.root, without_index=without_index)
+            for kind in ("data", "list page", "tree page"):
+                for generation, plain in enumerate(versions):
+                    name = w.blob_id(kind, plain)
+                    self.assertEqual(repository.place(kind, name)[0], sum(divmod(generation, 8)))
+                    self.assertTrue(repository.blob(kind, name) == plain, f"{kind} of generation {generation}")
+        # A base has the kind of its delta.
+        w.pack([("secret", versions[1], OLD, 1)])
+        w.index()
+        repository = open_repository(self.root)
+        self.assertRaises(Damaged, repository.blob, "secret", w.blob_id("secret", versions[1]))
+
+
+class LineageTest(InFolder):
+    """Records of databases, and the pages that hold them."""
+
+    def writer(self):
+        w = Writer(self.root)
+        w.config()
+        w.recovery_slot(RECOVERY)
+        self.list = encode([0, 65536, [w.blob_id("data", OLD), 65536, [w.blob_id("data", NOISE), len(NOISE)]]])
+        w.pack([("data", OLD), ("data", NOISE), ("list page", self.list)])
+        return w
+
+    def record(self, w, path=b"/s/a", **fields):
+        samples = [[0, w.blob_id("data", OLD)[:8]], [2, w.blob_id("data", NOISE)[:8]]]
+        whole = w.blob_id("data", OLD + bytes(65536) + NOISE)
+        length = 2 * 65536 + len(NOISE)
+        record = {0: path, 1: bytes(16), 2: 4096, 3: length, 5: w.blob_id("list page", self.list), 6: samples}
+        record |= {7: 1, 8: whole} | {int(key[1:]): value for key, value in fields.items()}
+        return {key: value for key, value in record.items() if value is not None}
+
+    def pages(self, w, *pages):
+        names = w.pack([("list page", page) for page in pages])
+        w.index()
+        return open_repository(self.root), names
+
+    def test_records_come_back_from_one_page_and_from_pages_of_pages(self):
+        w = self.writer()
+        small = self.record(w, b"/s/a-b", k3=len(NOISE), k4=w.blob_id("data", NOISE), k5=None, k6=None, k8=None)
+        empty = self.record(w, b"/s/c", k3=0, k5=None, k6=None, k7=99, k8=None)
+        leaves = [encode([0, [self.record(w), self.record(w, b"/s/a/b")]]), encode([0, [small, empty]])]
+        tops = [encode([1, [w.blob_id("list page", leaf)]]) for leaf in leaves]
+        root = encode([2, [w.blob_id("list page", top) for top in tops]])
+        repository, names = self.pages(w, *leaves, *tops, root)
+        records, pages = repository.lineage(names[-1])
+        self.assertEqual([record.path for record in records], [b"/s/a", b"/s/a/b", b"/s/a-b", b"/s/c"])
+        self.assertEqual(pages, [names[4], names[2], names[0], names[3], names[1]])
+        self.assertEqual([len(repository.check_samples(record)) for record in records], [3, 3, 1, 0])
+        self.assertEqual([len(repository.lineage(name)[0]) for name in names[:2]], [2, 2])
+        self.assertEqual(repository.lineage(None), ([], []))
+
+    def test_records_and_pages_against_the_rules_are_refused(self):
+        w = self.writer()
+        good = encode([0, [self.record(w)]])
+        name = w.blob_id("list page", good)
+        deep = [encode([1, [name]])]
+        for level in (2, 3, 4):
+            deep.append(encode([level, [w.blob_id("list page", deep[-1])]]))
+        run = w.blob_id("data", OLD)[:8]
+        bad = [
+            encode([2, [name]]),
+            encode([1, [w.blob_id("list page", deep[0])]]),
+            deep[-1],
+            encode([1, [b"short"]]),
+            encode([1, [[name, 5]]]),
+            encode([0]),
+            encode([0, 0, []]),
+            encode([0, [self.record(w, b"/b"), self.record(w, b"/a")]]),
+            encode([0, [self.record(w, b"/a"), self.record(w, b"/a")]]),
+            encode([0, [self.record(w, b"/a-b"), self.record(w, b"/a/b")]]),
+            *(encode([0, [self.record(w, path)]]) for path in (b"", b"a", b"/a/", b"//a", b"/a/..", b"/./a", b"/a\0")),
+            *(encode([0, [self.record(w, **{key: None})]]) for key in ("k0", "k1", "k3", "k5", "k8")),
+            encode([0, [self.record(w, k1=bytes(15))]]),
+            encode([0, [self.record(w, k4=w.blob_id("data", NOISE))]]),
+            encode([0, [self.record(w, k6=[[n, run] for n in range(33)])]]),
+            encode([0, [self.record(w, k6=[[2, run], [0, run]])]]),
+            encode([0, [self.record(w, k6=[[0, run[:7]]])]]),
+            encode([0, [self.record(w, k6=[[2**32, run]])]]),
+        ]
+        repository, names = self.pages(w, good, *deep[:-1], *bad)
+        for name in names[:4]:
+            self.assertEqual(len(repository.lineage(name)[0]), 1)
+        for name, page in zip(names[4:], bad, strict=True):
+            with self.assertRaises((Damaged, cbor.CborError), msg=page):
+                repository.lineage(name)
+
+    def test_a_sample_that_is_another_run_is_noticed(self):
+        w = self.writer()
+        run = w.blob_id("data", OLD)[:8]
+        leaves = [encode([0, [self.record(w, k6=[[at, run]])]]) for at in (0, 1, 2, 3)]
+        repository, names = self.pages(w, *leaves)
+        for at, name in enumerate(names):
+            [record], _ = repository.lineage(name)
+            if at == 0:
+                repository.check_samples(record)
+            else:
+                self.assertRaises(Damaged, repository.check_samples, record)
 
 
 class DamageTest(InFolder):
@@ -372,6 +519,7 @@ class DamageTest(InFolder):
             page(node(b"a", 1)),
             page(node(b"a", 2)),
             page(node(b"a", 2, k13=b"")),
+            *(page(node(b"a", 0, k19=bad)) for bad in ([3, 4096, []], [0, 4096], [0, 4096, ["text"]], [0, -1, []], [])),
             page(node(b"a", 3, **file)),
             page(node(b"a", 0, k8=5)),
             page(node(b"a", 0, k8=len(NOISE) + 1, k10=data)),

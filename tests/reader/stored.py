@@ -16,7 +16,7 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
 import cbor
-from format_numbers import ENUMS, LONGEST, MAPS, MAX_BLOB
+from format_numbers import ENUMS, LONGEST, MAPS, MAX_BLOB, MAX_DEPTH, MAX_SAMPLES
 
 MAGIC, END_MAGIC, FRAME_MAGIC = b"\x8aCVLT\x0d\x0a\x1a", b"CVLTpack", b"\x28\xb5\x2f\xfd"
 HEADER, TAG, TAIL, CONFIG_CLEAR, SLOT_CLEAR = 52, 16, 12, 40, 33
@@ -69,6 +69,12 @@ def is_epochs(value):
     return pairs and len(value) > 0 and all(a[0] < b[0] for a, b in zip(value, value[1:], strict=False))
 
 
+def is_database(value):
+    """True for a state, the bytes of a page, and the names of sidecars."""
+    good = type(value) is list and len(value) == 3 and is_uint(value[0]) and is_uint(value[1])
+    return good and value[0] in ENUMS["database state"].values() and TYPES["byte strings"](value[2])
+
+
 TYPES = {
     "uint": is_uint,
     "group": is_uint,
@@ -77,12 +83,14 @@ TYPES = {
     "bytes": lambda v: type(v) is bytes,
     "id": lambda v: type(v) is bytes and len(v) == 32,
     "writer": lambda v: type(v) is bytes and len(v) == 16,
+    "line": lambda v: type(v) is bytes and len(v) == 16,
     "text": lambda v: type(v) is str,
     "time": is_time,
     "array": lambda v: type(v) is list,
     "texts": all_of(str),
     "byte strings": all_of(bytes),
     "epochs": is_epochs,
+    "database": is_database,
 }
 DEFAULTS = {"uint": 0, "flag": False, "array": [], "texts": [], "byte strings": []}
 
@@ -203,7 +211,8 @@ def parse_trailer(pack, size, header, trailer):
         good = all(map(is_uint, (kind, codec, plain, sealed, depth, generation))) and TYPES["id"](name)
         need(good and kind in ENUMS["blob kind"].values() and codec in ENUMS["codec"].values(), "an entry is unknown")
         need((codec == DELTA) == (base is not None), "an entry contradicts itself")
-        need(base is None or (TYPES["id"](base) and 0 < depth < 256 and generation < 65536), "a delta has no depth")
+        good = base is None or (TYPES["id"](base) and 0 < depth <= MAX_DEPTH and generation < 65536)
+        need(good, "a delta has no depth, or is too deep")
         need(plain <= MAX_BLOB and sealed >= TAG and (codec != 0 or sealed == plain + TAG), "a length is impossible")
         copy = Copy(pack, header, size, ordinal, offset, kind, codec, name, plain, sealed, base, depth, generation)
         copies.append(copy)
@@ -263,6 +272,29 @@ def check_node(node):
     )
     need(fits, f"node {name!r} contradicts itself")
     return node
+
+
+def check_record(record):
+    """The lineage record, if its fields fit together."""
+    path, names = record.path, record.path.split(b"/")
+    need(names[0] == b"" and path != b"", f"{path!r} is no path")
+    need(path == b"/" or not {b"", b".", b".."} & set(names[1:]), f"{path!r} is no path")
+    fits = (
+        b"\0" not in path
+        and (record.blob is not None) + (record.list is not None) == (record.size > 0)
+        and (record.list is not None) == (record.hash is not None)
+        and len(record.samples) <= MAX_SAMPLES
+        and all(is_sample(sample) for sample in record.samples)
+        and all(a[0] < b[0] for a, b in zip(record.samples, record.samples[1:], strict=False))
+    )
+    need(fits, f"the record of {path!r} contradicts itself")
+    return record
+
+
+def is_sample(value):
+    """True for the number of a run and the first bytes of its id."""
+    good = type(value) is list and len(value) == 2 and is_uint(value[0]) and value[0] < 2**32
+    return good and type(value[1]) is bytes and len(value[1]) == 8
 
 
 def fold(manifests, events):

@@ -40,6 +40,14 @@ pub struct DatabaseReport {
     pub newly_damaged: bool,
 }
 
+impl DatabaseReport {
+    /// Of a database whose files were stored one by one.
+    pub(super) fn of_files(path: StoredPath, state: DatabaseState) -> Self {
+        let checked = Checked::No;
+        Self { path, state, frames: 0, rolled_back: 0, held_ms: 0, checked, newly_damaged: false }
+    }
+}
+
 /// An image as it was read once.
 struct Reading {
     assembly: Arc<Assembly>,

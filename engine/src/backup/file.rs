@@ -2,7 +2,7 @@
 
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
-use super::database::{read_database, samples};
+use super::database::{DatabaseReport, read_database, samples};
 use super::entry::Place;
 use super::folder::Folder;
 use super::lineage::split;
@@ -210,8 +210,11 @@ fn read_file<'s>(
     node.xattrs = xattrs.unwrap_or_default();
     node.changed_while_read = change != Change::None;
     node.database = nature.database().map(|_| database(task, &nature, node.changed_while_read));
-    if node.database.is_some() && (not_captured.is_some() || node.changed_while_read) {
-        work.warn_of_database(&path, not_captured);
+    if let Some(database) = &node.database {
+        work.tally.add_database(DatabaseReport::of_files(path.clone(), database.state));
+        if not_captured.is_some() || node.changed_while_read {
+            work.warn_of_database(&path, not_captured);
+        }
     }
     if node.database.is_none() {
         let message = match change {
