@@ -168,8 +168,9 @@ fn raw_databases_are_stored_file_by_file() {
     let world = World::new();
     world.repo(&["init"]).succeeded();
     let _app = app(&world, 20);
-    let ran = snapshot(&world, &["--raw-databases", "--json"]).succeeded();
-    assert_eq!(ran.json_lines().pop().unwrap()["databases"], json!([]));
+    let (_, database) = summary(&snapshot(&world, &["--raw-databases", "--json"]).succeeded());
+    assert_eq!(database["path"], world.text("live/chat.db"));
+    assert_eq!((&database["state"], &database["integrity"]), (&json!("as_it_lay"), &json!("not_checked")));
     assert_eq!(names(&world), ["chat.db", "chat.db-shm", "chat.db-wal"]);
     restore(&world, &[]).succeeded();
     for name in ["chat.db", "chat.db-wal"] {
