@@ -28,6 +28,7 @@ mod plan;
 mod power;
 mod reading;
 mod restoring;
+mod seal;
 mod stage;
 mod together;
 mod trace;
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         unreadable::CASES,
         reading::CASES,
         restoring::CASES,
+        seal::CASES,
         together::CASES,
         power::CASES,
         mounted::CASES,

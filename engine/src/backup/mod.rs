@@ -183,6 +183,7 @@ fn take(
     let time = manifest.time;
     let id = repo.commit(run, packs, manifest, observer)?;
     source.memory.commit(repo, id, taken.rows, taken.removed);
+    repo.settle_catalog();
     repo.tell_of_catalog(observer);
     let (warnings, databases) = (taken.warnings, taken.databases);
     Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings, databases, affected })

@@ -4,7 +4,7 @@
 //! the base's 32 bytes if there is one, and 8 bytes of checksum over all columns.
 
 use super::orphans::delete_orphans;
-use super::{Catalog, altered, failed, row_mac};
+use super::{Catalog, altered, check, failed, row_mac};
 use crate::base::{BlobId, Error, IndexId, PackId, Result};
 use crate::crypto::{HEADER_LEN, Secret};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
@@ -63,8 +63,9 @@ impl Catalog {
     }
 
     fn add(&self, index: Option<&IndexId>, packs: &[PackRecord]) -> Result<u64> {
-        let failed = || failed("add blobs to");
-        let mut connection = self.connection();
+        let act = "add blobs to";
+        let failed = || failed(act);
+        let mut connection = self.writing(act)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
         let mut places = Vec::new();
@@ -115,8 +116,9 @@ impl Catalog {
 
     /// Forgets packs and what they hold, what rests on that, and all memory of files: it may rest on them.
     pub fn drop_packs(&self, packs: &[PackId]) -> Result<()> {
-        let failed = || failed("remove packs from");
-        let mut connection = self.connection();
+        let act = "remove packs from";
+        let failed = || failed(act);
+        let mut connection = self.writing(act)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
         for pack in packs {
@@ -133,8 +135,9 @@ impl Catalog {
 
     /// Forgets all blobs, packs and indexes, and with them all memory of files: it may rest on them.
     pub fn clear_blobs(&self) -> Result<()> {
-        let failed = || failed("clear blobs of");
-        let mut connection = self.connection();
+        let act = "clear blobs of";
+        let failed = || failed(act);
+        let mut connection = self.writing(act)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
         let tables = ["blobs", "packs", "indexes", "memory", "sources"];
@@ -216,16 +219,36 @@ impl Catalog {
     }
 
     fn packs(&self) -> Result<Vec<Pack>> {
-        let connection = self.connection();
-        let read = || {
-            let mut statement = connection.prepare_cached(
-                "SELECT number, id, size, header, class, padding, blobs, plain, sealed, mac FROM packs",
-            )?;
-            let packs = statement.query_map((), |row| pack_of(row, &self.key))?;
-            packs.collect::<rusqlite::Result<Option<Vec<_>>>>()
-        };
-        read().map_err(failed("read packs from"))?.ok_or_else(|| altered("packs"))
+        let packs = read_packs(&self.connection(), &self.key).map_err(failed("read packs from"))?;
+        packs.ok_or_else(|| altered("packs"))
     }
+}
+
+/// All packs; none if one of them is not what was written.
+fn read_packs(connection: &Connection, key: &Secret) -> rusqlite::Result<Option<Vec<Pack>>> {
+    let mut statement = connection.prepare_cached(
+        "SELECT number, id, size, header, class, padding, blobs, plain, sealed, mac FROM packs",
+    )?;
+    statement.query_map((), |row| pack_of(row, key))?.collect()
+}
+
+/// True if all rows of indexes, packs and blobs are what was written, and no pack lacks one of its blobs.
+pub(super) fn are_sound(connection: &Connection, key: &Secret) -> rusqlite::Result<bool> {
+    let are_ids = check::all(connection, "SELECT id FROM indexes", |row| {
+        Ok(IndexId::from_slice(blob(row, 0)?).is_some())
+    })?;
+    let Some(packs) = read_packs(connection, key)?.filter(|_| are_ids) else { return Ok(false) };
+    let mut missing: HashMap<i64, u64> = packs.iter().map(|pack| (pack.number, pack.totals.blobs)).collect();
+    let is_sound = |row: &Row<'_>| {
+        let (id, kind, pack) = (BlobId::from_slice(blob(row, 0)?), row.get::<_, i64>(1)?, row.get(2)?);
+        let kind = u64::try_from(kind).ok().and_then(BlobKind::from_number);
+        let Some((id, kind)) = id.zip(kind) else { return Ok(false) };
+        let is_ours = decode(key, kind, &id, pack, row.get(3)?, blob(row, 4)?).is_some();
+        let left = missing.get_mut(&pack).filter(|left| is_ours && **left > 0);
+        Ok(left.map(|left| *left -= 1).is_some())
+    };
+    let are_blobs = check::all(connection, "SELECT id, kind, pack, ordinal, copy FROM blobs", is_sound)?;
+    Ok(are_blobs && missing.values().all(|left| *left == 0))
 }
 
 /// A row of the table of packs.

@@ -1,6 +1,7 @@
 //! L3: the folders of all catalogs below one: listing them, and clearing those that nobody uses.
 
 use super::files::{DATABASE_FILES, LOCK, TAG, lock_failed};
+use super::seal::SEAL;
 use super::writer::LOCK as WRITER_LOCK;
 use super::{Catalog, files};
 use crate::base::path::clean;
@@ -49,9 +50,10 @@ pub enum Clearing {
 
 impl Catalog {
     /// Remembers where the repository is and that the cache is used. Where that fails, only a listing misses it.
-    pub(crate) fn note_use(&self, location: &str) {
-        let Some(home) = &self.home else { return };
-        let _only_listed = home.write_file(LOCATION, location.as_bytes());
+    pub(crate) fn note_use(&self, location: &str) -> Result<()> {
+        let Some(home) = &self.home else { return Ok(()) };
+        home.write_file(LOCATION, location.as_bytes())
+            .map_err(|e| Error::new(Kind::Catalog, "write", "what the local catalog is of").because(e))
     }
 }
 
@@ -132,7 +134,7 @@ fn clear(path: &Path) -> io::Result<Clearing> {
 
 /// All files of a cache, the lock last.
 fn own_files() -> impl Iterator<Item = &'static str> {
-    DATABASE_FILES.into_iter().chain([WRITER_LOCK, LOCATION, TAG, LOCK])
+    [SEAL].into_iter().chain(DATABASE_FILES).chain([WRITER_LOCK, LOCATION, TAG, LOCK])
 }
 
 fn open_lock(path: &Path) -> io::Result<File> {
@@ -170,7 +172,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         assert_eq!(caches(&dir.path().join("nowhere")).unwrap(), []);
         let first = open(dir.path(), &FIRST);
-        first.note_use("/media/usb");
+        first.note_use("/media/usb").unwrap();
         open(dir.path(), &SECOND);
         fs::create_dir(dir.path().join("something else")).unwrap();
         let found = caches(dir.path()).unwrap();

@@ -1,7 +1,8 @@
 //! L3: decoded manifests, so that a list of snapshots opens none of them again.
 
-use super::{Catalog, failed, row_mac, schema};
+use super::{Catalog, check, failed, row_mac, schema};
 use crate::base::{Result, SnapshotId};
+use crate::crypto::Secret;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::collections::HashSet;
 
@@ -27,31 +28,42 @@ impl Catalog {
             return Ok(());
         }
         let mac: [u8; 16] = row_mac(&self.key, "manifests", &[id.as_bytes(), bytes]);
-        let connection = self.connection();
+        let act = "write a manifest to";
+        let connection = self.writing(act)?;
         let write = || {
             let mut statement =
                 connection.prepare_cached("REPLACE INTO manifests (id, bytes, mac) VALUES (?, ?, ?)")?;
             statement.execute((id.as_bytes(), bytes, mac))
         };
-        write().map(|_| ()).map_err(failed("write a manifest to"))
+        write().map(|_| ()).map_err(failed(act))
     }
 
     /// Forgets the manifests of all other snapshots.
     pub fn forget_manifests_except(&self, keep: &HashSet<SnapshotId>) -> Result<()> {
-        let mut connection = self.connection();
+        let act = "forget manifests of";
+        // Mostly there is nothing to forget: then nobody has to wait for us.
+        if gone(&self.connection(), keep).map_err(failed(act))?.is_empty() {
+            return Ok(());
+        }
+        let mut connection = self.writing(act)?;
         let mut forget = || {
-            // Mostly there is nothing to forget: then nobody has to wait for us.
-            if gone(&connection, keep)?.is_empty() {
-                return Ok(());
-            }
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             for row in gone(&transaction, keep)? {
                 transaction.prepare_cached("DELETE FROM manifests WHERE rowid = ?")?.execute([row])?;
             }
             transaction.commit()
         };
-        forget().map_err(failed("forget manifests of"))
+        forget().map_err(failed(act))
     }
+}
+
+/// True if all rows are what was written.
+pub(super) fn are_sound(connection: &Connection, key: &Secret) -> rusqlite::Result<bool> {
+    check::all(connection, "SELECT id, bytes, mac FROM manifests", |row| {
+        let [id, bytes, mac] =
+            [row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?];
+        Ok(mac == row_mac::<16>(key, "manifests", &[id, bytes]))
+    })
 }
 
 /// The rows of all other snapshots.

@@ -3,18 +3,18 @@
 //! The caller makes the rows and reads them; here they are kept whole, consistent and authentic. All rows of a source
 //! speak of one snapshot, in whose tree everything is found that they name.
 
-use super::{Catalog, Staged, failed, row_mac, schema};
+use super::{Catalog, Staged, check, failed, row_mac, schema};
 use crate::base::{Error, Kind, Result, SnapshotId, StoredPath};
 use crate::crypto::Secret;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
 use std::sync::PoisonError;
 
 /// Why rows could not be written: by SQLite, or by the file that held them.
-struct Trouble(String);
+struct Trouble(Box<dyn std::error::Error + Send + Sync>);
 
-impl<E: std::error::Error> From<E> for Trouble {
+impl<E: std::error::Error + Send + Sync + 'static> From<E> for Trouble {
     fn from(e: E) -> Self {
-        Self(e.to_string())
+        Self(e.into())
     }
 }
 
@@ -61,7 +61,7 @@ impl Catalog {
         changed: impl Into<Staged>,
         removed: Vec<StoredPath>,
     ) -> Result<bool> {
-        let mut connection = self.connection();
+        let mut connection = self.writing("write the memory of")?;
         let commit = || -> std::result::Result<bool, Trouble> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             if head_of(&transaction, &self.key, source)? != expected {
@@ -92,7 +92,7 @@ impl Catalog {
 
     /// Forgets all rows of a source.
     pub fn memory_clear(&self, source: &[u8; 32]) -> Result<()> {
-        let mut connection = self.connection();
+        let mut connection = self.writing("clear the memory of")?;
         let mut clear = || {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             transaction.execute(
@@ -115,6 +115,24 @@ impl Catalog {
             None => seen.remove(source),
         };
     }
+}
+
+/// True if all rows are what was written.
+pub(super) fn is_sound(connection: &Connection, key: &Secret) -> rusqlite::Result<bool> {
+    let sources = check::all(connection, "SELECT source, snapshot, mac FROM sources", |row| {
+        let [source, snapshot] = [row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?];
+        Ok(row.get_ref(2)?.as_blob()? == row_mac::<16>(key, "sources", &[source, snapshot]))
+    })?;
+    let of_a_source = "SELECT s.source, m.path, m.bytes, m.mac FROM memory m LEFT JOIN sources s \
+                       ON s.number = m.source";
+    let rows = || {
+        check::all(connection, of_a_source, |row| {
+            let Some(source) = row.get_ref(0)?.as_blob_or_null()? else { return Ok(false) };
+            let [path, bytes] = [row.get_ref(1)?.as_blob()?, row.get_ref(2)?.as_blob()?];
+            Ok(row.get_ref(3)?.as_blob()? == row_mac::<16>(key, "memory", &[source, path, bytes]))
+        })
+    };
+    Ok(sources && rows()?)
 }
 
 fn head_of(connection: &Connection, key: &Secret, source: &[u8; 32]) -> rusqlite::Result<Option<SnapshotId>> {

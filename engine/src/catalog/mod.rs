@@ -1,19 +1,25 @@
 //! L3: the catalog, a SQLite database in the local cache that answers what would else be read from the repository.
 //!
 //! It can always be made again from the repository and is never the only copy of anything but convenience. It is also
-//! the one file of this program that other programs, disks and users may have altered: rows whose wrong answer would
-//! do harm carry a keyed checksum. A row that fails it is taken for missing where that only costs time (manifests,
-//! stat memory, writer), and reported as [`crate::base::Kind::Catalog`] where it would hide something (blobs, packs).
+//! the one file of this program that other programs, disks and users may have altered. Damage is noticed when it is
+//! opened: by its seal (`seal.rs`) after a clean end, else row by row (`check.rs`). For what happens later, rows whose
+//! wrong answer would do harm carry a keyed checksum. A row that fails it is taken for missing where that only costs
+//! time (manifests, stat memory, writer), and reported as [`crate::base::Kind::Catalog`] where it would hide something
+//! (blobs, packs).
 
 mod blobs;
+mod check;
 mod deltas;
 mod files;
 mod folders;
+mod log;
 mod manifests;
 mod memory;
 mod orphans;
 mod schema;
 pub mod scratch;
+mod seal;
+mod settle;
 mod staged;
 #[cfg(test)]
 mod tests;
@@ -29,7 +35,7 @@ pub use writer::{WriterLock, WriterState};
 use crate::base::{Error, Kind, RepoId, Result, SnapshotId};
 use crate::crypto::Secret;
 use files::Home;
-use rusqlite::{Connection, OptionalExtension};
+use rusqlite::{Connection, OptionalExtension, Row};
 use schema::Unusable;
 use std::collections::HashMap;
 use std::fmt;
@@ -74,6 +80,7 @@ impl Catalog {
 
     /// Closes the catalog and deletes it. Fails, and deletes nothing, while another program uses it.
     pub fn destroy(self) -> Result<()> {
+        self.distrust();
         let Self { connection, home, .. } = self;
         drop(connection);
         match home {
@@ -82,6 +89,12 @@ impl Catalog {
                 .map_err(|why| Error::new(Kind::Catalog, "delete", "the local catalog").because(why)),
             None => Ok(()),
         }
+    }
+
+    /// Something of it turned out to be wrong: it is not sealed when it is closed, so that the next program that opens
+    /// it looks at every row.
+    pub fn distrust(&self) {
+        self.home.iter().for_each(Home::distrust);
     }
 
     /// True if nothing of it outlives this program.
@@ -111,8 +124,9 @@ impl Catalog {
 
     /// Remembers the prune epoch; the caller clears the blobs before when it differs.
     pub fn set_prune_epoch(&self, epoch: u64) -> Result<()> {
-        put_meta(&self.connection(), &self.key, "prune epoch", &epoch.to_le_bytes())
-            .map_err(failed("write the epoch to"))
+        let act = "write the epoch to";
+        let connection = self.writing(act)?;
+        put_meta(&connection, &self.key, "prune epoch", &epoch.to_le_bytes()).map_err(failed(act))
     }
 
     fn in_memory(repo: &RepoId, key: Secret) -> Result<Self> {
@@ -133,6 +147,18 @@ impl Catalog {
     fn connection(&self) -> MutexGuard<'_, Connection> {
         self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The connection, to write: from here on the database is not what its seal says.
+    fn writing(&self, act: &'static str) -> Result<MutexGuard<'_, Connection>> {
+        let connection = self.connection();
+        if let Some(home) = &self.home {
+            let broken = home.break_seal();
+            if broken.map_err(|e| Error::new(Kind::Catalog, act, "the local catalog").because(e))? {
+                connection.pragma_update(None, "query_only", false).map_err(failed(act))?;
+            }
+        }
+        Ok(connection)
+    }
 }
 
 impl fmt::Debug for Catalog {
@@ -145,7 +171,10 @@ impl fmt::Debug for Catalog {
 #[must_use]
 pub fn is_of_disk(error: &Error) -> bool {
     let source = std::error::Error::source(error);
-    source.and_then(|source| source.downcast_ref()).is_some_and(schema::is_of_disk)
+    source.is_some_and(|source| {
+        source.downcast_ref().is_some_and(schema::is_of_disk)
+            || source.downcast_ref().is_some_and(files::is_of_disk)
+    })
 }
 
 /// Makes the error of a failed call of SQLite.
@@ -174,13 +203,18 @@ fn row_mac<const N: usize>(key: &Secret, table: &str, parts: &[&[u8]]) -> [u8; N
 
 /// A value of the table `meta`; none if it is missing or altered.
 fn get_meta(connection: &Connection, key: &Secret, name: &str) -> rusqlite::Result<Option<Vec<u8>>> {
-    let mut statement = connection.prepare_cached("SELECT value, mac FROM meta WHERE key = ?")?;
+    let mut statement = connection.prepare_cached("SELECT key, value, mac FROM meta WHERE key = ?")?;
     let row = statement.query_row([name], |row| {
-        let (value, mac) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
-        let is_ours = mac == row_mac::<16>(key, "meta", &[name.as_bytes(), value]);
-        Ok(is_ours.then(|| value.to_vec()))
+        let is_ours = is_value_ours(row, key)?;
+        Ok(if is_ours { Some(row.get_ref(1)?.as_blob()?.to_vec()) } else { None })
     });
     Ok(row.optional()?.flatten())
+}
+
+/// True if a row of the table `meta` (key, value, mac) is what was written.
+fn is_value_ours(row: &Row<'_>, key: &Secret) -> rusqlite::Result<bool> {
+    let [name, value] = [row.get_ref(0)?.as_bytes()?, row.get_ref(1)?.as_blob()?];
+    Ok(row.get_ref(2)?.as_blob()? == row_mac::<16>(key, "meta", &[name, value]))
 }
 
 fn put_meta(connection: &Connection, key: &Secret, name: &str, value: &[u8]) -> rusqlite::Result<()> {

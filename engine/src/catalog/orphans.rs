@@ -16,8 +16,9 @@ const ORPHANS: &str = "SELECT d.id, d.kind, d.pack, d.ordinal FROM blobs d WHERE
 impl Catalog {
     /// Forgets all deltas that rest on something that is not there, and what rests on them; says how many.
     pub fn drop_orphans(&self) -> Result<u64> {
-        let failed = || failed("look for bases in");
-        let mut connection = self.connection();
+        let act = "look for bases in";
+        let failed = || failed(act);
+        let mut connection = self.writing(act)?;
         let transaction =
             connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed())?;
         let dropped = delete_orphans(&transaction).map_err(failed())?;

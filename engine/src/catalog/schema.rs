@@ -50,6 +50,12 @@ pub(super) struct Unusable {
     pub(super) disk_failed: bool,
 }
 
+impl From<Unusable> for Trouble {
+    fn from(why: Unusable) -> Self {
+        Self::Unusable(why)
+    }
+}
+
 impl From<String> for Unusable {
     fn from(why: String) -> Self {
         Self { why, disk_failed: false }
@@ -62,9 +68,13 @@ impl From<Error> for Unusable {
     }
 }
 
-/// True for failures of the disk: it is full, or it does not read or write.
+/// True for failures of the disk: it is full, or it does not read or write. A file of our own folder that cannot be
+/// opened or made is most likely one.
 pub(super) fn is_of_disk(e: &Error) -> bool {
-    matches!(e.sqlite_error_code(), Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure))
+    matches!(
+        e.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+    )
 }
 
 impl From<Error> for Trouble {
@@ -106,7 +116,10 @@ pub(super) fn prepare(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update(None, "cell_size_check", true)?;
     connection.pragma_update(None, "temp_store", "MEMORY")?;
     connection.pragma_update(None, "cache_size", -16 * 1024)?;
-    connection.pragma_update(None, "journal_mode", "WAL")?;
+    // To its end: it is then that the disk is asked, behind the one row.
+    let mut change = connection.prepare("PRAGMA journal_mode = WAL")?;
+    let mut rows = change.query(())?;
+    while rows.next()?.is_some() {}
     connection.pragma_update(None, "journal_size_limit", 16 * 1024 * 1024)?;
     connection.pragma_update(None, "synchronous", "NORMAL")
 }
@@ -122,13 +135,8 @@ pub(super) fn create(connection: &Connection, repo: &RepoId, key: &Secret) -> ru
     transaction.commit()
 }
 
-/// Finds out whether a catalog is one of this version and this repository; after an unclean end its pages are checked.
-pub(super) fn verify(
-    connection: &Connection,
-    repo: &RepoId,
-    key: &Secret,
-    check_pages: bool,
-) -> Result<(), Trouble> {
+/// Finds out whether a catalog is one of this version and this repository.
+pub(super) fn verify(connection: &Connection, repo: &RepoId, key: &Secret) -> Result<(), Trouble> {
     let rebuild = |why: &str| Err(Trouble::Rebuild(why.to_owned()));
     let version: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     if version != SCHEMA {
@@ -143,15 +151,8 @@ pub(super) fn verify(
         return rebuild("its tables are not those of this program");
     }
     match get_meta(connection, key, "repository")? {
-        Some(stored) if stored == repo.as_bytes() => {}
-        Some(_) => return rebuild("it belongs to another repository"),
-        None => return rebuild("it was written for another key, or it is damaged"),
+        Some(stored) if stored == repo.as_bytes() => Ok(()),
+        Some(_) => rebuild("it belongs to another repository"),
+        None => rebuild("it was written for another key, or it is damaged"),
     }
-    if check_pages {
-        let found: String = connection.query_row("PRAGMA quick_check(1)", (), |row| row.get(0))?;
-        if found != "ok" {
-            return Err(Trouble::Rebuild(format!("it is damaged ({found})")));
-        }
-    }
-    Ok(())
 }

@@ -29,7 +29,9 @@ impl Catalog {
         let mut bytes = writer.as_bytes().to_vec();
         bytes.extend_from_slice(&sequence.to_le_bytes());
         bytes.extend_from_slice(hash.as_ref().map_or(&[], |hash| &hash[..]));
-        put_meta(&self.connection(), &self.key, WRITER, &bytes).map_err(failed("write the writer to"))
+        let act = "write the writer to";
+        let connection = self.writing(act)?;
+        put_meta(&connection, &self.key, WRITER, &bytes).map_err(failed(act))
     }
 
     /// Takes the right to use the writer; none if another program has it, and always none in memory.

@@ -78,6 +78,7 @@ impl Repo {
         let (fresh, _) = Catalog::open(None, &self.sealer.repo, self.sealer.bundle.mac_key())?;
         self.load_index_into(&fresh, &Silent)?;
         let old = std::mem::replace(&mut *current, Arc::new(fresh));
+        old.distrust();
         if is_of_disk(why) {
             // The catalog itself may be sound: the next run finds out.
             self.cache_failed(&old, why);
@@ -104,6 +105,11 @@ impl Repo {
         {
             self.cache_failed(&self.catalog(), &e);
         }
+    }
+
+    /// Ends the catalog's part of a run whose other parts are done.
+    pub(crate) fn settle_catalog(&self) {
+        self.only_costs_time(self.catalog().settle());
     }
 
     fn tell_later(&self, warning: Warning) {

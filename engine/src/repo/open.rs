@@ -119,7 +119,7 @@ impl Opened {
         if let Some(why) = reason {
             warn_catalog(observer, &catalog, folder.as_deref(), &why);
         }
-        catalog.note_use(&store.location());
+        let noted = catalog.note_use(&store.location());
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
         let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
         let id_keys = BlobKind::ALL.map(|kind| sealer.bundle.id_key(kind));
@@ -136,6 +136,7 @@ impl Opened {
             fresh: Mutex::default(),
             lost: Mutex::default(),
         };
+        repo.only_costs_time(noted);
         repo.refresh(observer)?;
         repo.tell_of_catalog(observer);
         Ok(repo)

@@ -10,21 +10,29 @@ use rusqlite::Connection;
 fn made(path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let db = Connection::open(path).unwrap();
-    db.execute_batch(
-        "CREATE TABLE m(id INTEGER PRIMARY KEY, key BLOB, t TEXT); CREATE INDEX k ON m(key);
-         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 8000)
-         INSERT INTO m SELECT i, randomblob(16), 'message ' || i || hex(randomblob(80)) FROM n;",
-    )
-    .unwrap();
+    db.execute_batch("CREATE TABLE m(id INTEGER PRIMARY KEY, key BLOB, t TEXT); CREATE INDEX k ON m(key);")
+        .unwrap();
+    say(&db, path.as_os_str().as_encoded_bytes(), 8000);
     db.close().map_err(|(_, e)| e).unwrap();
 }
 
 /// Some more messages.
 fn chat_on(path: &Path, messages: u32) {
     let db = Connection::open(path).unwrap();
-    for _ in 0..messages {
-        db.execute("INSERT INTO m(key, t) VALUES(randomblob(16), hex(randomblob(40)))", ()).unwrap();
+    let said: i64 = db.query_row("SELECT count(*) FROM m", (), |row| row.get(0)).unwrap();
+    say(&db, &said.to_le_bytes(), messages);
+}
+
+/// Messages whose keys and texts follow from a seed, in one transaction.
+fn say(db: &Connection, seed: &[u8], messages: u32) {
+    let name = seed.rsplit(|byte| *byte == b'/').next().unwrap();
+    let bytes = noise(&crate::base::id::to_hex(name), 96 * messages as usize);
+    db.execute_batch("BEGIN").unwrap();
+    for message in bytes.chunks_exact(96) {
+        let text = crate::base::id::to_hex(&message[16..]);
+        db.execute("INSERT INTO m(key, t) VALUES(?, ?)", (&message[..16], text)).unwrap();
     }
+    db.execute_batch("COMMIT").unwrap();
 }
 
 impl Bench {
@@ -225,7 +233,7 @@ fn copies_of_several_days_that_come_at_once_are_differences_to_each_other() {
         fs::copy(bench.path("chat.db"), &copy).unwrap();
         let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 - day * 86_400);
         fs::File::options().write(true).open(copy).unwrap().set_modified(time).unwrap();
-        chat_on(&bench.path("chat.db"), 20);
+        chat_on(&bench.path("chat.db"), 3);
     }
     let summary = bench.take();
     let copies = |name: &str| bench.copies(&bench.database(&summary, name));

@@ -1,4 +1,4 @@
-//! Altered catalogs: no wrong answer where it would do harm, and no panic.
+//! Altered catalogs: noticed when they are opened; later no wrong answer where it would do harm, and no panic.
 
 use super::*;
 
@@ -74,67 +74,140 @@ fn write_all(catalog: &Catalog) {
 }
 
 /// What became of an altered catalog.
-#[derive(Default, Debug)]
+#[derive(Default, Debug, PartialEq, Eq)]
 struct Outcomes {
     rebuilt: usize,
     failed: usize,
     quiet: usize,
 }
 
+impl Outcomes {
+    fn count(&mut self, catalog: &Catalog, why: Option<String>) {
+        assert!(!catalog.is_in_memory(), "{why:?}");
+        let errors = use_all(catalog);
+        match (why, errors) {
+            (Some(_), errors) => {
+                assert_eq!((errors, catalog.blob_count().unwrap()), (0, 0));
+                self.rebuilt += 1;
+            }
+            (None, 0) => self.quiet += 1,
+            (None, _) => self.failed += 1,
+        }
+        write_all(catalog);
+    }
+}
+
+/// Opens files that are not what a program left.
 fn try_altered(files: &[(&str, &[u8])], outcomes: &mut Outcomes) {
     let (_dir, home) = folder_with(files);
     let (catalog, why) = Catalog::open(Some(&home), &REPO, KEY).unwrap();
-    assert!(!catalog.is_in_memory(), "{why:?}");
-    let errors = use_all(&catalog);
-    match (why, errors) {
-        (Some(_), errors) => {
-            assert_eq!((errors, catalog.blob_count().unwrap()), (0, 0));
-            outcomes.rebuilt += 1;
-        }
-        (None, 0) => outcomes.quiet += 1,
-        (None, _) => outcomes.failed += 1,
-    }
-    write_all(&catalog);
+    outcomes.count(&catalog, why);
     catalog.destroy().unwrap();
     assert_eq!(open(&home).blob_count().unwrap(), 0);
 }
 
-#[test]
-fn flipped_bytes_in_any_page_give_no_wrong_answer() {
-    let (_dir, home) = folder();
-    fill(&open(&home));
-    assert!(!home.join("catalog.sqlite-wal").exists(), "a clean end leaves no log");
-    let pristine = bytes_of(&home, "catalog.sqlite");
-    assert!(pristine.len() >= 20 * 4096);
-    let mut outcomes = Outcomes::default();
-    for (number, page) in (0..pristine.len()).step_by(4096).enumerate() {
-        for (at, mask) in
-            [(0, 0xff), (3 + number % 9, 1), (100 + number * 37 % 3900, 0x10), (4000 + number % 90, 0xff)]
-        {
-            let mut altered = pristine.clone();
-            altered[page + at] ^= mask;
-            try_altered(&[("catalog.sqlite", &altered)], &mut outcomes);
-        }
+/// Alters the database of a catalog that is open already.
+fn try_altered_in_use(pristine: &Closed, altered: &[u8], outcomes: &mut Outcomes) {
+    let (_dir, home) = folder_with(&pristine.files());
+    let catalog = open(&home);
+    fs::write(home.join("catalog.sqlite"), altered).unwrap();
+    outcomes.count(&catalog, None);
+    catalog.destroy().unwrap();
+    assert_eq!(open(&home).blob_count().unwrap(), 0);
+}
+
+/// Database and seal of a filled catalog that was closed.
+struct Closed {
+    database: Vec<u8>,
+    seal: Vec<u8>,
+}
+
+impl Closed {
+    fn new() -> Self {
+        let (_dir, home) = folder();
+        fill(&open(&home));
+        // What is deleted leaves free pages, on which nothing rests.
+        let catalog = open(&home);
+        let rows: Vec<_> = (0..9).map(|number| (path(&format!("/{number}")), vec![1; 5000])).collect();
+        let source = [4; 32];
+        assert!(catalog.memory_commit(&source, None, snapshot(1), rows, vec![]).unwrap());
+        catalog.memory_clear(&source).unwrap();
+        drop(catalog);
+        assert!(!home.join("catalog.sqlite-wal").exists(), "a clean end leaves no log");
+        let database = bytes_of(&home, "catalog.sqlite");
+        assert!(database.len() >= 20 * 4096);
+        let free = u32::from_be_bytes(database[36..40].try_into().unwrap());
+        assert!(free > 5, "{free} free pages");
+        Self { database, seal: bytes_of(&home, "catalog.seal") }
     }
-    assert!(outcomes.rebuilt > 0 && outcomes.failed > 10 && outcomes.quiet > 10, "{outcomes:?}");
+
+    fn files(&self) -> [(&str, &[u8]); 2] {
+        self.with(&self.database)
+    }
+
+    fn with<'a>(&'a self, database: &'a [u8]) -> [(&'a str, &'a [u8]); 2] {
+        [("catalog.sqlite", database), ("catalog.seal", &self.seal)]
+    }
+
+    /// Four single bytes of every page, flipped.
+    fn flipped(&self) -> impl Iterator<Item = Vec<u8>> {
+        (0..self.database.len()).step_by(4096).enumerate().flat_map(|(number, page)| {
+            [(0, 0xff), (3 + number % 9, 1), (100 + number * 37 % 3900, 0x10), (4000 + number % 90, 0xff)]
+                .map(|(at, mask)| {
+                    let mut altered = self.database.clone();
+                    altered[page + at] ^= mask;
+                    altered
+                })
+        })
+    }
+
+    /// Every page zeroed, every page replaced by another one, and the end cut off in every page.
+    fn mangled(&self) -> impl Iterator<Item = Vec<u8>> {
+        let pages = (0..self.database.len()).step_by(4096).flat_map(|page| {
+            let (mut zeroed, mut swapped) = (self.database.clone(), self.database.clone());
+            zeroed[page..page + 4096].fill(0);
+            swapped.copy_within(4096..8192, page);
+            [zeroed, swapped, self.database[..page + 1000].to_vec()]
+        });
+        pages.filter(|altered| *altered != self.database)
+    }
 }
 
 #[test]
-fn zeroed_swapped_and_missing_pages_give_no_wrong_answer() {
-    let (_dir, home) = folder();
-    fill(&open(&home));
-    let pristine = bytes_of(&home, "catalog.sqlite");
+fn any_damage_of_a_closed_catalog_is_noticed_when_it_is_opened() {
+    let closed = Closed::new();
     let mut outcomes = Outcomes::default();
-    for page in (0..pristine.len()).step_by(4096) {
-        let mut zeroed = pristine.clone();
-        zeroed[page..page + 4096].fill(0);
-        try_altered(&[("catalog.sqlite", &zeroed)], &mut outcomes);
-        let mut swapped = pristine.clone();
-        swapped.copy_within(4096..8192, page);
-        try_altered(&[("catalog.sqlite", &swapped)], &mut outcomes);
-        try_altered(&[("catalog.sqlite", &pristine[..page + 1000])], &mut outcomes);
+    try_altered(&closed.files(), &mut outcomes);
+    assert_eq!(outcomes, Outcomes { quiet: 1, ..Outcomes::default() });
+    let mut tried = 0;
+    for altered in closed.flipped().chain(closed.mangled()) {
+        try_altered(&closed.with(&altered), &mut outcomes);
+        tried += 1;
     }
-    assert!(outcomes.rebuilt > 0 && outcomes.failed > 0, "{outcomes:?}");
+    assert_eq!(outcomes, Outcomes { rebuilt: tried, failed: 0, quiet: 1 });
+}
+
+#[test]
+fn what_is_damaged_without_a_seal_is_noticed_when_it_is_opened_or_answers_nothing() {
+    let closed = Closed::new();
+    let mut outcomes = Outcomes::default();
+    for altered in closed.flipped().chain(closed.mangled()) {
+        try_altered(&[("catalog.sqlite", &altered)], &mut outcomes);
+    }
+    // What stays quiet are bytes that are not used.
+    assert_eq!(outcomes.failed, 0, "{outcomes:?}");
+    assert!(outcomes.rebuilt > 2 * outcomes.quiet && outcomes.quiet > 10, "{outcomes:?}");
+}
+
+#[test]
+fn what_is_damaged_while_it_is_used_gives_no_wrong_answer() {
+    let closed = Closed::new();
+    let mut flips = Outcomes::default();
+    closed.flipped().for_each(|altered| try_altered_in_use(&closed, &altered, &mut flips));
+    assert!(flips.failed > 10 && flips.quiet > 10, "{flips:?}");
+    let mut others = Outcomes::default();
+    closed.mangled().for_each(|altered| try_altered_in_use(&closed, &altered, &mut others));
+    assert!(others.failed > 10, "{others:?}");
 }
 
 /// Database and log of a filled catalog as a killed program leaves them.
@@ -159,18 +232,34 @@ fn after_a_kill_everything_is_there() {
 }
 
 #[test]
-fn after_a_kill_a_damaged_page_is_found_at_opening() {
-    let (_dir, home) = folder();
-    fill(&open(&home));
-    let mut database = bytes_of(&home, "catalog.sqlite");
-    let pages = database.len() / 4096;
+fn beside_a_log_no_seal_is_believed_and_none_is_left() {
+    let closed = Closed::new();
+    let pages = closed.database.len() / 4096;
     // A page of a table: its type becomes one that there is not.
-    let table = (1..pages).find(|page| database[page * 4096] == 0x0d).unwrap();
-    database[table * 4096] = 0x77;
-    for (log, is_found) in [(&b""[..], false), (b"a log that is none", true)] {
-        let (_dir, home) = folder_with(&[("catalog.sqlite", &database), ("catalog.sqlite-wal", log)]);
-        let why = Catalog::open(Some(&home), &REPO, KEY).unwrap().1;
-        assert_eq!(why.is_some_and(|why| why.contains("damaged")), is_found);
+    let table = (1..pages).find(|page| closed.database[page * 4096] == 0x0d).unwrap();
+    let mut damaged = closed.database.clone();
+    damaged[table * 4096] = 0x77;
+    let (database, log) = killed();
+    // A seal that fits the damage: only one that is not asked can be silent about it.
+    let (_dir, home) = folder_with(&[("catalog.sqlite", &damaged)]);
+    seal::Seal::new(&home, "catalog.sqlite", &Secret::new(KEY)).set();
+    let fitting = bytes_of(&home, "catalog.seal");
+    for (database, seal, log, is_damaged) in [
+        (&damaged, &fitting, &b""[..], true),
+        (&damaged, &fitting, b"a log that is none", true),
+        // A seal that does not fit says nothing either.
+        (&closed.database, &fitting, b"", false),
+        (&database, &fitting, &log, false),
+    ] {
+        let files = [("catalog.sqlite", &database[..]), ("catalog.seal", seal), ("catalog.sqlite-wal", log)];
+        let (_dir, home) = folder_with(&files);
+        let (catalog, why) = Catalog::open(Some(&home), &REPO, KEY).unwrap();
+        assert_eq!(why.as_ref().is_some_and(|why| why.contains("damaged")), is_damaged, "{why:?}");
+        assert!(!home.join("catalog.seal").exists());
+        assert_eq!(catalog.blob_count().unwrap(), if is_damaged { 0 } else { 120 });
+        drop(catalog);
+        drop(open(&home));
+        assert!(home.join("catalog.seal").exists());
     }
 }
 
@@ -184,13 +273,47 @@ fn a_damaged_log_gives_no_wrong_answer() {
         try_altered(&[("catalog.sqlite", &database), ("catalog.sqlite-wal", &altered)], &mut outcomes);
         try_altered(&[("catalog.sqlite", &database), ("catalog.sqlite-wal", &log[..at])], &mut outcomes);
     }
-    assert!(outcomes.quiet > 0, "{outcomes:?}");
+    // SQLite's own checksums end the log before the damage.
+    assert!(outcomes.quiet > 0 && outcomes.failed + outcomes.rebuilt == 0, "{outcomes:?}");
 }
 
 #[test]
-fn rows_that_somebody_else_wrote_are_not_believed() {
+fn every_altered_row_is_noticed_when_it_is_opened() {
+    let closed = Closed::new();
+    for sql in [
+        "UPDATE memory SET path = x'2f782f' WHERE path = CAST('/folder/7/' AS BLOB)",
+        "UPDATE memory SET bytes = x'00' WHERE path = CAST('/folder/8/' AS BLOB)",
+        "UPDATE memory SET bytes = 'text'",
+        "UPDATE sources SET snapshot = zeroblob(32)",
+        "DELETE FROM sources",
+        "UPDATE manifests SET bytes = x'00' WHERE id = (SELECT max(id) FROM manifests)",
+        "UPDATE meta SET value = x'00' WHERE key = 'writer'",
+        "INSERT INTO meta VALUES ('more', x'00', x'00')",
+        "UPDATE blobs SET pack = 1 + pack % 3 WHERE id = (SELECT max(id) FROM blobs)",
+        "UPDATE blobs SET ordinal = ordinal + 100 WHERE id = (SELECT max(id) FROM blobs)",
+        "INSERT INTO blobs SELECT zeroblob(32), kind, pack, ordinal, copy FROM blobs LIMIT 1",
+        "DELETE FROM blobs WHERE id = (SELECT min(id) FROM blobs)",
+        "UPDATE blobs SET kind = 77 WHERE id = (SELECT min(id) FROM blobs)",
+        "UPDATE packs SET size = size + 1 WHERE number = 2",
+        "DELETE FROM packs WHERE number = 1",
+        "UPDATE indexes SET id = x'00'",
+    ] {
+        for is_sealed in [false, true] {
+            let (_dir, home) = folder_with(&closed.files()[..1 + usize::from(is_sealed)]);
+            assert!(raw(&home).execute(sql, ()).unwrap() > 0, "{sql} changes nothing");
+            let why = Catalog::open(Some(&home), &REPO, KEY).unwrap().1.unwrap_or_default();
+            let expected = if is_sealed { "its bytes are not" } else { "it is damaged (" };
+            assert!(why.contains(expected), "{sql}: {why}");
+            drop(open(&home));
+        }
+    }
+}
+
+#[test]
+fn rows_that_somebody_else_writes_meanwhile_are_not_believed() {
     let (_dir, home) = folder();
-    fill(&open(&home));
+    let catalog = open(&home);
+    fill(&catalog);
     let sql = "UPDATE memory SET path = x'2f782f' WHERE path = CAST('/folder/7/' AS BLOB);
                UPDATE memory SET bytes = x'00' WHERE path = CAST('/folder/8/' AS BLOB);
                UPDATE manifests SET bytes = x'00';
@@ -198,7 +321,6 @@ fn rows_that_somebody_else_wrote_are_not_believed() {
                UPDATE blobs SET pack = 2 WHERE pack = 1;
                INSERT INTO blobs SELECT zeroblob(32), kind, pack, ordinal, copy FROM blobs LIMIT 1;";
     raw(&home).execute_batch(sql).unwrap();
-    let catalog = open(&home);
     assert_eq!(catalog.memory_open(&SOURCE).unwrap(), Some(snapshot(4)));
     for gone in ["/x", "/folder/7", "/folder/8"] {
         assert_eq!(catalog.memory_row(&SOURCE, &path(gone)).unwrap(), None);
@@ -210,11 +332,9 @@ fn rows_that_somebody_else_wrote_are_not_believed() {
     assert_eq!(catalog.contains(BlobKind::Data, &blob_id(0)).unwrap_err().kind(), Kind::Catalog);
     assert_eq!(catalog.contains(BlobKind::Data, &BlobId::new([0; 32])).unwrap_err().kind(), Kind::Catalog);
     assert_eq!(catalog.known_packs().unwrap().len(), 3);
-    drop(catalog);
     raw(&home)
         .execute_batch("UPDATE packs SET size = size + 1; UPDATE sources SET snapshot = zeroblob(32)")
         .unwrap();
-    let catalog = open(&home);
     assert_eq!(catalog.known_packs().unwrap_err().kind(), Kind::Catalog);
     assert_eq!(catalog.memory_open(&SOURCE).unwrap(), None);
     assert!(catalog.memory_commit(&SOURCE, None, snapshot(8), vec![], vec![]).unwrap());

@@ -3,6 +3,7 @@
 mod blobs;
 mod damage;
 mod memory;
+mod sealing;
 
 use super::*;
 use crate::base::{BlobId, IndexId, PackId, StoredPath, WriterId};
@@ -25,7 +26,8 @@ fn open(dir: &Path) -> Catalog {
 }
 
 fn folder() -> (TempDir, std::path::PathBuf) {
-    let dir = tempfile::tempdir().unwrap();
+    // In memory where the machine has such a file system: its flushes cost nothing.
+    let dir = tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap();
     let path = dir.path().join("cache/repository");
     (dir, path)
 }
@@ -124,11 +126,13 @@ fn folder_and_files_are_for_the_owner_alone_and_tagged_as_cache() {
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
-    let database = ["catalog.sqlite", "catalog.sqlite-shm", "catalog.sqlite-wal", "writer.lock"];
+    let database =
+        ["catalog.seal", "catalog.sqlite", "catalog.sqlite-shm", "catalog.sqlite-wal", "writer.lock"];
     assert_eq!(names, [&["CACHEDIR.TAG", "catalog.lock"][..], &database].concat());
     let tag = fs::read_to_string(home.join("CACHEDIR.TAG")).unwrap();
     assert!(tag.starts_with("Signature: 8a477f597d28d172789f06886806bc55\n"));
     drop(catalog);
+    assert_eq!(fs::metadata(home.join("catalog.seal")).unwrap().mode() & 0o777, 0o600);
     fs::set_permissions(home.join("catalog.sqlite"), fs::Permissions::from_mode(0o644)).unwrap();
     drop(open(&home));
     assert_eq!(fs::metadata(home.join("catalog.sqlite")).unwrap().mode() & 0o777, 0o600);
@@ -136,7 +140,13 @@ fn folder_and_files_are_for_the_owner_alone_and_tagged_as_cache() {
 
 #[test]
 fn a_catalog_that_does_not_fit_is_rebuilt_and_the_reason_told() {
-    let sql = |text: &'static str| move |home: &Path| raw(home).execute_batch(text).unwrap();
+    // As a program of another version would: its seal fits, or there is none.
+    let sql = |text: &'static str| {
+        move |home: &Path| {
+            raw(home).execute_batch(text).unwrap();
+            fs::remove_file(home.join("catalog.seal")).unwrap();
+        }
+    };
     type Act = Box<dyn Fn(&Path)>;
     let cases: [(Act, RepoId, [u8; 32], &str); 7] = [
         (Box::new(|_| ()), RepoId::new([8; 32]), KEY, "another repository"),
@@ -144,7 +154,7 @@ fn a_catalog_that_does_not_fit_is_rebuilt_and_the_reason_told() {
         (Box::new(sql("PRAGMA user_version = 77")), REPO, KEY, "number 77"),
         (Box::new(sql("CREATE TRIGGER t AFTER INSERT ON packs BEGIN SELECT 1; END")), REPO, KEY, "tables"),
         (Box::new(|home| fs::write(home.join("catalog.sqlite"), [7; 10_000]).unwrap()), REPO, KEY, "damaged"),
-        (Box::new(|home| fs::write(home.join("catalog.sqlite"), b"").unwrap()), REPO, KEY, "number 0"),
+        (Box::new(|home| fs::write(home.join("catalog.sqlite"), b"").unwrap()), REPO, KEY, "damaged"),
         (
             Box::new(|home| {
                 fs::rename(home.join("catalog.sqlite"), home.join("elsewhere")).unwrap();
