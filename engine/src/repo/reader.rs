@@ -139,7 +139,7 @@ impl Repo {
             }
             _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
         };
-        let unpacked = self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base, check));
+        let unpacked = self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base.as_deref(), check));
         unpacked.inspect_err(|_| attempt.culprits.push(entry.id))
     }
 
@@ -148,7 +148,7 @@ impl Repo {
         &self,
         entry: &BlobEntry,
         packed: Vec<u8>,
-        base: Option<Vec<u8>>,
+        base: Option<&[u8]>,
         check: Check,
     ) -> Result<Vec<u8>> {
         let plain = match entry.codec {
@@ -157,7 +157,7 @@ impl Repo {
                 return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself"));
             }
             CodecTag::Zstd | CodecTag::ZstdDelta => {
-                self.with_decompressor(|d| d.decompress(&packed, entry.plain_len, base.as_deref()))?
+                self.with_decompressor(|d| d.decompress(&packed, entry.plain_len, base))?
             }
         };
         if check == Check::Seal || self.name(entry.kind, &plain) == entry.id {

@@ -2,9 +2,10 @@
 //!
 //! The versions of one page run (or list page) make a chain. A full copy has generation 0, every delta one more than the
 //! version before it. The base of generation g is generation g - B^z, where z is the number of trailing zeroes of g
-//! written in base B = 8: so the way back from any version has as many steps as the digits of its generation have in
-//! sum, while most versions rest on the one just before, which resembles them most. (A skip list over versions, as in
-//! Pugh, "Skip Lists", 1990, with fixed heights.)
+//! written in base B: so the way back from any version has as many steps as the digits of its generation have in sum,
+//! while most versions rest on the one just before, which resembles them most. (A skip list over versions, as in Pugh,
+//! "Skip Lists", 1990, with fixed heights.) B is 16 for the first versions of a run, of which most have no more, and 8
+//! for those that go on for long, where base 16 would have used up its depth.
 
 use crate::base::{BlobId, Kind, Result};
 use crate::catalog::BlobCopy;
@@ -12,8 +13,11 @@ use crate::codec::compress_against;
 use crate::model::BlobKind;
 use crate::repo::Repo;
 
-/// The base B of the chain's numbers; docs/design/0002-page-runs.md has what others cost.
-const SKIP: u16 = 8;
+/// The base B of the chain's numbers below, and from, generation 128 on; docs/design/0002-page-runs.md has what others
+/// cost.
+const SKIPS: (u16, u16) = (16, 8);
+/// Where the one base gives way to the other.
+const LONG: u16 = 128;
 /// Deepest delta that is written: so many bases are read for it.
 pub(crate) const MOST_DEPTH: u8 = 16;
 /// A version of this generation is stored full, so that neither damage nor forgotten data live on for ever.
@@ -32,9 +36,10 @@ pub(crate) struct Link {
 
 /// The generation that the base of generation `generation` has.
 fn base_generation(generation: u16) -> u16 {
+    let skip = if generation < LONG { SKIPS.0 } else { SKIPS.1 };
     let mut step = 1;
-    while generation > 0 && generation.is_multiple_of(step * SKIP) {
-        step *= SKIP;
+    while generation > 0 && generation.is_multiple_of(step * skip) {
+        step *= skip;
     }
     generation.saturating_sub(step)
 }

@@ -1,0 +1,178 @@
+//! What only an app knows (its tokenizers, orders, functions, modules) does not make its database look damaged, and does
+//! not hide damage.
+
+use super::tests::{
+    PLAIN, USUAL, VIRTUAL, check, fails, image, image_of, page_of, plain_check, plainly, reworded, sound,
+};
+use super::*;
+
+/// Damages a leaf of a table.
+fn broken(image: &[u8], table: &str) -> Vec<u8> {
+    let (mut broken, page) = (image.to_vec(), page_of(image, table, "leaf"));
+    // Where its first cells are.
+    broken[page + 8..page + 14].fill(0xff);
+    broken
+}
+
+/// The description of an object with some words in place of others.
+fn words(name: &str, old: &str, new: &str) -> String {
+    format!("UPDATE sqlite_schema SET sql = replace(sql, '{old}', '{new}') WHERE name = '{name}';")
+}
+
+fn left_out(what: &[&str]) -> Verdict {
+    Verdict::Sound { left_out: what.iter().map(|&what| what.to_owned()).collect() }
+}
+
+struct App<'a> {
+    tables: &'a [&'a str],
+    words: String,
+    /// What a plain quick check says: proof that there is something to get wrong.
+    plainly: &'a str,
+    quick: &'a [&'a str],
+    full: &'a [&'a str],
+}
+
+fn apps() -> Vec<App<'static>> {
+    let both = &[PLAIN, VIRTUAL][..];
+    let app = |tables, words, plainly, quick, full| App { tables, words, plainly, quick, full };
+    vec![
+        app(both, words("words4", "tokenize=simple", "tokenize=mmicu"), "unknown tokenizer: mmicu", &[], &[]),
+        app(both, words("words5", "(body)", "(body, tokenize = ''their_own'')"), "SQL logic error", &[], &[]),
+        app(both, words("words3", "fts3(", "their_module("), "ok", &[], &[]),
+        app(
+            both,
+            words("chat_by_name", "NOCASE", "LOCALIZED"),
+            "no such collation sequence: LOCALIZED",
+            &[],
+            &["the indexes of the table chat: no such collation sequence: LOCALIZED"],
+        ),
+        app(
+            &[PLAIN],
+            words("chat_by_name", "NOCASE", "LOCALIZED")
+                + &words("pair", "a TEXT", "a TEXT COLLATE \"PHONE BOOK\""),
+            "no such collation sequence: ",
+            &[],
+            &[
+                "the indexes of the table chat: no such collation sequence: LOCALIZED",
+                "the indexes of the table pair: no such collation sequence: PHONE BOOK",
+            ],
+        ),
+        app(
+            &[PLAIN],
+            words("sum", "b INTEGER,", "b INTEGER CHECK (their_check(b) AND b > 1000000),"),
+            "unknown function: their_check()",
+            &[],
+            &[],
+        ),
+        app(
+            &[PLAIN],
+            words("sum", "a * 2", "their_double(a)"),
+            "unknown function: their_double()",
+            &["the values of the table sum: it needs the function their_double"],
+            &[
+                "the indexes of the table sum: it needs the function their_double",
+                "the values of the table sum: it needs the function their_double",
+            ],
+        ),
+        app(
+            &[PLAIN],
+            words("some_chats", "score > 10", "their_choice(score)"),
+            "ok",
+            &[],
+            &["the indexes of the table chat: it needs the function their_choice"],
+        ),
+        app(
+            both,
+            words("names", "SELECT name", "SELECT their_name(name)") + &words("renamed", "gone", "nowhere"),
+            "ok",
+            &[],
+            &[],
+        ),
+    ]
+}
+
+#[test]
+fn what_only_the_app_knows_is_no_damage_and_hides_none() {
+    for App { tables, words, plainly, quick, full } in apps() {
+        let image = reworded(&image(tables), &words);
+        let plain = plain_check(&image);
+        assert!(plain.contains(plainly), "{words}: {plain}");
+        assert_eq!(check(&image, Integrity::Quick), left_out(quick), "{words}");
+        assert_eq!(check(&image, Integrity::Full), left_out(full), "{words}");
+        for table in ["chat", "pair", "sum", "gone"] {
+            let found = fails(&broken(&image, table));
+            assert!(found.contains(" page ") || found.contains("malformed"), "{words} {table}: {found}");
+        }
+    }
+}
+
+#[test]
+fn an_order_of_the_app_is_stood_in_for_in_utf_16_too() {
+    let wide = image_of(USUAL, &["PRAGMA encoding = 'UTF-16le';", PLAIN]);
+    assert_eq!(wide[59], 2, "the encoding");
+    let image = reworded(&wide, &words("chat_by_name", "NOCASE", "LOCALIZED"));
+    assert!(plain_check(&image).contains("no such collation sequence"));
+    assert_eq!(check(&image, Integrity::Quick), sound());
+    fails(&broken(&image, "chat_by_name"));
+}
+
+/// A plain check misses lost pages if it comes upon a view first (SQLite 3.54.1).
+#[test]
+fn a_page_of_two_tables_and_one_of_none_are_found_whatever_else_there_is() {
+    let drop_view = "DROP TRIGGER renamed; DROP VIEW names;";
+    for (tables, says) in [(&[PLAIN, drop_view][..], "never used"), (&[PLAIN], "ok"), (&[PLAIN, VIRTUAL], "")]
+    {
+        let image = image(tables);
+        assert_eq!(check(&image, Integrity::Full), sound());
+        let twice = "UPDATE sqlite_schema SET rootpage = (SELECT rootpage FROM sqlite_schema WHERE name = 'words') \
+                     WHERE name = 'more_words';";
+        let (_, two) = plainly(&image, |connection| {
+            let same = "CREATE TABLE words (a); INSERT INTO words VALUES (1); CREATE TABLE more_words (a);";
+            connection.execute_batch(same).unwrap();
+        });
+        let found = fails(&reworded(&two, twice));
+        assert!(found.contains("2nd reference") || found.contains("is used twice"), "{found}");
+
+        let pages = (image.len() / 4096) as u32;
+        let mut lost = image;
+        lost.resize(lost.len() + 4096, 0);
+        lost[28..32].copy_from_slice(&(pages + 1).to_be_bytes());
+        assert!(plain_check(&lost).contains(says), "{}", plain_check(&lost));
+        let found = fails(&lost);
+        assert!(
+            found == format!("of {} pages, {pages} are in use or free", pages + 1)
+                || found.ends_with("never used")
+        );
+    }
+}
+
+#[test]
+fn words_of_a_newer_sqlite_are_no_damage_but_those_of_ours_are() {
+    let odd = reworded(&image(&[PLAIN]), &words("gone", "(x TEXT)", "(x TEXT SORTED SOMEHOW (x))"));
+    assert!(fails(&odd).starts_with("malformed database schema (gone)"));
+    let mut newer = odd;
+    newer[96..100].copy_from_slice(&9_000_000_u32.to_be_bytes());
+    for which in [Integrity::Quick, Integrity::Full] {
+        match check(&newer, which) {
+            Verdict::NotChecked(why) => assert!(why.starts_with("it was written by a newer SQLite"), "{why}"),
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+}
+
+#[test]
+fn an_index_that_lacks_a_row_is_found_by_the_full_check_alone() {
+    for tables in [&[PLAIN][..], &[PLAIN, VIRTUAL]] {
+        let image = image(tables);
+        // The same text in table and index, with another letter in the first row of a leaf of the index.
+        let (mut odd, page) = (image.clone(), page_of(&image, "chat_by_name", "leaf"));
+        let cell = page + usize::from(u16::from_be_bytes([odd[page + 8], odd[page + 9]]));
+        let at = cell + odd[cell..cell + 20].windows(5).position(|bytes| bytes == b"name ").unwrap();
+        odd[at] = b'm';
+        assert_eq!(check(&odd, Integrity::Quick), sound());
+        match check(&odd, Integrity::Full) {
+            Verdict::Failed(found) => assert!(found[0].contains("chat_by_name"), "{found:?}"),
+            verdict => panic!("{verdict:?}"),
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! L2: does SQLite find a stored image of a database sound? (`docs/sqlite-integrity.md`)
+//!
+//! SQLite never opens a file of a source, nor one that has a name: the image is written into a private copy, a file that
+//! SQLite opened while it was empty and whose name was removed at once. What a database says is hostile: it can make a
+//! check fail or give up, and nothing else.
+
+mod checker;
+mod pages;
+mod schema;
+
+#[cfg(test)]
+mod app_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod tests;
+
+use crate::base::{Cancel, Error, Kind, Result, Timestamp};
+use rusqlite::{Connection, OpenFlags};
+use rustix::fs::{FallocateFlags, OFlags, fallocate};
+use std::collections::hash_map::RandomState;
+use std::fmt;
+use std::fs::{self, File, OpenOptions};
+use std::hash::{BuildHasher, Hasher};
+use std::io::{self, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// The first SQLite without the race that can damage a database in WAL mode (there since 3.7.0).
+const OLDEST_SQLITE: i32 = 3_051_003;
+
+/// Where the header says how the file is to be written and read: 1 for a rollback journal, 2 for a WAL.
+const MODES: std::ops::Range<u64> = 18..20;
+
+/// Longest time that SQLite should be given to check one database.
+pub const CHECK_AT_MOST: Duration = Duration::from_mins(15);
+
+/// How much of a database is checked.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Integrity {
+    /// The pages, the b-trees, and the records of every table.
+    #[default]
+    Quick,
+    /// The same, and that every index holds what its table says.
+    Full,
+    /// Nothing.
+    None,
+}
+
+/// What a check found. All texts are clean for a terminal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// No damage was found. What could not be looked at, because only the app knows how, is told in a clause each.
+    Sound {
+        /// What was left out; empty for nearly every database.
+        left_out: Vec<String>,
+    },
+    /// It is damaged: the first few findings, in SQLite's words.
+    Failed(Vec<String>),
+    /// Nothing is known: the reason, a clause without a capital and a full stop.
+    NotChecked(String),
+}
+
+/// What ends a check early.
+#[derive(Clone)]
+pub struct CheckLimits {
+    /// The clock.
+    pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Longest time that a check may take; the writing of the copy does not count.
+    pub at_most: Duration,
+    /// The user's wish to stop.
+    pub cancel: Cancel,
+}
+
+impl fmt::Debug for CheckLimits {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("CheckLimits").field("at_most", &self.at_most).finish_non_exhaustive()
+    }
+}
+
+/// An image that only this process can read, and that is gone with it.
+///
+/// It never stands in the way of what it is a copy of: a failure to write it is remembered, and is the verdict.
+#[derive(Debug)]
+pub struct PrivateCopy {
+    state: std::result::Result<Open, String>,
+    /// Where [`Write`] goes on.
+    at: u64,
+}
+
+#[derive(Debug)]
+struct Open {
+    file: File,
+    connection: Connection,
+    /// The bytes of [`MODES`] as the image has them.
+    modes: [u8; 2],
+}
+
+impl PrivateCopy {
+    /// An empty copy in a folder that nobody else can write to.
+    #[must_use]
+    pub fn new_in(dir: &Path) -> Self {
+        let state =
+            open(dir).map_err(|why| format!("no private copy can be made in the cache folder: {why}"));
+        Self { state, at: 0 }
+    }
+
+    /// Tells how long the image will be, as far as is known: a disk that has no room for it then shows before
+    /// anything is written.
+    pub fn expect_len(&mut self, len: u64) {
+        let Ok(open) = &self.state else { return };
+        match fallocate(&open.file, FallocateFlags::KEEP_SIZE, 0, len).map_err(io::Error::from) {
+            Err(e) if is_full(&e) => self.give_up(&e),
+            // Some file systems cannot do it: then a full disk shows when it is full.
+            _ => {}
+        }
+    }
+
+    /// Writes a part of the image. Large parts are faster.
+    pub fn write_at(&mut self, at: u64, bytes: &[u8]) {
+        let Ok(open) = &mut self.state else { return };
+        if let Err(e) = open.write_at(at, bytes) {
+            self.give_up(&e);
+        }
+    }
+
+    /// Forgets the copy, and with it the room that it takes.
+    fn give_up(&mut self, e: &io::Error) {
+        let why = if is_full(e) { "the disk of the cache folder is full".to_owned() } else { e.to_string() };
+        self.state = Err(format!("the private copy cannot be written: {why}"));
+    }
+
+    /// Asks SQLite what it thinks of the image. May be called from any thread; holds some 20 MiB at most.
+    #[must_use]
+    pub fn check(self, which: Integrity, limits: &CheckLimits) -> Verdict {
+        let full = match which {
+            Integrity::Quick => false,
+            Integrity::Full => true,
+            Integrity::None => return Verdict::NotChecked("integrity checks are switched off".to_owned()),
+        };
+        match self.state {
+            Ok(open) => checker::check(open.connection, &open.file, full, limits),
+            Err(why) => Verdict::NotChecked(why),
+        }
+    }
+}
+
+impl Write for PrivateCopy {
+    /// Never fails: see [`PrivateCopy`].
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.write_at(self.at, bytes);
+        self.at += bytes.len() as u64;
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Open {
+    fn write_at(&mut self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        self.file.write_all_at(bytes, at)?;
+        if at >= MODES.end || at + (bytes.len() as u64) <= MODES.start {
+            return Ok(());
+        }
+        // SQLite would want a log beside the copy, which has no name. All that was in one is in the image.
+        for (position, mode) in MODES.zip(&mut self.modes) {
+            let byte = position.checked_sub(at).and_then(|i| bytes.get(usize::try_from(i).ok()?));
+            *mode = byte.copied().unwrap_or(*mode);
+        }
+        let modes = self.modes.map(|mode| if mode == 2 { 1 } else { mode });
+        self.file.write_all_at(&modes, MODES.start)
+    }
+}
+
+fn is_full(e: &io::Error) -> bool {
+    matches!(
+        e.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
+
+/// Makes the file, lets SQLite open it, and takes its name away, all while it is empty.
+fn open(dir: &Path) -> std::result::Result<Open, String> {
+    // The keys of the standard library's hash tables are random.
+    let path = dir.join(format!("check-{:016x}", RandomState::new().build_hasher().finish()));
+    let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
+    let made = OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .custom_flags(flags)
+        .open(&path);
+    let file = made.map_err(|e| e.to_string())?;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(uri(&path), flags);
+    fs::remove_file(&path).map_err(|e| e.to_string())?;
+    let connection = opened.map_err(|e| e.to_string())?;
+    Ok(Open { file, connection, modes: [0; 2] })
+}
+
+/// The path as SQLite reads it. `nolock`: nobody else can open a file without a name. (`immutable` would be wrong: with
+/// it SQLite takes the size that the file has when it is opened for good.)
+fn uri(path: &Path) -> String {
+    let mut uri = if path.is_absolute() { "file://".to_owned() } else { "file:".to_owned() };
+    for byte in path.as_os_str().as_bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'/' | b'.' | b'_' | b'-' => {
+                uri.push(char::from(*byte));
+            }
+            _ => uri.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    uri + "?mode=ro&nolock=1"
+}
+
+/// Fails if the SQLite of this program is one that can damage a database in WAL mode.
+pub fn assert_version() -> Result<()> {
+    accept(rusqlite::version_number(), rusqlite::version())
+}
+
+fn accept(number: i32, version: &str) -> Result<()> {
+    if number >= OLDEST_SQLITE {
+        return Ok(());
+    }
+    let why = "versions before 3.51.3 can damage a database in WAL mode; build with the SQLite that comes with rusqlite";
+    Err(Error::new(Kind::Internal, "use", format!("SQLite {version}")).because(why))
+}
