@@ -11,6 +11,11 @@ case ${1:-} in
     echo "CHATVAULT_SEED=$CHATVAULT_SEED"
     engine model::
     ;;
+  databases) # 10,000 edits in random lives of databases from a random seed on; a failure prints its own
+    export CHATVAULT_EDITS=${CHATVAULT_EDITS:-10000} CHATVAULT_SEED=${CHATVAULT_SEED:-$((RANDOM * 32768 + RANDOM))}
+    echo "CHATVAULT_SEED=$CHATVAULT_SEED"
+    engine databases::
+    ;;
   concurrency) # 50 rounds of two snapshots at once
     export CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
     engine concurrency::
@@ -29,7 +34,7 @@ case ${1:-} in
     cargo test -p chatvault-tests --test samples
     ;;
   all) # one after the other
-    for name in model concurrency faults capture reader samples; do "$0" "$name"; done
+    for name in model databases concurrency faults capture reader samples; do "$0" "$name"; done
     ;;
   *)
     echo "usage: tests/full.sh NAME"

@@ -10,6 +10,7 @@
 mod cache;
 mod cat;
 mod damage;
+mod databases;
 mod defaults;
 mod demo;
 mod diff;

@@ -9,6 +9,8 @@ mod concurrency;
 #[cfg(test)]
 mod damage;
 #[cfg(test)]
+mod databases;
+#[cfg(test)]
 mod document;
 #[cfg(test)]
 mod layers;

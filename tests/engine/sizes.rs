@@ -138,7 +138,14 @@ fn printing_is_found_and_only_printing() {
 const CLOCKS: [&str; 6] =
     ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout(", "wait_timeout"];
 /// Tests that may, and why.
-const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 5] = [
+const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 9] = [
+    ("tests/capture/busy.rs", "another program is let go on, and a deadline ends that where it stands still"),
+    ("tests/capture/closing.rs", "how long an app has to wait for a capture is what is claimed"),
+    ("tests/capture/main.rs", "the seconds that each case takes are shown"),
+    (
+        "tests/capture/take.rs",
+        "a capture compares the clock with the file system's, and pauses let another program go on",
+    ),
     (
         "tests/cli/interrupted.rs",
         "another program is waited for, and a deadline makes a failure of a wait for ever",

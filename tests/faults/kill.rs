@@ -164,13 +164,17 @@ fn first() -> Outcome {
 
 fn second() -> Outcome {
     let stage = Stage::with_repository();
+    stage.live_database(1);
     let acknowledged = [stage.snapshot()];
     stage.live(2);
+    stage.live_database(2);
     stage.keep("one");
+    assert_eq!(stage.deltas(), 0);
     let check = |stage: &Stage, tally: &mut Tally| after_snapshot(stage, &acknowledged, tally);
     let tally = killed(&stage, "one", plan::MOST, &snapshot, &check);
     if let Ok(tally) = &tally {
         assert!(tally.with_durable > 0, "no kill left a pack");
+        assert!(stage.deltas() > 0, "nothing rests on the first snapshot");
     }
     report(tally)
 }

@@ -28,8 +28,10 @@ struct Story {
 /// A second snapshot, written down call by call.
 fn story() -> Result<Story, String> {
     let stage = Stage::with_repository();
+    stage.live_database(1);
     let first = stage.snapshot();
     stage.live(2);
+    stage.live_database(2);
     stage.keep("before");
     let root = stage.world.path("repo");
     let before = Disk::read(&root);

@@ -11,6 +11,8 @@ use chatvault_engine::store::{LocalStore, ObjectName, Store};
 use chatvault_tests::Truth;
 use chatvault_tests::bytes::{noise, text};
 use chatvault_tests::lab::sealer_of;
+use chatvault_tests::sqlite::{all, image};
+use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -18,6 +20,10 @@ use std::process::Command;
 
 /// The folders of a world in which runs leave something.
 const STATE: [&str; 3] = ["repo", "home", "key"];
+/// The database in `live`, where there is one.
+const DATABASE: &str = "chats.db";
+/// Beside its app: what it is by its own rules.
+const EXPECTED: &str = "expected.db";
 
 /// A world and the states of it that were kept.
 pub struct Stage {
@@ -64,8 +70,42 @@ impl Stage {
         }
     }
 
+    /// A database as an app leaves it that was killed: what is new in this state is in its log only.
+    pub fn live_database(&self, state: u32) {
+        let work = self.world.path("app");
+        fs::create_dir_all(&work).unwrap();
+        let db = Connection::open(work.join(DATABASE)).unwrap();
+        all(&db, "CREATE TABLE IF NOT EXISTS m(id INTEGER PRIMARY KEY, words BLOB)");
+        for row in 0..100 {
+            let words = noise(&format!("message {row}"), 1000);
+            db.execute("INSERT INTO m VALUES(?, ?) ON CONFLICT DO NOTHING", (row, words)).unwrap();
+        }
+        all(&db, "PRAGMA journal_mode=WAL");
+        all(&db, "PRAGMA wal_checkpoint(TRUNCATE)");
+        for row in 0..3 {
+            let words = noise(&format!("{state} {row}"), 1000);
+            db.execute("INSERT INTO m(words) VALUES(?)", (words,)).unwrap();
+        }
+        for suffix in ["", "-wal"] {
+            let name = format!("{DATABASE}{suffix}");
+            fs::copy(work.join(&name), self.world.path(&format!("live/{name}"))).unwrap();
+        }
+        db.close().unwrap();
+        fs::write(work.join(EXPECTED), image(&self.world.path("live").join(DATABASE), &work)).unwrap();
+    }
+
+    /// What a restore of `live` must bring: of a database its committed state, in one file.
     pub fn truth(&self) -> Truth {
-        Truth::read(&self.world.path("live"))
+        let live = self.world.path("live");
+        let mut truth = Truth::read(&live);
+        let wal = truth.0.remove(format!("{DATABASE}-wal").as_bytes());
+        if let (Some(database), Some(wal)) = (truth.0.get_mut(DATABASE.as_bytes()), wal) {
+            let image = fs::read(self.world.path("app").join(EXPECTED)).unwrap();
+            database.size = image.len() as u64;
+            database.content = Some(*blake3::hash(&image).as_bytes());
+            database.mtime = database.mtime.max(wal.mtime);
+        }
+        truth
     }
 
     /// Takes a snapshot that succeeds.
@@ -111,7 +151,7 @@ impl Stage {
         let sealer = self.sealer();
         let path = self.world.path("repo/config");
         let mut config = Config::open(&sealer, &fs::read(&path).unwrap()).unwrap();
-        (config.media_pack, config.other_pack) = (1 << 16, 1 << 16);
+        (config.media_pack, config.other_pack, config.run) = (1 << 16, 1 << 16, 1 << 16);
         (config.chunk_min, config.chunk_avg, config.chunk_max) = (4096, 16384, 65536);
         let object = config.seal(&sealer).unwrap();
         fs::write(&path, &object).unwrap();
@@ -134,6 +174,13 @@ impl Stage {
             indexed.extend(Index::decode(&body).unwrap().packs.iter().map(|pack| pack.pack));
         }
         (packs, indexed)
+    }
+
+    /// Page runs that are stored as differences to others.
+    pub fn deltas(&self) -> usize {
+        let (packs, _) = self.packs();
+        let entries = packs.values().flat_map(|pack| &pack.entries);
+        entries.filter(|entry| entry.kind == BlobKind::Data && entry.base.is_some()).count()
     }
 
     /// Restores a snapshot and says how it differs from what it should be.

@@ -20,3 +20,9 @@ pub const KNOWN: [(&str, usize, &str); 17] = [
     ("whatsapp-viewer", 3, "23d01316f6ade94540f926e0220d3e2dcbea75fe11cede072780e36ca5a21b44"),
     ("whatstk", 4, "5a1781b71a71702269e850f53c10f763795f6ef90ae3249e932f2be9f929115a"),
 ];
+
+/// Number of the SQLite databases among them, and the same hash over these alone.
+pub const DATABASES: (usize, &str) = (18, "525f5cf0759de7222b7415b802baca6f99a350a2b463d6a2c9882b2a3c08a156");
+
+/// Databases whose pages are encrypted, header and all.
+pub const ENCRYPTED: [&str; 1] = ["wechat-enmicromsg/EnMicroMsg.db"];

@@ -11,6 +11,7 @@
     reason = "a test program with its own main"
 )]
 
+mod databases;
 mod known;
 mod workload;
 
@@ -99,6 +100,13 @@ fn tests<'t>(lab: &'t Lab, folder: &Path) -> Vec<Test<'t>> {
         "all samples together".to_owned(),
         Box::new(move || if is_there() { round_trip(lab, &whole) } else { absent(&whole) }),
     ));
+    for (name, test) in [
+        ("databases as they lie", databases::as_they_lie as fn(&Path) -> Outcome),
+        ("databases in WAL mode with frames pending", databases::with_frames_pending),
+    ] {
+        let whole = folder.to_owned();
+        tests.push((name.to_owned(), Box::new(move || test(&whole))));
+    }
     tests.push(("a week of a chat app".to_owned(), Box::new(workload::run)));
     tests
 }

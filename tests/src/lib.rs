@@ -15,6 +15,7 @@ mod hand_on;
 pub mod lab;
 pub mod meeting;
 pub mod sample;
+pub mod sqlite;
 pub mod truth;
 
 pub use lab::{Clock, Lab, Restored};

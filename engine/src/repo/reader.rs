@@ -139,7 +139,8 @@ impl Repo {
             }
             _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
         };
-        let unpacked = self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base.as_deref(), check));
+        let unpacked =
+            self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base.as_deref(), check));
         unpacked.inspect_err(|_| attempt.culprits.push(entry.id))
     }
 
