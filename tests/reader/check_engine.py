@@ -216,8 +216,8 @@ def records_of(reader, id, folder, wanted):
 
 
 def digits(number):
-    """The sum of the digits in base 8: how deep a chain of this generation is."""
-    return sum(int(digit) for digit in f"{number:o}")
+    """The sum of the digits in base 16: how deep a chain of this generation, below 128, is."""
+    return sum(int(digit, 16) for digit in f"{number:x}")
 
 
 def check_chains(records):

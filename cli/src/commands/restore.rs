@@ -42,7 +42,8 @@ Examples:
 
 Exit codes: 0 done, 1 failed (also if something stands in the way, an app is using the target, the target refused some \
 files, or --verify found a difference), 2 wrong usage (also if the target overlaps with the repository, or \
---delete would remove what the snapshot left out), 10 no repository, 12 wrong password or key, 22 some files are lost to damage, the others are restored, 130 cancelled.";
+--delete would remove what the snapshot left out), 10 no repository, 12 wrong password or key, 21 restored as stored, but SQLite finds a \
+database damaged (--verify), 22 some files are lost to damage, the others are restored, 130 cancelled.";
 
 /// Give back the state of a snapshot
 #[derive(Args, Debug)]
