@@ -2,6 +2,7 @@
 
 use crate::base::{BlobId, LineageId, Result, SnapshotId, StoredPath, Timestamp};
 use crate::crypto::secret::random_bytes;
+use crate::model::BlobKind;
 use crate::model::lineage::{Checked, Lineage, Sample};
 use crate::repo::Repo;
 use crate::repo::earlier::EarlierRuns;
@@ -176,6 +177,11 @@ impl<'r> Lineages<'r> {
             let read = |root| self.repo.read_lineage(root).map(|(records, _)| records).unwrap_or_default();
             self.others.iter().flat_map(read).collect()
         });
+        // Unused pages are no kinship.
+        let zeroes = self.repo.name(BlobKind::Data, &vec![0; self.repo.config.run as usize]);
+        let samples: Vec<Sample> =
+            samples.iter().filter(|one| one.id != sample(one.run, &zeroes).id).copied().collect();
+        let samples = samples.as_slice();
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
         closest(now.values().chain(self.near.values()).chain(loaded), samples).cloned()
     }

@@ -15,13 +15,21 @@ pub(super) fn words(databases: &[DatabaseReport]) -> Vec<String> {
     }
     let captured: Vec<&DatabaseReport> =
         databases.iter().filter(|database| database.state == DatabaseState::Captured).collect();
-    let sound =
-        databases.iter().filter(|database| matches!(database.checked, Checked::Quick | Checked::Full));
-    let mut lines = vec![format!(
-        "Databases: {} read, {} of them sound by SQLite's check",
-        human::thousands(databases.len() as u64),
-        human::thousands(sound.count() as u64)
-    )];
+    let count = |found: &[Checked]| {
+        let count = databases.iter().filter(|database| found.contains(&database.checked)).count();
+        u64::try_from(count).unwrap_or(u64::MAX)
+    };
+    let mut all = format!("Databases: {} read", human::thousands(databases.len() as u64));
+    for (found, what) in [
+        (&[Checked::Quick, Checked::Full][..], "sound by SQLite's check"),
+        (&[Checked::Failed], "damaged by SQLite's check"),
+    ] {
+        match count(found) {
+            0 => {}
+            number => all.push_str(&format!(", {} {what}", human::thousands(number))),
+        }
+    }
+    let mut lines = vec![all];
     lines.extend(captured.iter().take(MOST_LINES).map(|database| line(database)));
     if captured.len() > MOST_LINES {
         lines.push(format!("  and {} more", human::thousands((captured.len() - MOST_LINES) as u64)));
@@ -61,7 +69,7 @@ mod tests {
         assert_eq!(
             words(&all),
             [
-                "Databases: 3 read, 2 of them sound by SQLite's check",
+                "Databases: 3 read, 2 sound by SQLite's check",
                 "  /chat.db: captured in 0.4 s, 1,898 WAL frames merged",
                 "  /chat.db: an unfinished change was taken back (1 page)",
             ]
