@@ -1,6 +1,6 @@
 //! Reading files: each reader thread takes one at a time, and reads it again when it changed meanwhile.
 
-use super::Work;
+use super::{OPEN_FILES, Work};
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::database::{DatabaseReport, read_database, samples};
 use super::entry::Place;
@@ -77,7 +77,9 @@ pub fn read_new_databases<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, sc
     let mut reader = Reader { work, scope, buffer: Vec::new() };
     let mut waiting: Vec<FileTask> = Vec::new();
     loop {
-        waiting.extend(queue.try_iter());
+        // What waits here is open: the rest waits in the queue, and with it the readers.
+        let room = OPEN_FILES.saturating_sub(waiting.len());
+        waiting.extend(queue.try_iter().take(room));
         let oldest = waiting.iter().enumerate().min_by_key(|(_, task)| task.node.mtime).map(|(at, _)| at);
         let task = match oldest {
             Some(at) => waiting.swap_remove(at),

@@ -156,8 +156,10 @@ fn take(
     let begun = repo.session().now();
     observer.phase(Phase::Storing);
     let stored = Source::find(repo, &run.history, options, paths).and_then(|source| {
-        let affected = repo.affected(&run.history.snapshots)?;
+        // Before, what was missing from the start; afterwards, what turned out to be damaged when it was to be rested on.
+        let mut affected = repo.affected(&run.history.snapshots)?;
         let stored = source.store(repo, Fate::Stored, options, observer, fill)?;
+        affected.extend(repo.affected(&run.history.snapshots)?);
         Ok((source, stored, affected))
     });
     let (source, (taken, packs, added), affected) = match stored {

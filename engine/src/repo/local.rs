@@ -132,6 +132,11 @@ impl Repo {
         Ok(())
     }
 
+    /// The packs that an index names and that are not there.
+    pub(crate) fn missing_packs(&self) -> Vec<PackId> {
+        self.local.missing.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     pub(crate) fn drop_missing(&self, catalog: &Catalog) -> Result<()> {
         let missing = self.local.missing.lock().unwrap_or_else(PoisonError::into_inner);
         if missing.is_empty() { Ok(()) } else { catalog.drop_packs(&missing) }

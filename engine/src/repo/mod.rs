@@ -38,7 +38,6 @@ use crate::format::object::Sealer;
 use crate::model::BlobKind;
 use crate::store::Store;
 use local::CatalogCell;
-use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 
 /// An open repository with an up-to-date catalog.
@@ -56,7 +55,7 @@ pub struct Repo {
     /// True once the catalog's blobs were loaded anew because a blob could not be read.
     fresh: Mutex<bool>,
     /// What could not be read so far.
-    lost: Mutex<HashSet<resting::Blob>>,
+    lost: Mutex<resting::Losses>,
 }
 
 impl Repo {

@@ -73,11 +73,16 @@ impl Repo {
             catalog.clear_blobs()?;
             known.clear();
         }
+        let missing = self.missing_packs();
         let mut baseless = 0;
         for id in present.iter().filter(|id| !known.contains(id)) {
             self.session.cancel.check()?;
             match self.read_index(id) {
-                Ok(index) => baseless += catalog.add_index(id, &index.packs)?,
+                Ok(mut index) => {
+                    // Not even for a moment: another thread would take what they held for stored.
+                    index.packs.retain(|pack| !missing.contains(&pack.pack));
+                    baseless += catalog.add_index(id, &index.packs)?;
+                }
                 Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
                     kind: WarningKind::Damaged,
                     path: None,

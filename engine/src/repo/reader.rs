@@ -1,7 +1,7 @@
 //! Reading blobs: the shallowest copy first, its bases before it, every plaintext compared with its name.
 
 use crate::base::event::Silent;
-use crate::base::{BlobId, Error, Kind, Result};
+use crate::base::{BlobId, Error, Kind, PackId, Result};
 use crate::catalog::{BlobCopy, Catalog};
 use crate::codec::Decompressor;
 use crate::crypto::{Header, ObjectType};
@@ -18,6 +18,8 @@ struct Attempt {
     /// Blobs of which no copy below this depth could be read. Without it an index in which everything has two copies
     /// could make an attempt take twice as long with each step down.
     lost: HashSet<(BlobId, u8)>,
+    /// Copies that cannot be read though what they rest on can: pack and place. They are not tried again either.
+    bad: HashSet<(PackId, u32)>,
     /// Of these, the ones that are not there or not readable themselves, whatever they rest on.
     culprits: Vec<BlobId>,
 }
@@ -50,14 +52,17 @@ impl Repo {
     }
 
     fn read_checked(&self, kind: BlobKind, id: &BlobId, check: Check) -> Result<Vec<u8>> {
+        // Asked before: another thread may be loading everything anew just now, and this one may see the half of it.
+        let was_fresh = *self.fresh();
         let mut attempt = Attempt::default();
         let mut read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
         // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported. First
         // what was written since; then, if that is not it, everything.
         for reload in [Self::load_later, Self::load_anew] {
-            if !read.as_ref().is_err_and(|e| e.kind() == Kind::Damaged) || !reload(self)? {
+            if was_fresh || !read.as_ref().is_err_and(|e| e.kind() == Kind::Damaged) {
                 break;
             }
+            reload(self)?;
             attempt = Attempt::default();
             read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
         }
@@ -67,24 +72,20 @@ impl Repo {
         read
     }
 
-    /// Loads what was written since; false if everything was loaded anew already.
-    fn load_later(&self) -> Result<bool> {
-        if *self.fresh() {
-            return Ok(false);
-        }
-        self.refresh(&Silent)?;
-        Ok(true)
+    /// Loads what was written since.
+    fn load_later(&self) -> Result<()> {
+        self.refresh(&Silent)
     }
 
-    /// Loads everything anew, once; another thread may have done it meanwhile.
-    fn load_anew(&self) -> Result<bool> {
+    /// Loads everything anew, once: another thread may have done it meanwhile.
+    fn load_anew(&self) -> Result<()> {
         let mut fresh = self.fresh();
         if !*fresh {
             self.with_catalog(Catalog::clear_blobs)?;
             self.refresh(&Silent)?;
             *fresh = true;
         }
-        Ok(true)
+        Ok(())
     }
 
     fn fresh(&self) -> MutexGuard<'_, bool> {
@@ -107,6 +108,9 @@ impl Repo {
                 attempt.culprits.push(*id);
             }
             for copy in copies.iter().filter(|copy| copy.entry.depth < limit) {
+                if attempt.bad.contains(&(copy.pack, copy.ordinal)) {
+                    continue;
+                }
                 match self.read_copy(copy, check, attempt) {
                     Ok(plain) => return Ok(plain),
                     Err(e) if e.kind() == Kind::Cancelled => return Err(e),
@@ -141,7 +145,10 @@ impl Repo {
         };
         let unpacked =
             self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base.as_deref(), check));
-        unpacked.inspect_err(|_| attempt.culprits.push(entry.id))
+        unpacked.inspect_err(|_| {
+            attempt.bad.insert((copy.pack, copy.ordinal));
+            attempt.culprits.push(entry.id);
+        })
     }
 
     /// The plaintext of an opened copy.

@@ -8,11 +8,20 @@ use crate::model::lineage::Lineage;
 use crate::model::{BlobKind, Content, ListItem};
 use crate::repo::{Repo, Snapshot};
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::{MutexGuard, PoisonError};
 
 /// Most blobs that are remembered as unreadable; with more of them the repository needs a check anyway.
 const MOST_LOST: usize = 1 << 18;
 /// Databases that are named in a sentence.
 const MOST_NAMED: usize = 20;
+
+/// What could not be read in this run.
+#[derive(Debug, Default)]
+pub(crate) struct Losses {
+    all: HashSet<Blob>,
+    /// Of these, what nobody was told of yet.
+    untold: HashSet<Blob>,
+}
 
 /// A blob by kind and name.
 pub(crate) type Blob = (BlobKind, BlobId);
@@ -29,23 +38,32 @@ pub struct Affected {
 }
 
 impl Repo {
-    /// Notes what could not be read, for [`Self::affected`].
+    /// Notes what could not be read: it is not present, and [`Self::affected`] tells of it.
     pub(crate) fn note_lost(&self, blobs: impl IntoIterator<Item = Blob>) {
-        if let Ok(mut lost) = self.lost.lock() {
-            for blob in blobs {
-                if lost.len() < MOST_LOST {
-                    lost.insert(blob);
-                }
+        let mut losses = self.losses();
+        for blob in blobs {
+            if losses.all.len() < MOST_LOST && losses.all.insert(blob) {
+                losses.untold.insert(blob);
             }
         }
     }
 
-    /// The databases, in all snapshots, that rest on what could not be read so far. Nothing is left noted.
+    /// True for what could not be read in this run.
+    pub(crate) fn is_lost(&self, kind: BlobKind, id: &BlobId) -> bool {
+        let losses = self.losses();
+        !losses.all.is_empty() && losses.all.contains(&(kind, *id))
+    }
+
+    fn losses(&self) -> MutexGuard<'_, Losses> {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The databases, in all snapshots, that rest on what could not be read since this was last asked.
     ///
     /// # Errors
     /// Fails if the repository fails for another reason than damage.
     pub fn affected(&self, snapshots: &[Snapshot]) -> Result<Vec<Affected>> {
-        let lost = self.lost.lock().map(|mut lost| std::mem::take(&mut *lost)).unwrap_or_default();
+        let lost = std::mem::take(&mut self.losses().untold);
         if lost.is_empty() {
             return Ok(Vec::new());
         }
@@ -58,7 +76,7 @@ impl Repo {
     /// # Errors
     /// As [`Self::affected`].
     pub fn affected_anywhere(&self) -> Result<Vec<Affected>> {
-        if self.lost.lock().is_ok_and(|lost| lost.is_empty()) {
+        if self.losses().untold.is_empty() {
             return Ok(Vec::new());
         }
         self.affected(&self.snapshots(&Silent)?)

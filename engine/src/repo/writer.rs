@@ -297,7 +297,9 @@ impl<'r> RunWriter<'r> {
     /// True if the blob need not be stored; otherwise it counts as stored from now on.
     fn is_known(&self, kind: BlobKind, id: BlobId) -> Result<bool> {
         let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen().contains(&(kind, id)) || self.repo.with_catalog(|catalog| catalog.contains(kind, &id))? {
+        let is_stored =
+            || Ok(!self.repo.is_lost(kind, &id) && self.repo.with_catalog(|catalog| catalog.contains(kind, &id))?);
+        if seen().contains(&(kind, id)) || is_stored()? {
             return Ok(true);
         }
         // Of two threads with the same content only one may go on.

@@ -202,8 +202,8 @@ impl Session<'_> {
                     (self.patience.pause)(STEP);
                     waited += STEP;
                 }
-                Err(e) if is_unsupported(&e) => self.has_locks.set(false),
-                Err(e) => return Err(e.into()),
+                // There are none, or they do not work, as on some network file systems: the file may be read all the same.
+                Err(_) => self.has_locks.set(false),
             }
         }
         Ok(None)
@@ -211,10 +211,11 @@ impl Session<'_> {
 
     /// True if somebody has a lock there; false where nobody can have one.
     fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
-        match self.locks.is_held(file, bytes) {
-            Err(e) if is_unsupported(&e) => Ok(false),
-            answer => answer,
-        }
+        self.locks.is_held(file, bytes).or_else(|e| {
+            let answer = if is_unsupported(&e) { Ok(false) } else { Err(e) };
+            self.has_locks.set(false);
+            answer
+        })
     }
 
     fn open(&self, sidecar: Sidecar) -> Result<Option<Opened>, Trouble> {
