@@ -156,7 +156,7 @@ fn a_damaged_database_is_stored_and_ends_with_21_once_for_each_state() {
     // Another state that is damaged, in words for people.
     spoil(&world, "live/chat.db", 2);
     let ran = snapshot(&world, &[]).ended_with(21);
-    assert!(ran.stdout.contains("Databases: 1 read, 0 of them sound"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Databases: 1 read, 1 damaged by SQLite's check"), "{}", ran.stdout);
     let warning = format!("warning: {}: SQLite finds this database damaged", world.text("live/chat.db"));
     assert!(ran.stderr.contains(&warning), "{}", ran.stderr);
     world.write("live/chat.db", sound);
