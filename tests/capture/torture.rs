@@ -169,6 +169,7 @@ fn blind() -> Outcome {
         }
     }
     busy.into_inner().stop();
+    assert_eq!(wrong, 0, "the comparisons took a torn image, with nothing but them to rely on");
     assert!(torn > 0, "{reads} readings without locks were all sound: this test shows nothing");
     Outcome::Passed(format!(
         "{torn} of {reads} readings torn; {taken} taken all the same, {wrong} of them torn"

@@ -3,21 +3,23 @@
 
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
-use super::file::FileTask;
-use super::lineage::{sample, split};
+use super::file::{FileTask, read_full};
+use super::lineage::{Origin, sample};
 use super::memory::{UNTRUSTED, is_settled};
 use crate::base::{BlobId, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
 use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
-use crate::sqlite::Image;
 use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
 use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
+use crate::sqlite::{Image, is_of_sqlite};
 use rayon::Scope;
 use std::io;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 
+/// Bytes of a sidecar that tell whether it is one.
+const SIDECAR_HEAD: usize = 32;
 /// Bytes that are read at a time for a private copy.
 const COPY_STEP: usize = 1 << 20;
 
@@ -67,29 +69,43 @@ enum Check {
     Not,
 }
 
-/// Reads and stores a database. The text says why it has no committed state that could be captured: then it must be
-/// stored as it lies.
+/// What became of a database.
+pub(super) enum Outcome {
+    /// It is stored in one image. What lies beside it and only has such a name is not part of it.
+    Captured(Vec<(Vec<u8>, Stat)>),
+    /// It has no committed state that could be captured, and must be stored as it lies: the reason.
+    Impossible(String),
+}
+
+/// Reads and stores a database.
 pub(super) fn read_database<'s>(
     work: &'s Work<'s>,
     task: &FileTask,
     nature: &Nature,
     scope: &Scope<'s>,
     buffer: &mut Vec<u8>,
-) -> std::result::Result<Option<String>, Failed> {
-    let Some(kind) = nature.database() else { return Ok(None) };
+) -> std::result::Result<Outcome, Failed> {
+    let Some(kind) = nature.database() else { return Ok(Outcome::Impossible("it is none".to_owned())) };
     let session = work.repo.session();
     let (pause, now) = (|time| (session.pause)(time), || session.now());
     let patience = Patience::new(&pause, &now);
     let begun = session.now();
     let before = task.file.stat()?;
     let beside = Neighbours { dir: &task.dir, name: &task.node.name };
-    let mut read = |image: &Image<'_>| read_image(work, task, nature, scope, buffer, image);
+    // Before the app's locks are taken: this may wait for the disk of the repository.
+    let read_at = |bytes: &mut [u8], at| read_full(&mut task.file.reader(at, bytes.len() as u64), bytes);
+    let origin = work.lineages.origin(&task.path(), || samples(work, before.size, &read_at), work.writer)?;
+    let mut read = |image: &Image<'_>| read_image(work, task, nature, &origin, (scope, &mut *buffer), image);
     match capture(task.file.as_fd(), &beside, kind, &patience, &mut read) {
-        Ok(captured) => store(work, task, captured, nature, begun, &before).map(|()| None),
-        Err(capture::Failed::Impossible(why)) => Ok(Some(why.to_string())),
+        Ok(captured) => {
+            let foreign = foreign(task)?;
+            store(work, task, captured, nature, (begun, &before), &foreign)?;
+            Ok(Outcome::Captured(foreign))
+        }
+        Err(capture::Failed::Impossible(why)) => Ok(Outcome::Impossible(why.to_string())),
         Err(capture::Failed::Io(None, e)) => Err(Failed::Source(e)),
         Err(capture::Failed::Io(Some(sidecar), e)) => {
-            Ok(Some(format!("its {} file cannot be read: {e}", sidecar.suffix())))
+            Ok(Outcome::Impossible(format!("its {} file cannot be read: {e}", sidecar.suffix())))
         }
         Err(capture::Failed::Read(failed)) => Err(failed),
     }
@@ -99,15 +115,12 @@ fn read_image<'s>(
     work: &'s Work<'s>,
     task: &FileTask,
     nature: &Nature,
-    scope: &Scope<'s>,
-    buffer: &mut Vec<u8>,
+    origin: &Origin<'s>,
+    (scope, buffer): (&Scope<'s>, &mut Vec<u8>),
     image: &Image<'_>,
 ) -> std::result::Result<Reading, Failed> {
-    let path = task.path();
-    let read_at = |bytes: &mut [u8], at| image.read_at(bytes, at);
-    let origin = work.lineages.origin(&path, || samples(work, image.len(), &read_at), work.writer)?;
-    let (line, earlier) = split(Some(origin), work.repo);
-    let assembly = Assembly::new(&task.folder, nature, line);
+    let (line, earlier) = origin.begin();
+    let assembly = Assembly::new(&task.folder, nature, Some(line));
     let mut cutter = Cutter::new(work, &assembly, scope, earlier);
     cutter.cut(image.reader(), buffer)?;
     let cut = cutter.finish()?;
@@ -148,8 +161,8 @@ fn store(
     task: &FileTask,
     captured: Captured<Reading>,
     nature: &Nature,
-    begun: Timestamp,
-    before: &Stat,
+    (begun, before): (Timestamp, &Stat),
+    foreign: &[(Vec<u8>, Stat)],
 ) -> std::result::Result<(), Failed> {
     let path = task.path();
     let after = task.file.stat()?;
@@ -185,7 +198,7 @@ fn store(
         database: Some(Database {
             state,
             page_size: captured.page_size.unwrap_or_else(|| nature.page_size()),
-            sidecars: names_of(&task.node.name, &captured.sidecars),
+            sidecars: names_of(&task.node.name, &captured.sidecars, foreign),
         }),
         ..task.node.clone()
     };
@@ -202,12 +215,35 @@ fn latest(main: Timestamp, dir: &SourceDir, name: &[u8], frames: u32) -> Timesta
 }
 
 /// The names of the sidecars that are part of the image.
-fn names_of(name: &[u8], sidecars: &capture::Sidecars) -> Vec<Vec<u8>> {
+fn names_of(name: &[u8], sidecars: &capture::Sidecars, foreign: &[(Vec<u8>, Stat)]) -> Vec<Vec<u8>> {
     [(sidecars.wal, Sidecar::Wal), (sidecars.shm, Sidecar::Shm), (sidecars.journal, Sidecar::Journal)]
         .into_iter()
         .filter(|(size, _)| size.is_some())
         .map(|(_, sidecar)| [name, sidecar.suffix().as_bytes()].concat())
+        .filter(|name| foreign.iter().all(|(other, _)| other != name))
         .collect()
+}
+
+/// What lies beside a database under the name of a sidecar and is none: it belongs to somebody else.
+fn foreign(task: &FileTask) -> io::Result<Vec<(Vec<u8>, Stat)>> {
+    let mut foreign = Vec::new();
+    for (name, stat) in &task.beside {
+        let sidecar = [Sidecar::Wal, Sidecar::Shm, Sidecar::Journal]
+            .into_iter()
+            .find(|sidecar| name.ends_with(sidecar.suffix().as_bytes()));
+        let mut head = [0; SIDECAR_HEAD];
+        let read = task
+            .dir
+            .open_file(name)
+            .and_then(|file| read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head));
+        match (sidecar, read) {
+            (Some(sidecar), Ok(len)) if is_of_sqlite(sidecar, head.get(..len).unwrap_or_default()) => {}
+            // An app that has ended meanwhile took it away.
+            (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => {}
+            _ => foreign.push((name.clone(), *stat)),
+        }
+    }
+    Ok(foreign)
 }
 
 fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {

@@ -43,12 +43,14 @@ pub struct Beside {
     pub sidecars: [Option<Stat>; 2],
     /// What of `-wal`, `-shm` and `-journal` is to be stored if it turns out not to be part of a database.
     pub entries: Vec<(Vec<u8>, Stat)>,
+    /// True beside a source that is a file: then nothing of it is stored unless it is part of a database.
+    pub is_named: bool,
 }
 
 /// How an entry stands to what is remembered of it.
 enum Remembered<'r> {
-    /// It is taken over, with what lies beside it if that is part of it.
-    TakenOver(RowEntry<'r>, bool),
+    /// It is taken over; of what lies beside it, these are entries of their own.
+    TakenOver(RowEntry<'r>, Vec<(Vec<u8>, Stat)>),
     /// It must be read.
     No,
 }
@@ -64,13 +66,11 @@ impl Work<'_> {
     ) -> Result<Vec<FileTask>> {
         let (folder, dir) = (place.folder, place.dir);
         let key = stat_key(&self.memory.stats, self.options.ignored, stat, &beside.sidecars);
-        if let Remembered::TakenOver(before, with_sidecars) =
-            self.remembered(place, name, stat, &key, &beside)?
-        {
+        if let Remembered::TakenOver(before, others) = self.remembered(place, name, stat, &key, &beside)? {
             self.count_unmodified(stat);
             self.lineages.keep(&folder.path, name);
             folder.push(before);
-            return if with_sidecars { Ok(Vec::new()) } else { self.entries_beside(place, &beside.entries) };
+            return self.entries_beside(place, &others);
         }
         if stat.kind == NodeKind::File {
             return self.open_file(place, self.node(name, stat), key, beside);
@@ -118,15 +118,23 @@ impl Work<'_> {
         }
         let is_raw = self.options.raw_databases;
         if beside.entries.is_empty() && !is_raw {
-            return Ok(Remembered::TakenOver(before, true));
+            return Ok(Remembered::TakenOver(before, Vec::new()));
         }
         let database = before.decode()?.database;
+        let all = || beside.entries.clone();
         Ok(match database.map(|database| database.state) {
-            None => Remembered::TakenOver(before, false),
+            None if beside.is_named => Remembered::TakenOver(before, Vec::new()),
+            None => Remembered::TakenOver(before, all()),
             // It was stored in the other way than is wanted now.
             Some(DatabaseState::AsItLay) if !is_raw => Remembered::No,
             Some(DatabaseState::Captured) if is_raw => Remembered::No,
-            Some(_) => Remembered::TakenOver(before, !is_raw),
+            Some(_) if is_raw => Remembered::TakenOver(before, all()),
+            // What only had the name of a sidecar was an entry, and is one again.
+            Some(_) => {
+                let was_entry =
+                    |name: &[u8]| place.folder.previous.as_ref().is_some_and(|p| p.find(name).is_some());
+                Remembered::TakenOver(before, all().into_iter().filter(|(name, _)| was_entry(name)).collect())
+            }
         })
     }
 
@@ -175,8 +183,8 @@ impl Work<'_> {
             Ok((file, dir)) => {
                 place.folder.expect_one();
                 let folder = Arc::clone(place.folder);
-                let Beside { sidecars, entries } = beside;
-                Ok(vec![FileTask { folder, dir, file, node, key, sidecars, beside: entries }])
+                let Beside { sidecars, entries, is_named } = beside;
+                Ok(vec![FileTask { folder, dir, file, node, key, sidecars, beside: entries, is_named }])
             }
             Err(e) => {
                 let path = place.folder.path.join(&node.name);
@@ -184,7 +192,7 @@ impl Work<'_> {
                     io::ErrorKind::NotFound => self.vanished(place.folder, &path),
                     _ => self.missing(place.folder, path, &e),
                 }
-                self.entries_beside(place, &beside.entries)
+                if beside.is_named { Ok(Vec::new()) } else { self.entries_beside(place, &beside.entries) }
             }
         }
     }

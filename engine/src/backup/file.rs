@@ -1,12 +1,12 @@
 //! Reading files: each reader thread takes one at a time, and reads it again when it changed meanwhile.
 
-use super::{OPEN_FILES, Work};
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
-use super::database::{DatabaseReport, read_database, samples};
+use super::database::{DatabaseReport, Outcome, read_database, samples};
 use super::entry::Place;
 use super::folder::Folder;
 use super::lineage::split;
 use super::memory::{StatKey, UNTRUSTED, is_settled};
+use super::{OPEN_FILES, Work};
 use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
@@ -43,6 +43,8 @@ pub struct FileTask {
     pub sidecars: [Option<Stat>; 2],
     /// The entries beside it that are part of it if it is a database, and entries of their own if not.
     pub beside: Vec<(Vec<u8>, Stat)>,
+    /// True for a source itself: what lies beside it was not named, and is stored only as part of a database.
+    pub is_named: bool,
 }
 
 impl FileTask {
@@ -120,11 +122,14 @@ impl<'s> Reader<'s, '_> {
         task.folder.expect_one();
         let done = nature.map_err(Failed::Source).and_then(|nature| self.read_as(&task, nature));
         let beside = match done {
-            Ok(Done::Alone) => self.read_beside(&task),
-            Ok(Done::WithSidecars) => Ok(()),
+            Ok(Done::Alone) => self.read_beside(&task, &task.beside),
+            Ok(Done::WithSidecars(foreign)) => self.read_beside(&task, &foreign),
+            Ok(Done::NoDatabase) if task.is_named => Ok(()),
+            Ok(Done::NoDatabase) => self.read_beside(&task, &task.beside),
             Err(Failed::Source(e)) => {
                 work.missing(&task.folder, task.path(), &e);
-                task.folder.one_done(work).and_then(|()| self.read_beside(&task))
+                let beside: &[_] = if task.is_named { &[] } else { &task.beside };
+                task.folder.one_done(work).and_then(|()| self.read_beside(&task, beside))
             }
             Err(Failed::Run(e)) => Err(e),
         };
@@ -136,12 +141,13 @@ impl<'s> Reader<'s, '_> {
 
     fn read_as(&mut self, task: &FileTask, nature: Nature) -> std::result::Result<Done, Failed> {
         if nature.database().is_none() || self.work.options.raw_databases {
+            let is_database = nature.database().is_some();
             read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
-            return Ok(Done::Alone);
+            return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
         }
         match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
-            None => Ok(Done::WithSidecars),
-            Some(why) => {
+            Outcome::Captured(foreign) => Ok(Done::WithSidecars(foreign)),
+            Outcome::Impossible(why) => {
                 read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(&why))?;
                 Ok(Done::Alone)
             }
@@ -149,10 +155,10 @@ impl<'s> Reader<'s, '_> {
     }
 
     /// Stores the sidecars of what is no captured database as entries of their own.
-    fn read_beside(&mut self, task: &FileTask) -> Result<()> {
+    fn read_beside(&mut self, task: &FileTask, beside: &[(Vec<u8>, Stat)]) -> Result<()> {
         let kept = OnceCell::from(Arc::clone(&task.dir));
         let place = Place { folder: &task.folder, dir: &task.dir, kept: &kept };
-        for task in self.work.entries_beside(&place, &task.beside)? {
+        for task in self.work.entries_beside(&place, beside)? {
             self.read(task, false);
         }
         Ok(())
@@ -163,8 +169,10 @@ impl<'s> Reader<'s, '_> {
 enum Done {
     /// The main file; what lies beside it is still to be stored.
     Alone,
-    /// All of it, in one image.
-    WithSidecars,
+    /// All of it, in one image; what is not part of it is still to be stored.
+    WithSidecars(Vec<(Vec<u8>, Stat)>),
+    /// A file that is no database.
+    NoDatabase,
 }
 
 /// A file as it was read once.
@@ -283,7 +291,7 @@ fn change(read: u64, before: &Stat, after: &Stat) -> Change {
 }
 
 /// Reads until the buffer is full or the content ends.
-fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
+pub(super) fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<usize> {
     let mut done = 0;
     while let Some(room) = bytes.get_mut(done..).filter(|room| !room.is_empty()) {
         match reader.read(room)? {

@@ -69,12 +69,21 @@ pub(super) struct Origin<'r> {
     under_way: UnderWay,
 }
 
+impl<'r> Origin<'r> {
+    /// What an assembly needs to begin, each time that the file is read.
+    pub(super) fn begin(&self) -> (Line, EarlierRuns<'r>) {
+        let under_way = UnderWay::new(&self.under_way.0);
+        (Line { id: self.id, pages: self.runs.pages().to_vec(), _under_way: under_way }, self.runs.clone())
+    }
+}
+
 /// What a file's assembly needs of its origin, and the runs; what is no database has none.
 pub(super) fn split<'r>(origin: Option<Origin<'r>>, repo: &'r Repo) -> (Option<Line>, EarlierRuns<'r>) {
     match origin {
         None => (None, EarlierRuns::none(repo)),
-        Some(Origin { id, runs, under_way }) => {
-            (Some(Line { id, pages: runs.pages().to_vec(), _under_way: under_way }), runs)
+        Some(origin) => {
+            let (line, runs) = origin.begin();
+            (Some(line), runs)
         }
     }
 }

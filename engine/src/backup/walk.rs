@@ -163,12 +163,16 @@ impl Walk<'_> {
             }
         };
         // What lies beside it was not named as a source, and is stored only as part of it.
-        let [wal, journal, _] = SIDECARS;
-        let sidecars = [wal, journal].map(|suffix| {
-            dir.stat_of(&[name, suffix].concat()).ok().filter(|stat| stat.kind == NodeKind::File)
+        let beside = SIDECARS.map(|suffix| {
+            let name = [name, suffix].concat();
+            let stat = dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File);
+            stat.map(|stat| (name, stat))
         });
+        let stat_of = |at: usize| beside.get(at).and_then(|found| found.as_ref().map(|(_, stat)| *stat));
+        let sidecars = [stat_of(0), stat_of(1)];
+        let entries = beside.into_iter().flatten().collect();
         let place = Place { folder, dir: &dir, kept: &OnceCell::new() };
-        self.send(self.work.entry(&place, name, stat, Beside { sidecars, entries: Vec::new() })?)
+        self.send(self.work.entry(&place, name, stat, Beside { sidecars, entries, is_named: true })?)
     }
 
     fn send(&self, tasks: Vec<FileTask>) -> Result<()> {
@@ -342,7 +346,7 @@ impl Walk<'_> {
                 entries.push((name, stat));
             }
         }
-        Beside { sidecars: [wal, journal], entries }
+        Beside { sidecars: [wal, journal], entries, is_named: false }
     }
 
     /// True for a sidecar of an entry that is there and not left out: it is stored with that.

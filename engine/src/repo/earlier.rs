@@ -7,7 +7,7 @@ use crate::repo::Repo;
 use crate::repo::pages::RUNS_PER_PAGE;
 
 /// The runs of an earlier version. Asked for in ascending order, each of its pages is read once.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EarlierRuns<'r> {
     repo: &'r Repo,
     /// The run of a version that has only one.

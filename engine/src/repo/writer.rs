@@ -18,7 +18,7 @@ use crate::repo::delta::Link;
 use crate::repo::pages::PageSink;
 use crate::store::ObjectName;
 use crossbeam_channel::{Receiver, Sender, bounded};
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -82,6 +82,8 @@ struct Job {
     class: PackClass,
     buffer: Buffer,
     last: bool,
+    /// In which order it was sent.
+    number: u64,
 }
 
 /// Packs that are durable and stand in no index yet.
@@ -155,8 +157,8 @@ pub struct RunWriter<'r> {
     finished: Mutex<Finished>,
     failure: Mutex<Option<Error>>,
     jobs: Sender<Job>,
-    /// Packs that were sent and are neither written nor given up.
-    under_way: Mutex<usize>,
+    /// Packs that were sent and are neither written nor given up, by their numbers, and the next number.
+    under_way: Mutex<(BTreeSet<u64>, u64)>,
     one_less: Condvar,
 }
 
@@ -207,7 +209,12 @@ impl<'r> RunWriter<'r> {
             }
             // An empty buffer marked as last tells one pack writer to end.
             for _ in 0..PACK_WRITERS {
-                let end = Job { class: PackClass::Metadata, buffer: Buffer::default(), last: true };
+                let end = Job {
+                    class: PackClass::Metadata,
+                    buffer: Buffer::default(),
+                    last: true,
+                    number: u64::MAX,
+                };
                 let _receivers_outlive_this = shared.jobs.send(end);
             }
             done
@@ -297,8 +304,10 @@ impl<'r> RunWriter<'r> {
     /// True if the blob need not be stored; otherwise it counts as stored from now on.
     fn is_known(&self, kind: BlobKind, id: BlobId) -> Result<bool> {
         let seen = || self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        let is_stored =
-            || Ok(!self.repo.is_lost(kind, &id) && self.repo.with_catalog(|catalog| catalog.contains(kind, &id))?);
+        let is_stored = || {
+            Ok(!self.repo.is_lost(kind, &id)
+                && self.repo.with_catalog(|catalog| catalog.contains(kind, &id))?)
+        };
         if seen().contains(&(kind, id)) || is_stored()? {
             return Ok(true);
         }
@@ -350,16 +359,22 @@ impl<'r> RunWriter<'r> {
             let full = buffer.bytes >= target as usize || buffer.blobs.len() >= MAX_PACK_BLOBS;
             full.then(|| std::mem::take(&mut *buffer))
         };
-        full.map_or(Ok(()), |buffer| self.send(Job { class, buffer, last: false }))
+        full.map_or(Ok(()), |buffer| self.send(Job { class, buffer, last: false, number: 0 }))
     }
 
     fn send(&self, job: Job) -> Result<()> {
         self.cancel.check()?;
-        *self.under_way() += 1;
-        self.jobs.send(job).map_err(|_| Error::cancelled())
+        let number = {
+            let mut under_way = self.under_way();
+            let number = under_way.1;
+            under_way.0.insert(number);
+            under_way.1 += 1;
+            number
+        };
+        self.jobs.send(Job { number, ..job }).map_err(|_| Error::cancelled())
     }
 
-    fn under_way(&self) -> MutexGuard<'_, usize> {
+    fn under_way(&self) -> MutexGuard<'_, (BTreeSet<u64>, u64)> {
         self.under_way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -368,7 +383,9 @@ impl<'r> RunWriter<'r> {
     pub fn settle(&self) -> Result<()> {
         self.flush()?;
         let mut under_way = self.under_way();
-        while *under_way > 0 {
+        // What others send later is not waited for.
+        let sent = under_way.1;
+        while under_way.0.first().is_some_and(|oldest| *oldest < sent) {
             under_way = self.one_less.wait(under_way).unwrap_or_else(PoisonError::into_inner);
         }
         drop(under_way);
@@ -383,7 +400,7 @@ impl<'r> RunWriter<'r> {
             let buffer =
                 std::mem::take(&mut *self.buffer(class).lock().unwrap_or_else(PoisonError::into_inner));
             if !buffer.blobs.is_empty() {
-                self.send(Job { class, buffer, last: true })?;
+                self.send(Job { class, buffer, last: true, number: 0 })?;
             }
         }
         Ok(())
@@ -392,6 +409,7 @@ impl<'r> RunWriter<'r> {
     fn write_packs(&self, jobs: &Receiver<Job>) {
         let mut workshop = Workshop::default();
         for job in jobs {
+            let number = job.number;
             if job.last && job.buffer.blobs.is_empty() {
                 return;
             }
@@ -401,7 +419,7 @@ impl<'r> RunWriter<'r> {
             {
                 self.fail(e);
             }
-            *self.under_way() -= 1;
+            self.under_way().0.remove(&number);
             self.one_less.notify_all();
         }
     }

@@ -76,8 +76,10 @@ fn verify(work: &Work<'_>, check: &Check) {
     });
     match read {
         Ok(true) => {
-            if node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay) {
-                ask_sqlite(work, folder, node, path);
+            let is_one_image =
+                node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay);
+            if is_one_image && !ask_sqlite(work, folder, node, path) {
+                return;
             }
             count(&work.counts.verified);
             work.observer.add(Counter::Files, 1);
@@ -89,21 +91,23 @@ fn verify(work: &Work<'_>, check: &Check) {
     }
 }
 
-/// What was restored is what was stored; whether the app will be able to use it is another question.
-fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPath) {
+/// What was restored is what was stored; whether the app will be able to use it is another question. False if it could
+/// not be read once more.
+fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPath) -> bool {
     let session = work.repo.session();
-    let Some(dir) = &session.scratch_dir else { return };
-    let Ok(file) = folder.open_file(&node.name) else { return };
+    let Some(dir) = &session.scratch_dir else { return true };
+    let Ok(file) = folder.open_file(&node.name) else { return true };
     let mut head = Vec::with_capacity(SqliteHeader::LEN);
     let read = file.reader(0, SqliteHeader::LEN as u64).read_to_end(&mut head);
     // An encrypted database is nothing that SQLite could read.
     if read.is_err() || SqliteHeader::parse(&head).is_none() {
-        return;
+        return true;
     }
     let mut copy = PrivateCopy::new_in(dir);
     copy.expect_len(node.size);
     if let Err(e) = std::io::copy(&mut file.reader(0, node.size), &mut copy) {
-        return differs(work, path, format!("Could not be read again: {e}"));
+        differs(work, path, format!("Could not be read again: {e}"));
+        return false;
     }
     let limits =
         CheckLimits { clock: Arc::clone(&session.clock), at_most: CHECK_AT_MOST, cancel: work.stop.clone() };
@@ -123,6 +127,7 @@ fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPat
             work.warn(WarningKind::IntegrityNotChecked, Some(path), message);
         }
     }
+    true
 }
 
 fn differs(work: &Work<'_>, path: &StoredPath, message: String) {

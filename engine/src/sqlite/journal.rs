@@ -10,7 +10,7 @@ use std::io;
 use std::os::fd::BorrowedFd;
 
 /// The first bytes of a header.
-const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
+pub(super) const MAGIC: [u8; 8] = [0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7];
 /// Bytes of a header that mean something; it fills a sector.
 const HEADER: usize = 28;
 /// No shorter journal is looked at.

@@ -34,6 +34,22 @@ fn read_full(file: BorrowedFd<'_>, buf: &mut [u8], offset: u64) -> io::Result<us
     Ok(done)
 }
 
+/// True if a file of this name's end, beginning with these bytes, is one that SQLite has left or would take for its own; what
+/// is not belongs to somebody else, whatever its name.
+#[must_use]
+pub fn is_of_sqlite(sidecar: capture::Sidecar, head: &[u8]) -> bool {
+    // A log or journal that was used and is kept for the next time may begin with zeroes.
+    let begins = |magics: &[&[u8]]| {
+        head.iter().all(|byte| *byte == 0) || magics.iter().any(|magic| head.starts_with(magic))
+    };
+    match sidecar {
+        capture::Sidecar::Wal => begins(&[&wal::MAGIC.to_be_bytes(), &(wal::MAGIC | 1).to_be_bytes()]),
+        capture::Sidecar::Journal => begins(&[&journal::MAGIC]),
+        // Its version, in the processor's own order.
+        capture::Sidecar::Shm => begins(&[&wal::VERSION.to_le_bytes(), &wal::VERSION.to_be_bytes()]),
+    }
+}
+
 /// The number in four bytes at this place, the most significant first.
 fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|raw| u32::from_be_bytes(*raw))
@@ -46,3 +62,36 @@ fn is_page_size(bytes: u32) -> bool {
 
 /// Where SQLite's locks on the main file begin; the page that holds this byte is never used for anything else.
 const PENDING_BYTE: u64 = 0x4000_0000;
+
+#[cfg(test)]
+mod tests {
+    use super::capture::Sidecar;
+    use super::*;
+    use rusqlite::Connection;
+
+    #[test]
+    fn what_sqlite_leaves_is_its_own_and_anything_else_is_not() {
+        for (mode, sidecars) in [
+            ("WAL", &[Sidecar::Wal, Sidecar::Shm][..]),
+            ("PERSIST", &[Sidecar::Journal]),
+            ("TRUNCATE", &[Sidecar::Journal]),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            let db = Connection::open(folder.path().join("chat.db")).unwrap();
+            db.execute_batch(&format!(
+                "PRAGMA journal_mode={mode}; CREATE TABLE m(t); INSERT INTO m VALUES(1);"
+            ))
+            .unwrap();
+            for sidecar in sidecars {
+                let left = std::fs::read(folder.path().join(format!("chat.db{}", sidecar.suffix()))).unwrap();
+                assert!(is_of_sqlite(*sidecar, left.get(..32).unwrap_or(&left)), "{mode} {sidecar:?}");
+            }
+        }
+        for sidecar in [Sidecar::Wal, Sidecar::Shm, Sidecar::Journal] {
+            assert!(is_of_sqlite(sidecar, b""));
+            assert!(
+                !is_of_sqlite(sidecar, b"Dear diary, today") && !is_of_sqlite(sidecar, b"SQLite format 3\0")
+            );
+        }
+    }
+}

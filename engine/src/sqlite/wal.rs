@@ -14,9 +14,9 @@ pub const HEADER: usize = 32;
 /// Bytes before the page in each frame.
 const FRAME_HEAD: usize = 24;
 /// The first number of a log whose checksums go over little-endian numbers; one more: big-endian.
-const MAGIC: u32 = 0x377f_0682;
+pub(super) const MAGIC: u32 = 0x377f_0682;
 /// The only version there is.
-const VERSION: u32 = 3_007_000;
+pub(super) const VERSION: u32 = 3_007_000;
 /// Read at once, in bytes, if a frame is no longer than that.
 const STEP: usize = 1 << 20;
 

@@ -136,6 +136,41 @@ fn files_that_are_only_named_like_sidecars_are_entries() {
 }
 
 #[test]
+fn what_only_has_the_name_of_a_sidecar_is_not_lost_beside_a_database() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    bench.write("chat.db-journal", b"Dear diary, today");
+    bench.write("chat.db-wal", b"nothing of SQLite's");
+    for _ in 0..2 {
+        let summary = bench.take();
+        let node = bench.database(&summary, "chat.db");
+        assert_eq!(node.database.clone().unwrap().state, DatabaseState::Quiescent);
+        assert_eq!(node.database.unwrap().sidecars, Vec::<Vec<u8>>::new());
+        assert_eq!(bench.content(&bench.database(&summary, "chat.db-journal")), b"Dear diary, today");
+        assert_eq!(bench.content(&bench.database(&summary, "chat.db-wal")), b"nothing of SQLite's");
+    }
+}
+
+#[test]
+fn a_database_that_is_named_alone_is_stored_with_what_is_part_of_it_and_nothing_else() {
+    let bench = Bench::new();
+    let db = Connection::open(bench.path("chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL; CREATE TABLE m(t); INSERT INTO m VALUES('hello');").unwrap();
+    bench.write("notes", b"no database");
+    bench.write("notes-wal", b"not asked for");
+    let paths = vec![bench.path("chat.db"), bench.path("notes")];
+    for raw_databases in [false, true, false] {
+        let options = BackupOptions { paths: paths.clone(), raw_databases, ..BackupOptions::default() };
+        let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+        assert_eq!(bench.node(&summary, &bench.path("chat.db-wal")).is_some(), raw_databases);
+        assert!(bench.node(&summary, &bench.path("notes-wal")).is_none());
+        let state = bench.database(&summary, "chat.db").database.unwrap().state;
+        assert_eq!(state == DatabaseState::AsItLay, raw_databases);
+    }
+    drop(db);
+}
+
+#[test]
 fn a_database_that_is_left_out_leaves_its_sidecars_to_themselves() {
     let bench = Bench::new();
     let db = Connection::open(bench.path("chat.db")).unwrap();
