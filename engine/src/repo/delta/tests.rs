@@ -7,7 +7,7 @@ use crate::crypto::Credential;
 use crate::model::{BlobEntry, CodecTag, PackClass, PackRecord};
 use crate::repo::testing::{create, session};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
-use crate::store::{MemoryStore, ObjectName, Store};
+use crate::store::{MemoryStore, ObjectName, Operation, RecordingStore, Store};
 use std::collections::HashSet;
 use std::sync::Arc;
 
@@ -225,6 +225,37 @@ fn a_base_that_cannot_be_read_is_named_and_nothing_new_rests_on_it() {
     assert!(text.contains(&versions[1].0.short()) && text.contains(&versions[0].0.short()), "{text}");
     let (_, entry) = lab.put(&lab.repo, &noise(77, RUN), Some(versions[1].0));
     assert_eq!(entry.unwrap().base, None);
+}
+
+#[test]
+fn a_chain_of_which_every_first_copy_is_lost_is_read_from_the_second_ones() {
+    const LENGTH: u32 = 14;
+    let lab = Lab::new();
+    // Two machines store the same versions, and neither knows of the other's.
+    let (one, other) = (lab.elsewhere(), lab.elsewhere());
+    let mut plain = noise(0, RUN);
+    let mut ids: Vec<BlobId> = Vec::new();
+    for n in 0..LENGTH {
+        let at = n as usize * 131;
+        plain[at..at + 100].copy_from_slice(&noise(n + 1, 100));
+        let previous = ids.last().copied();
+        let (id, _) = lab.put(&one, &plain, previous);
+        assert_eq!(lab.put(&other, &plain, previous).0, id);
+        ids.push(id);
+    }
+    let store = Arc::new(RecordingStore::new(Arc::clone(&lab.store)));
+    let repo = Repo::open(Arc::clone(&store) as Arc<dyn Store>, &lab.key, session(None), &Silent).unwrap();
+    for id in &ids {
+        let copies = repo.catalog().copies(BlobKind::Data, id).unwrap();
+        assert_eq!(copies.len(), 2);
+        lab.store.delete(&ObjectName::pack(&copies[0].pack)).unwrap();
+    }
+    assert_eq!(repo.catalog().copies(BlobKind::Data, &ids[13]).unwrap()[0].entry.depth, 13);
+    store.clear();
+    assert!(repo.read_blob(BlobKind::Data, &ids[13]).unwrap() == plain);
+    let reads = store.calls().iter().filter(|call| call.operation == Operation::GetRange).count();
+    // Twice for each step down, all the way, would be more than 16,000.
+    assert!(reads <= (LENGTH * LENGTH) as usize, "{reads}");
 }
 
 /// An index in which every blob has two copies, each a delta against the one below, down to one that is not there.

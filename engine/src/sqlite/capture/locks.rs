@@ -104,11 +104,6 @@ fn flock(kind: libc::c_int, bytes: Bytes) -> libc::flock {
     }
 }
 
-/// True for what a file system or kernel without such locks says.
-pub fn is_unsupported(e: &io::Error) -> bool {
-    matches!(e.raw_os_error(), Some(libc::EINVAL | libc::ENOLCK | libc::ENOTSUP | libc::ENOSYS))
-}
-
 /// A shared lock, given back when it is dropped.
 #[derive(Debug)]
 pub struct Shared<'a> {

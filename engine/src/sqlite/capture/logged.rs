@@ -139,10 +139,9 @@ struct Index<'a> {
 impl<'a> Index<'a> {
     /// `None` where there are no locks.
     fn lock(session: &Session<'a>, shm: BorrowedFd<'a>) -> Result<Option<Self>, Trouble> {
-        let failed = |e| Failed::Io(Some(Sidecar::Shm), e);
         let locks = session.locks;
         // With nobody alive, the next that comes needs this lock before anything else.
-        let checkpoint = if session.is_held(shm, ALIVE).map_err(failed)? {
+        let checkpoint = if session.is_held(shm, ALIVE) {
             match session.waited(|| Shared::take(locks, shm, CHECKPOINT)) {
                 // Whoever checkpoints waits for readers of the app. The slots are enough.
                 Err(Failed::Impossible(_)) => None,

@@ -22,7 +22,7 @@ use super::SqliteHeader;
 use super::image::Image;
 use super::journal::{self, Journal, Rollback};
 use crate::base::Timestamp;
-use locks::{ALIVE, RESERVED, Shared, is_unsupported};
+use locks::{ALIVE, RESERVED, Shared};
 use outcome::Trouble;
 use stamp::{Look, Stamp};
 use std::cell::Cell;
@@ -210,11 +210,10 @@ impl Session<'_> {
     }
 
     /// True if somebody has a lock there; false where nobody can have one.
-    fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
-        self.locks.is_held(file, bytes).or_else(|e| {
-            let answer = if is_unsupported(&e) { Ok(false) } else { Err(e) };
+    fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> bool {
+        self.locks.is_held(file, bytes).unwrap_or_else(|_| {
             self.has_locks.set(false);
-            answer
+            false
         })
     }
 
@@ -235,7 +234,7 @@ impl Session<'_> {
             return Ok(None);
         }
         // A live writer's journal. It writes into the main file only when there are no readers, and we are one.
-        if self.has_locks.get() && self.is_held(self.main, RESERVED)? {
+        if self.has_locks.get() && self.is_held(self.main, RESERVED) {
             return Ok(None);
         }
         match Journal::read(file, journal.stamp.size, page_size) {
@@ -250,8 +249,8 @@ impl Session<'_> {
     /// True if there is a log that has frames, or to which somebody may be about to write some.
     fn log_counts(&self, there: &There) -> Result<bool, Trouble> {
         let Some(wal) = &there.wal else { return Ok(false) };
-        let is_alive = || there.shm.as_ref().map_or(Ok(false), |shm| self.is_held(shm.file.as_fd(), ALIVE));
-        Ok(wal.stamp.size > 0 || is_alive().map_err(|e| Failed::Io(Some(Sidecar::Shm), e))?)
+        let is_alive = || there.shm.as_ref().is_some_and(|shm| self.is_held(shm.file.as_fd(), ALIVE));
+        Ok(wal.stamp.size > 0 || is_alive())
     }
 
     fn has_frames(&self, there: &There) -> Result<bool, Trouble> {

@@ -377,7 +377,8 @@ impl Locks for NoLocks {
 
 #[test]
 fn without_locks_a_database_is_taken_only_if_nothing_changes() {
-    for code in [libc::EINVAL, libc::ENOLCK, libc::ENOTSUP, libc::ENOSYS] {
+    // Whatever is wrong with the locks, the file can be read.
+    for code in [libc::EINVAL, libc::ENOLCK, libc::ENOTSUP, libc::ENOSYS, libc::EIO] {
         for crash in [rollback_mode(), wal_mode()] {
             let locks = NoLocks(code);
             let captured = eventful(&crash.left, &locks, &|_| {}, &mut |_| {}).unwrap();
@@ -394,9 +395,6 @@ fn without_locks_a_database_is_taken_only_if_nothing_changes() {
             assert_eq!(reads.get(), 4);
         }
     }
-    let crash = rollback_mode();
-    let failed = eventful(&crash.left, &NoLocks(libc::EIO), &|_| {}, &mut |_| {}).unwrap_err();
-    assert!(matches!(failed, Failed::Io(None, _)), "other errors are errors: {failed:?}");
 }
 
 #[test]
