@@ -13,8 +13,11 @@ use std::collections::HashSet;
 use std::sync::{MutexGuard, PoisonError};
 
 /// One attempt to read a blob.
-#[derive(Default)]
 struct Attempt {
+    /// What the plaintexts of bases are compared with.
+    bases: Check,
+    /// A delta did not give what it should: its base may be at fault, of which the seal alone was looked at.
+    is_doubtful: bool,
     /// Blobs of which no copy below this depth could be read. Without it an index in which everything has two copies
     /// could make an attempt take twice as long with each step down.
     lost: HashSet<(BlobId, u8)>,
@@ -22,6 +25,12 @@ struct Attempt {
     bad: HashSet<(PackId, u32)>,
     /// Of these, the ones that are not there or not readable themselves, whatever they rest on.
     culprits: Vec<BlobId>,
+}
+
+impl Attempt {
+    fn new(bases: Check) -> Self {
+        Self { bases, is_doubtful: false, lost: HashSet::new(), bad: HashSet::new(), culprits: Vec::new() }
+    }
 }
 
 /// What a plaintext is compared with, beyond the seal of its copy.
@@ -54,8 +63,7 @@ impl Repo {
     fn read_checked(&self, kind: BlobKind, id: &BlobId, check: Check) -> Result<Vec<u8>> {
         // Asked before: another thread may be loading everything anew just now, and this one may see the half of it.
         let was_fresh = *self.fresh();
-        let mut attempt = Attempt::default();
-        let mut read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
+        let (mut read, mut attempt) = self.attempt(kind, id, check);
         // The catalog may be wrong where the repository is not: it is loaded anew once before damage is reported. First
         // what was written since; then, if that is not it, everything.
         for reload in [Self::load_later, Self::load_anew] {
@@ -63,13 +71,25 @@ impl Repo {
                 break;
             }
             reload(self)?;
-            attempt = Attempt::default();
-            read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
+            (read, attempt) = self.attempt(kind, id, check);
         }
         if read.as_ref().is_err_and(|e| e.kind() == Kind::Damaged) {
             self.note_lost(attempt.culprits.into_iter().map(|id| (kind, id)));
         }
         read
+    }
+
+    /// Reads a blob. What its bases are is proved by its own name: each of them hashed would take a third of the time of
+    /// a long chain. Only where that proof fails are they read again and each compared with its name, so that the copy at
+    /// fault is known and another one can take its place.
+    fn attempt(&self, kind: BlobKind, id: &BlobId, check: Check) -> (Result<Vec<u8>>, Attempt) {
+        let mut attempt = Attempt::new(Check::Seal);
+        let mut read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
+        if attempt.is_doubtful && read.is_err() {
+            attempt = Attempt::new(Check::Name);
+            read = self.read_below(kind, id, MAX_DEPTH + 1, check, &mut attempt);
+        }
+        (read, attempt)
     }
 
     /// Loads what was written since.
@@ -135,7 +155,7 @@ impl Repo {
             (CodecTag::Raw | CodecTag::Zstd, None) => None,
             // Only a shallower copy of the base will do: so no circle can be followed.
             (CodecTag::ZstdDelta, Some(base)) => {
-                let plain = self.read_below(entry.kind, base, entry.depth, Check::Name, attempt);
+                let plain = self.read_below(entry.kind, base, entry.depth, attempt.bases, attempt);
                 Some(plain.map_err(|e| {
                     let what = format!("read blob {}, which rests on blob", entry.id.short());
                     Error::new(e.kind(), what, base.short()).because(e.full_text())
@@ -143,8 +163,10 @@ impl Repo {
             }
             _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
         };
-        let unpacked =
-            self.read_packed(copy).and_then(|packed| self.unpack(entry, packed, base.as_deref(), check));
+        let unpacked = self.read_packed(copy).and_then(|packed| {
+            let plain = self.unpack(entry, packed, base.as_deref(), check);
+            plain.inspect_err(|_| attempt.is_doubtful |= base.is_some())
+        });
         unpacked.inspect_err(|_| {
             attempt.bad.insert((copy.pack, copy.ordinal));
             attempt.culprits.push(entry.id);

@@ -4,6 +4,7 @@ use super::*;
 use crate::base::event::Silent;
 use crate::base::{PackId, hash};
 use crate::crypto::Credential;
+use crate::format::pack::{PackedBlob, assemble};
 use crate::model::{BlobEntry, CodecTag, PackClass, PackRecord};
 use crate::repo::testing::{create, session};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
@@ -256,6 +257,45 @@ fn a_chain_of_which_every_first_copy_is_lost_is_read_from_the_second_ones() {
     let reads = store.calls().iter().filter(|call| call.operation == Operation::GetRange).count();
     // Twice for each step down, all the way, would be more than 16,000.
     assert!(reads <= (LENGTH * LENGTH) as usize, "{reads}");
+}
+
+/// Copies of a blob whose seal is right and whose content is another one, as a faulty machine may write them.
+#[test]
+fn a_base_that_only_its_seal_vouches_for_gives_way_to_another_copy() {
+    for has_another in [true, false] {
+        let lab = Lab::new();
+        let [x, y] = two_alike();
+        let one = lab.elsewhere();
+        let (id, entry) = lab.put(&one, &x, None);
+        let (delta, _) = lab.put(&one, &y, Some(id));
+        // The false copy comes first, as both are full ones: only packs' names decide.
+        let good = one.catalog().copies(BlobKind::Data, &id).unwrap()[0].pack;
+        let entry = entry.unwrap();
+        let false_pack = loop {
+            let blob = PackedBlob { entry: entry.clone(), bytes: noise(5, RUN) };
+            let (record, file) = assemble(&lab.repo.sealer, PackClass::Runs, vec![blob], false).unwrap();
+            if record.pack < good {
+                lab.store.put_new(&ObjectName::pack(&record.pack), &file).unwrap();
+                break record;
+            }
+        };
+        one.write_indexes(vec![false_pack]).unwrap();
+        if !has_another {
+            lab.store.delete(&ObjectName::pack(&good)).unwrap();
+        }
+        let reader = lab.elsewhere();
+        let copies = reader.catalog().copies(BlobKind::Data, &id).unwrap();
+        assert_eq!((copies.len(), copies[0].pack < good), (2, true), "the false one is tried first");
+        let read = reader.read_blob(BlobKind::Data, &delta);
+        if has_another {
+            assert!(read.unwrap() == y);
+        } else {
+            let error = read.unwrap_err();
+            assert_eq!(error.kind(), Kind::Damaged);
+            assert!(error.full_text().contains(&id.short()), "{}", error.full_text());
+            assert!(reader.is_lost(BlobKind::Data, &id), "the base is what is lost");
+        }
+    }
 }
 
 /// An index in which every blob has two copies, each a delta against the one below, down to one that is not there.
