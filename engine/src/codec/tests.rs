@@ -151,6 +151,21 @@ fn a_delta_needs_its_base_and_is_small() {
     assert_eq!(unpack.decompress(&whole, 999, None).unwrap(), text(999));
 }
 
+/// A base may begin as a trained dictionary does: it is a prefix like any other, and its context is nobody's after it.
+#[test]
+fn a_base_that_looks_like_a_dictionary_is_a_prefix() {
+    let (mut base, mut unpack) = (text(100_000), Decompressor::new().unwrap());
+    base[..4].copy_from_slice(&[0x37, 0xa4, 0x30, 0xec]);
+    let plain = [&base[1000..], b"and more"].concat();
+    let frame = compress_against(&plain, &base, &mut unpack).unwrap();
+    assert!(frame.len() < 200, "{}", frame.len());
+    for _ in 0..2 {
+        let len = u32::try_from(plain.len()).unwrap();
+        assert!(unpack.decompress(&frame, len, Some(&base)).unwrap() == plain);
+        assert!(unpack.decompress(&frame, len, None).is_err_and(|e| e.kind() == Kind::Damaged));
+    }
+}
+
 #[test]
 fn a_delta_reaches_back_over_the_whole_base() {
     // What is new is found at the far end of the base, for the shortest and the longest blobs.

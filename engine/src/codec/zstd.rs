@@ -25,6 +25,9 @@ const MAX_WINDOW_LOG: u32 = 25;
 /// The first bytes of a frame.
 const MAGIC: [u8; 4] = [0x28, 0xb5, 0x2f, 0xfd];
 
+/// The first bytes of a trained dictionary.
+const DICTIONARY: [u8; 4] = [0x37, 0xa4, 0x30, 0xec];
+
 /// Packs plaintexts. One for each worker, because it keeps its tables.
 pub struct Compressor {
     level: i32,
@@ -137,11 +140,14 @@ impl Decompressor {
         let mut plain = Vec::with_capacity(plain_len as usize);
         let unpacked = match base {
             None => self.context.decompress(&mut plain, frame),
-            Some(base) => {
-                // A prefix is borrowed for as long as the context lives: a context of its own.
+            // As a prefix it would be borrowed for as long as the context lives; a context of its own costs more than many
+            // a delta. The other way, which takes bytes that look like a trained dictionary for one, is the same for all
+            // that do not.
+            Some(base) if base.starts_with(&DICTIONARY) => {
                 let mut context = decoder()?;
                 context.ref_prefix(base).and_then(|_| context.decompress(&mut plain, frame))
             }
+            Some(base) => self.context.decompress_using_dict(&mut plain, frame, base),
         };
         let len = unpacked.map_err(|code: ErrorCode| damaged(zstd_safe::get_error_name(code)))?;
         if len != plain_len as usize || plain.len() != len {
