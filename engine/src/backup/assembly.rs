@@ -19,7 +19,7 @@ use crate::repo::writer::{Offer, Packing};
 use crate::sqlite::{SqliteHeader, capture};
 use rayon::Scope;
 use std::io::{self, Read};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// What holes are hashed as.
@@ -105,6 +105,8 @@ pub(super) struct Assembly {
     items: Mutex<Vec<ListItem>>,
     /// Pieces under way, and one for the reader.
     outstanding: AtomicUsize,
+    /// True once a piece was not what stood in its place before.
+    is_new: AtomicBool,
     end: Mutex<Option<Ending>>,
 }
 
@@ -228,6 +230,9 @@ impl<'c, 's> Cutter<'c, 's> {
             let stored = work.writer.put(offer, piece, permit);
             work.observer.add(Counter::Bytes, len.into());
             let done = stored.and_then(|id| {
+                if previous != Some(id) {
+                    assembly.is_new.store(true, Ordering::Relaxed);
+                }
                 assembly.fill(place, ListItem::Chunk { id, len });
                 assembly.one_done(work)
             });
@@ -261,6 +266,7 @@ impl Assembly {
             line,
             items: Mutex::default(),
             outstanding: AtomicUsize::new(1),
+            is_new: AtomicBool::new(false),
             end: Mutex::default(),
         })
     }
@@ -269,6 +275,11 @@ impl Assembly {
     pub(super) fn end(&self, work: &Work<'_>, ending: Ending) -> Result<()> {
         *self.end.lock().unwrap_or_else(PoisonError::into_inner) = Some(ending);
         self.one_done(work)
+    }
+
+    /// True once it is known that this is another content than before, which may be long before its end.
+    pub(super) fn is_new(&self) -> bool {
+        self.is_new.load(Ordering::Relaxed)
     }
 
     fn items(&self) -> std::sync::MutexGuard<'_, Vec<ListItem>> {

@@ -6,7 +6,7 @@ use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::file::{FileTask, read_full};
 use super::lineage::{Origin, sample};
 use super::memory::{UNTRUSTED, is_settled};
-use crate::base::{BlobId, Result, StoredPath, Timestamp, WarningKind};
+use crate::base::{BlobId, Cancel, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
 use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
@@ -14,8 +14,9 @@ use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
 use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
 use crate::sqlite::{Image, is_of_sqlite};
 use rayon::Scope;
-use std::io;
+use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Bytes of a sidecar that tell whether it is one.
@@ -122,38 +123,74 @@ fn read_image<'s>(
     let (line, earlier) = origin.begin();
     let assembly = Assembly::new(&task.folder, nature, Some(line));
     let mut cutter = Cutter::new(work, &assembly, scope, earlier);
-    cutter.cut(image.reader(), buffer)?;
+    let is_asked = nature.header.is_some() && work.options.integrity != Integrity::None;
+    let scratch = work.repo.session().scratch_dir.as_deref().filter(|_| is_asked);
+    let mut copying = Copying { image, assembly: &assembly, scratch, at: 0, copy: None };
+    cutter.cut(&mut copying, buffer)?;
     let cut = cutter.finish()?;
-    let check = check(work, nature, cut.name, image)?;
+    let check = check(work, cut.name, copying)?;
     Ok(Reading { assembly, hash: cut.hash, check })
 }
 
-/// Decides what to check, while the image can be read: only of an image that was not checked before a copy is made.
-fn check(
-    work: &Work<'_>,
-    nature: &Nature,
-    name: Option<BlobId>,
-    image: &Image<'_>,
-) -> std::result::Result<Check, Failed> {
-    let wanted = work.options.integrity;
-    let (Some(name), Some(_), false) = (name, nature.header, wanted == Integrity::None) else {
-        return Ok(Check::Not);
-    };
-    if let Some(known) = work.lineages.checked(&name, wanted) {
+/// Reads an image, and writes what is read into a private copy from where it is known that there is something to check:
+/// an image that was checked before needs no copy, and one that turns out to be new need not be read twice.
+struct Copying<'i> {
+    image: &'i Image<'i>,
+    assembly: &'i Assembly,
+    /// Where copies are made, if this image can be checked and is to be.
+    scratch: Option<&'i Path>,
+    at: u64,
+    /// The copy, and where it begins so far.
+    copy: Option<(PrivateCopy, u64)>,
+}
+
+impl Copying<'_> {
+    fn begin(&self, dir: &Path) -> PrivateCopy {
+        let mut copy = PrivateCopy::new_in(dir);
+        copy.expect_len(self.image.len());
+        copy
+    }
+
+    /// The copy of all that was read; none if there is no place for one.
+    fn finish(mut self, cancel: &Cancel) -> std::result::Result<Option<PrivateCopy>, Failed> {
+        let Some(dir) = self.scratch else { return Ok(None) };
+        let (mut copy, missing) = self.copy.take().unwrap_or_else(|| (self.begin(dir), self.image.len()));
+        let mut bytes = vec![0; COPY_STEP.min(usize::try_from(missing).unwrap_or(COPY_STEP))];
+        let mut at = 0;
+        while at < missing {
+            cancel.check()?;
+            let count = self.image.read_at(&mut bytes, at)?;
+            copy.write_at(at, bytes.get(..count).unwrap_or_default());
+            at += count as u64;
+        }
+        Ok(Some(copy))
+    }
+}
+
+impl Read for Copying<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let count = self.image.read_at(buf, self.at)?;
+        if let Some(dir) = self.scratch
+            && self.copy.is_none()
+            && self.assembly.is_new()
+        {
+            self.copy = Some((self.begin(dir), self.at));
+        }
+        if let Some((copy, _)) = &mut self.copy {
+            copy.write_at(self.at, buf.get(..count).unwrap_or_default());
+        }
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// Decides what to check, while the image can be read: a copy is made only of one that was not checked before.
+fn check(work: &Work<'_>, name: Option<BlobId>, copying: Copying<'_>) -> std::result::Result<Check, Failed> {
+    let (Some(name), Some(_)) = (name, copying.scratch) else { return Ok(Check::Not) };
+    if let Some(known) = work.lineages.checked(&name, work.options.integrity) {
         return Ok(Check::Known(known));
     }
-    let Some(dir) = &work.repo.session().scratch_dir else { return Ok(Check::Not) };
-    let mut copy = PrivateCopy::new_in(dir);
-    copy.expect_len(image.len());
-    let mut bytes = vec![0; COPY_STEP];
-    let mut at = 0;
-    while at < image.len() {
-        work.writer.cancel.check()?;
-        let count = image.read_at(&mut bytes, at)?;
-        copy.write_at(at, bytes.get(..count).unwrap_or_default());
-        at += count as u64;
-    }
-    Ok(Check::Copy(copy))
+    Ok(copying.finish(&work.writer.cancel)?.map_or(Check::Not, Check::Copy))
 }
 
 fn store(

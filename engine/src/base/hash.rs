@@ -12,6 +12,23 @@ pub fn digest(bytes: &[u8]) -> [u8; 32] {
     *blake3::hash(bytes).as_bytes()
 }
 
+/// As [`digest`], of bytes that arrive in pieces.
+#[derive(Debug, Default)]
+pub struct DigestStream(Box<blake3::Hasher>);
+
+impl DigestStream {
+    /// Takes the next piece.
+    pub fn update(&mut self, piece: &[u8]) {
+        self.0.update(piece);
+    }
+
+    /// The digest of all pieces together.
+    #[must_use]
+    pub fn finish(&self) -> [u8; 32] {
+        *self.0.finalize().as_bytes()
+    }
+}
+
 /// A key that was derived for one purpose, named by its context string.
 #[must_use]
 pub fn derive_key(context: &str, material: &[&[u8]]) -> [u8; 32] {
@@ -103,5 +120,9 @@ mod tests {
         stream.update(b"content");
         assert_eq!(stream.finish(), a.name(b"some content"));
         assert_ne!(a.name(b"some content"), b.name(b"some content"));
+        let mut stream = DigestStream::default();
+        stream.update(b"some ");
+        stream.update(b"content");
+        assert_eq!(stream.finish(), digest(b"some content"));
     }
 }

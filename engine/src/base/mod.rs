@@ -1,5 +1,6 @@
 //! L0: the words that every layer uses. Imports no other module of the engine.
 
+pub mod buffer;
 pub mod cancel;
 pub mod error;
 pub mod event;
@@ -8,6 +9,7 @@ pub mod id;
 pub mod path;
 pub mod time;
 
+pub use buffer::PageBuffer;
 pub use cancel::Cancel;
 pub use error::{Error, Kind, Result};
 pub use event::{Counter, Found, Observer, Phase, Warning, WarningKind};

@@ -4,8 +4,9 @@
 //! header (52) | sealed blobs | padding | sealed trailer | its length (4) | end magic (8)
 //! ```
 
-use crate::base::{BlobId, Error, Kind, PackId, Result, hash};
-use crate::crypto::aead::TRAILER_ORDINAL;
+use crate::base::hash::DigestStream;
+use crate::base::{BlobId, Error, Kind, PackId, PageBuffer, Result};
+use crate::crypto::aead::{TRAILER_ORDINAL, Unauthentic};
 use crate::crypto::secret::fill_random;
 use crate::crypto::{HEADER_LEN, Header, ObjectKey, ObjectType, TAG_LEN};
 use crate::format::cbor::{MapWriter, Reader};
@@ -48,58 +49,89 @@ pub fn blob_additional(entry: &BlobEntry) -> [u8; 73] {
     out.try_into().unwrap_or([0; 73])
 }
 
-/// Seals blobs in the given order into the bytes of a pack. With `pad`, its length is rounded up by PADME (Nikitin et
-/// al., "Reducing Metadata Leakage from Encrypted Files and Communication with PURBs", 2019: at most 12 %).
+/// A pack that is being put together: each blob is sealed and hashed while it is in the processor's cache.
+#[derive(Debug)]
+pub struct PackBuilder<'f> {
+    file: &'f mut PageBuffer,
+    header: [u8; HEADER_LEN],
+    key: ObjectKey,
+    entries: Vec<BlobEntry>,
+    /// Of all that stands in `file`.
+    digest: DigestStream,
+}
+
+impl<'f> PackBuilder<'f> {
+    /// Begins a pack of about so many bytes in a buffer, whose earlier bytes go.
+    pub fn new(sealer: &Sealer, expected: usize, file: &'f mut PageBuffer) -> Result<Self> {
+        let header = sealer.new_header(ObjectType::Pack)?;
+        let key = sealer.key(&header, "a new pack")?;
+        file.clear();
+        file.reserve(expected);
+        let mut builder =
+            Self { file, header: header.encode(), key, entries: Vec::new(), digest: DigestStream::default() };
+        builder.append(&header.encode());
+        Ok(builder)
+    }
+
+    fn append(&mut self, bytes: &[u8]) {
+        self.digest.update(bytes);
+        self.file.extend_from_slice(bytes);
+    }
+
+    /// The pack so far.
+    #[must_use]
+    pub fn bytes(&self) -> &[u8] {
+        self.file
+    }
+
+    /// Seals the next blob, and says how it is listed and what stands in the pack.
+    pub fn add(&mut self, mut entry: BlobEntry, bytes: &[u8]) -> Result<(BlobEntry, &[u8])> {
+        let place = self.file.extend_from_slice(bytes);
+        let plain = self.file.get_mut(place.clone()).unwrap_or_default();
+        let ordinal = self.entries.len() as u64;
+        let tag = self.key.seal_in_place(ordinal, &blob_additional(&entry), plain).map_err(failed)?;
+        self.digest.update(plain);
+        self.append(&tag);
+        let sealed = self.file.get(place.start..).unwrap_or_default();
+        entry.sealed_len = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        self.entries.push(entry.clone());
+        Ok((entry, sealed))
+    }
+
+    /// Ends the pack. With `pad`, its length is rounded up by PADME (Nikitin et al., "Reducing Metadata Leakage from
+    /// Encrypted Files and Communication with PURBs", 2019: at most 12 %).
+    pub fn finish(mut self, class: PackClass, pad: bool) -> Result<PackRecord> {
+        let (padding, mut trailer) = padded_trailer(class, &self.entries, self.file.len(), pad);
+        let mut gap = vec![0; padding as usize];
+        fill_random(&mut gap)?;
+        self.append(&gap);
+        self.key.seal(TRAILER_ORDINAL, &self.header, &mut trailer).map_err(failed)?;
+        self.append(&trailer);
+        self.append(&u32::try_from(trailer.len()).unwrap_or(u32::MAX).to_le_bytes());
+        self.append(&END_MAGIC);
+        let (pack, size) = (PackId::new(self.digest.finish()), self.file.len() as u64);
+        Ok(PackRecord { pack, size, header: self.header, class, padding, entries: self.entries })
+    }
+}
+
+fn failed(e: Unauthentic) -> Error {
+    Error::new(Kind::Internal, "seal", "a pack").because(e)
+}
+
+/// Seals blobs in the given order into the bytes of a pack, as [`PackBuilder`] does.
 pub fn assemble(
     sealer: &Sealer,
     class: PackClass,
     blobs: Vec<PackedBlob>,
     pad: bool,
 ) -> Result<(PackRecord, Vec<u8>)> {
-    let mut file = Vec::new();
-    let record = assemble_into(sealer, class, blobs, pad, &mut file)?;
-    Ok((record, file))
-}
-
-/// As [`assemble`], into a buffer that is used for one pack after the other: its earlier bytes go.
-pub fn assemble_into(
-    sealer: &Sealer,
-    class: PackClass,
-    blobs: Vec<PackedBlob>,
-    pad: bool,
-    file: &mut Vec<u8>,
-) -> Result<PackRecord> {
-    let failed = |e| Error::new(Kind::Internal, "seal", "a pack").because(e);
-    let header = sealer.new_header(ObjectType::Pack)?;
-    let key = sealer.key(&header, "a new pack")?;
-    let total: usize = blobs.iter().map(|blob| blob.bytes.len() + TAG_LEN).sum();
-    file.clear();
-    file.reserve(HEADER_LEN + total + total / 8 + blobs.len() * 96 + 64);
-    file.extend_from_slice(&header.encode());
-    let mut entries = Vec::with_capacity(blobs.len());
-    for (ordinal, blob) in (0u64..).zip(blobs) {
-        let PackedBlob { mut entry, bytes } = blob;
-        let start = file.len();
-        file.extend_from_slice(&bytes);
-        drop(bytes);
-        let plain = file.get_mut(start..).unwrap_or_default();
-        let tag = key.seal_in_place(ordinal, &blob_additional(&entry), plain).map_err(failed)?;
-        file.extend_from_slice(&tag);
-        entry.sealed_len = u32::try_from(file.len() - start).unwrap_or(u32::MAX);
-        entries.push(entry);
+    let mut file = PageBuffer::new();
+    let mut builder = PackBuilder::new(sealer, 0, &mut file)?;
+    for blob in blobs {
+        builder.add(blob.entry, &blob.bytes)?;
     }
-    let (padding, mut trailer) = padded_trailer(class, &entries, file.len(), pad);
-    let gap = file.len();
-    file.resize(gap + padding as usize, 0);
-    fill_random(file.get_mut(gap..).unwrap_or_default())?;
-    key.seal(TRAILER_ORDINAL, &header.encode(), &mut trailer).map_err(failed)?;
-    file.extend_from_slice(&trailer);
-    file.extend_from_slice(&u32::try_from(trailer.len()).unwrap_or(u32::MAX).to_le_bytes());
-    file.extend_from_slice(&END_MAGIC);
-    let pack = PackId::new(hash::digest(file));
-    let record =
-        PackRecord { pack, size: file.len() as u64, header: header.encode(), class, padding, entries };
-    Ok(record)
+    let record = builder.finish(class, pad)?;
+    Ok((record, file.to_vec()))
 }
 
 /// The padding and the trailer that tells it: the trailer's own length depends on the number, so it is sought.
@@ -269,7 +301,7 @@ pub fn pack_header(bytes: &[u8], subject: &str) -> Result<(Header, [u8; HEADER_L
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::RepoId;
+    use crate::base::{RepoId, hash};
     use crate::crypto::KeyBundle;
     use proptest::prelude::*;
 

@@ -22,6 +22,7 @@ pub mod reader;
 pub mod resting;
 pub mod session;
 pub mod snapshots;
+mod workshop;
 pub mod writer;
 
 pub use keys::{KeySlot, Replaced};

@@ -1,21 +1,17 @@
 //! A run's writer: names, deduplicates and compresses blobs on the caller's thread, gathers them in one buffer a class,
-//! and has full buffers sealed, checked and made durable by two threads of its own.
+//! and has full buffers made into packs and made durable by two threads of its own.
 
 use crate::base::{BlobId, Cancel, Error, Kind, Result, hash};
 use crate::codec::Compressor;
-use crate::crypto::HEADER_LEN;
-use crate::crypto::secret::random_bytes;
 use crate::format::Config;
 use crate::format::index::{TARGET_LEN, index_len};
-use crate::format::pack::{
-    MAX_BLOB_LEN, PackedBlob, TAIL_LEN, assemble_into, open_blob_in_place, open_trailer, pack_header,
-    trailer_place,
-};
+use crate::format::pack::{MAX_BLOB_LEN, PackedBlob};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use crate::repo::Repo;
 use crate::repo::budget::{Budget, Permit};
 use crate::repo::delta::Link;
 use crate::repo::pages::PageSink;
+use crate::repo::workshop::{Held, Workshop};
 use crate::store::ObjectName;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeSet, HashSet};
@@ -57,25 +53,11 @@ pub struct Added {
     pub packed_bytes: AtomicU64,
 }
 
-/// A blob in a buffer.
-struct Held {
-    blob: PackedBlob,
-    /// Of a delta, which was proved to come back when it was made: the hash of its frame.
-    frame: Option<[u8; 32]>,
-}
-
 #[derive(Default)]
 struct Buffer {
     blobs: Vec<Held>,
     permits: Vec<Permit>,
     bytes: usize,
-}
-
-/// What a pack writer uses for one pack after the other: new memory would cost the kernel as much as writing it.
-#[derive(Default)]
-struct Workshop {
-    file: Vec<u8>,
-    scratch: Vec<u8>,
 }
 
 struct Job {
@@ -450,61 +432,11 @@ impl<'r> RunWriter<'r> {
     }
 
     fn write_pack(&self, job: Job, workshop: &mut Workshop) -> Result<PackRecord> {
-        let Buffer { mut blobs, permits, .. } = job.buffer;
-        shuffle(&mut blobs)?;
-        let Workshop { file, scratch } = workshop;
-        let (blobs, frames): (Vec<_>, Vec<_>) = blobs.into_iter().map(|held| (held.blob, held.frame)).unzip();
-        let record = assemble_into(&self.repo.sealer, job.class, blobs, job.last, file)?;
-        self.verify(&record, &frames, file, scratch)?;
+        let Buffer { blobs, permits, .. } = job.buffer;
+        let (record, file) = workshop.make(self.repo, job.class, blobs, job.last)?;
         self.repo.store.put_new(&ObjectName::pack(&record.pack), file)?;
         drop(permits);
         Ok(record)
-    }
-
-    /// Opens, unpacks and names every blob of a pack again before the pack counts, and opens its trailer: a fault of
-    /// memory, processor or compressor must not reach the disk.
-    fn verify(
-        &self,
-        record: &PackRecord,
-        frames: &[Option<[u8; 32]>],
-        file: &[u8],
-        scratch: &mut Vec<u8>,
-    ) -> Result<()> {
-        let subject = record.pack.short();
-        let wrong =
-            |why: &str| Error::new(Kind::Internal, "verify new pack", &subject).because(why.to_owned());
-        let (header, clear) = pack_header(file, &subject)?;
-        let key = self.repo.sealer.key(&header, &subject)?;
-        let mut at = HEADER_LEN;
-        for ((ordinal, entry), frame) in (0u32..).zip(&record.entries).zip(frames) {
-            let end = at + entry.sealed_len as usize;
-            let sealed = file.get(at..end).ok_or_else(|| wrong("a blob lies outside it"))?;
-            scratch.clear();
-            scratch.extend_from_slice(sealed);
-            let packed = open_blob_in_place(&key, ordinal, entry, scratch, &subject)?;
-            let comes_back = match (entry.codec, frame) {
-                (CodecTag::Raw, _) => self.repo.name(entry.kind, packed) == entry.id,
-                // Its base need not be read again: that this frame gives back the plaintext is known.
-                (CodecTag::ZstdDelta, Some(frame)) => hash::digest(packed) == *frame,
-                _ => {
-                    let plain =
-                        self.repo.with_decompressor(|d| d.decompress(packed, entry.plain_len, None))?;
-                    self.repo.name(entry.kind, &plain) == entry.id
-                }
-            };
-            if !comes_back {
-                return Err(wrong(
-                    "a blob does not come back as it was: memory or processor of this machine may be faulty",
-                ));
-            }
-            at = end;
-        }
-        let tail = file.last_chunk::<TAIL_LEN>().ok_or_else(|| wrong("it has no end"))?;
-        let (offset, len) = trailer_place(file.len() as u64, tail, &subject)?;
-        let sealed = usize::try_from(offset).ok().zip(usize::try_from(len).ok());
-        let sealed = sealed.and_then(|(offset, len)| file.get(offset..offset + len));
-        let sealed = sealed.ok_or_else(|| wrong("its trailer lies outside it"))?;
-        open_trailer(&key, &clear, sealed.to_vec(), &subject).map(|_| ())
     }
 }
 
@@ -519,18 +451,4 @@ impl PageSink for RunWriter<'_> {
 /// True if a delta of this length is worth having to read its base: it saves 40 %.
 fn saves_enough(delta: usize, full: usize) -> bool {
     delta as u64 * 10 <= full as u64 * 6
-}
-
-/// Puts the blobs of a buffer into a random order, so that their sizes do not tell which file they are of.
-fn shuffle(blobs: &mut [Held]) -> Result<()> {
-    let mut state = u64::from_le_bytes(random_bytes()?) | 1;
-    for last in (1..blobs.len()).rev() {
-        // xorshift64 (Marsaglia 2003), seeded by the operating system; the order is not a secret key.
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        let other = usize::try_from(state % (last as u64 + 1)).unwrap_or(0);
-        blobs.swap(last, other);
-    }
-    Ok(())
 }

@@ -3,6 +3,7 @@
 use super::cache::MAX_OPEN;
 use super::files::{Temporary, Way};
 use super::*;
+use crate::base::PageBuffer;
 use crate::store::suite;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -255,4 +256,24 @@ fn a_vanished_folder_is_no_missing_object_when_writing() {
     fs::remove_dir(dir.path().join("repo")).unwrap();
     assert_eq!(store.put_new(&name("packs/ab/1"), b"x").unwrap_err().kind(), Kind::Io);
     assert_eq!(store.list("packs").unwrap(), []);
+}
+
+/// Written past the kernel's cache or not, whole blocks and the rest: what was given is what stands there.
+#[test]
+fn long_rows_of_bytes_at_every_place_of_memory_come_back() {
+    let (dir, store) = store();
+    let mut bytes = PageBuffer::new();
+    bytes.extend_from_slice(&(0..3_u32 << 18).flat_map(u32::to_le_bytes).collect::<Vec<u8>>());
+    let end = bytes.len();
+    for (from, to) in
+        [(0, end), (0, end - 1), (0, end - 4095), (0, 1 << 20), (0, (1 << 20) - 1), (1, end), (4096, end)]
+    {
+        let name = name(&format!("packs/{from}-{to}"));
+        store.put_new(&name, &bytes[from..to]).unwrap();
+        assert!(store.get(&name, end as u64).unwrap() == bytes[from..to], "{name:?}");
+        assert_eq!(
+            fs::metadata(dir.path().join("repo").join(name.as_str())).unwrap().len(),
+            (to - from) as u64
+        );
+    }
 }
