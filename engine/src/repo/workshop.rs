@@ -14,6 +14,9 @@ use crate::repo::Repo;
 const ENTRY_LEN: usize = 96;
 const FRAME_LEN: usize = HEADER_LEN + TAIL_LEN + 2 * TAG_LEN + 16;
 
+/// Room for tags, entries and padding of a usual pack, in bytes.
+const SPARE: usize = 1 << 20;
+
 const NEW_PACK: &str = "a new pack";
 
 /// A blob in a buffer.
@@ -46,8 +49,10 @@ impl Workshop {
         shuffle(&mut blobs)?;
         let Self { file, scratch } = self;
         let total: usize = blobs.iter().map(|held| held.blob.bytes.len() + TAG_LEN + ENTRY_LEN).sum();
-        let padding = if last { total / 8 } else { 0 };
-        let mut builder = PackBuilder::new(&repo.sealer, FRAME_LEN + total + padding, file)?;
+        let expected = FRAME_LEN + total + if last { total / 8 } else { 0 };
+        // Room for every pack that is to come: memory that is given back and taken anew leaves gaps.
+        let longest = repo.config.media_pack as usize + repo.config.chunk_max as usize + SPARE;
+        let mut builder = PackBuilder::new(&repo.sealer, expected.max(longest), file)?;
         // As a reader will have it: from the header in the pack.
         let (header, clear) = pack_header(builder.bytes(), NEW_PACK)?;
         let key = repo.sealer.key(&header, NEW_PACK)?;
