@@ -9,7 +9,7 @@ use crate::repo::earlier::EarlierRuns;
 use crate::repo::lineage::write_lineage;
 use crate::repo::pages::PageSink;
 use crate::repo::snapshots::History;
-use crate::repo::writer::RunWriter;
+use crate::repo::writer::{Fate, RunWriter};
 use crate::rules::lineage::{closest, neighbour, newest_of_sources};
 use crate::sqlite::verify::Integrity;
 use std::collections::{BTreeMap, BTreeSet};
@@ -144,7 +144,8 @@ impl<'r> Lineages<'r> {
     }
 
     /// Where the database at this path came from. `samples` are taken only if it is new there. If it is another one of
-    /// this run, that one is made durable first: nothing may rest on what could be lost.
+    /// this run, that one is made durable first: nothing may rest on what could be lost. Where nothing is stored, what only
+    /// this run has cannot be read: to look for it would be taken for damage, and for a reason to load the catalog anew.
     pub(super) fn origin(
         &self,
         path: &StoredPath,
@@ -160,7 +161,10 @@ impl<'r> Lineages<'r> {
             let id = LineageId::new(random_bytes()?);
             return Ok(Origin { id, runs: EarlierRuns::none(self.repo), under_way });
         };
-        if self.unsettled().contains(&record.path) && !self.near.contains_key(path) {
+        if self.is_unsettled(&record) {
+            if writer.fate == Fate::Counted {
+                return Ok(Origin { id: record.id, runs: EarlierRuns::none(self.repo), under_way });
+            }
             writer.settle()?;
             self.unsettled().remove(&record.path);
         }
@@ -174,6 +178,12 @@ impl<'r> Lineages<'r> {
         while *count > 0 {
             count = changed.wait(count).unwrap_or_else(PoisonError::into_inner);
         }
+    }
+
+    /// True for a record of this run whose content may not be durable yet. What the snapshot before has is.
+    fn is_unsettled(&self, record: &Lineage) -> bool {
+        self.unsettled().contains(&record.path)
+            && self.near.get(&record.path).is_none_or(|near| near.content != record.content)
     }
 
     fn unsettled(&self) -> MutexGuard<'_, BTreeSet<StoredPath>> {

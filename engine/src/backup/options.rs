@@ -72,7 +72,8 @@ pub struct BackupPreview {
     pub parent: Option<SnapshotId>,
     /// The sources as they would be stored.
     pub paths: Vec<StoredPath>,
-    /// Counts; what is added is what would be added.
+    /// Counts; what is added is what would be added. Of several new databases that resemble each other each counts in full:
+    /// what one of them could be a difference to is stored nowhere.
     pub statistics: Statistics,
     /// All warnings, in the order of their paths.
     pub warnings: Vec<Warning>,

@@ -285,6 +285,34 @@ fn copies_of_several_days_that_come_at_once_are_differences_to_each_other() {
 }
 
 #[test]
+fn a_preview_of_databases_that_resemble_each_other_leaves_the_catalog_as_it_is() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    bench.write("folder/text", b"text");
+    bench.take();
+    // Two copies of something new at once: the second resembles what is nowhere but in the preview.
+    made(&bench.path("new.db"));
+    for name in ["new.db.1", "new.db.2"] {
+        fs::copy(bench.path("new.db"), bench.path(name)).unwrap();
+        chat_on(&bench.path(name), 20);
+    }
+    let remembered = bench.repo.catalog().memory_rows();
+    assert!(remembered > 1);
+    for force in [false, true] {
+        let seen =
+            preview(&bench.repo, &BackupOptions { force, ..bench.options() }, &Silent).unwrap().statistics;
+        assert_eq!((seen.files_new, seen.total_files), (3, 5));
+        assert_eq!(bench.repo.catalog().memory_rows(), remembered);
+        assert_eq!(bench.repo.affected_anywhere().unwrap(), [], "nothing was taken for lost");
+    }
+    fs::remove_file(bench.path("new.db")).unwrap();
+    fs::remove_file(bench.path("new.db.1")).unwrap();
+    fs::remove_file(bench.path("new.db.2")).unwrap();
+    let next = bench.take();
+    assert_eq!((next.databases.as_slice(), next.statistics.files_unmodified), (&[][..], 2));
+}
+
+#[test]
 fn an_older_state_that_is_brought_in_rests_on_its_neighbour_of_then() {
     let bench = Bench::new();
     let path = bench.path("chat.db");
