@@ -34,6 +34,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
+use crate::sqlite::verify::Integrity;
 use known::Memory;
 use lineage::Lineages;
 use plan::Plan;
@@ -71,11 +72,13 @@ pub fn stream(
     })
 }
 
-/// Does everything that [`snapshot`] does, but writes nothing.
+/// Does everything that [`snapshot`] does, but writes nothing, and has no database checked.
 ///
 /// # Errors
 /// As [`snapshot`].
 pub fn preview(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -> Result<BackupPreview> {
+    // A check would copy each new state, to find out what nobody is going to keep.
+    let options = &BackupOptions { integrity: Integrity::None, ..options.clone() };
     let plan = Plan::new(&options.paths)?;
     let history = repo.history(observer)?;
     let begun = repo.session().now();

@@ -65,7 +65,7 @@ pub(crate) struct SnapshotArgs {
     #[command(flatten)]
     pub(super) sources: SourceArgs,
 
-    /// Show what would be stored, and store nothing
+    /// Show what would be stored, and store nothing; databases are not checked
     #[arg(long, conflicts_with = "stdin")]
     pub(super) dry_run: bool,
 

@@ -424,6 +424,30 @@ fn a_damaged_database_is_stored_and_told_and_alarms_once() {
 }
 
 #[test]
+fn a_preview_copies_and_checks_nothing() {
+    struct Told(Mutex<Vec<Warning>>);
+    impl Observer for Told {
+        fn warn(&self, warning: &Warning) {
+            self.0.lock().unwrap().push(warning.clone());
+        }
+    }
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    damage(&bench.path("chat.db"));
+    // Where a copy cannot be made, to want one would be told.
+    for scratch_dir in [bench.dir.path().join("not there"), bench.dir.path().to_owned()] {
+        let session = crate::repo::Session { scratch_dir: Some(scratch_dir), ..session(None) };
+        let store = Arc::clone(&bench.store) as Arc<dyn Store>;
+        let repo = Repo::open(store, &bench.key, session, &Silent).unwrap();
+        let told = Told(Mutex::default());
+        let seen = preview(&repo, &bench.options(), &told).unwrap();
+        assert_eq!((seen.statistics.files_new, seen.warnings), (1, Vec::new()));
+        assert_eq!(told.0.into_inner().unwrap(), []);
+    }
+    assert_eq!(bench.take().warnings[0].kind, WarningKind::IntegrityFailed, "the snapshot itself checks it");
+}
+
+#[test]
 fn an_image_that_passed_is_not_checked_again_and_a_stricter_check_is_made() {
     let bench = Bench::new();
     made(&bench.path("chat.db"));
