@@ -122,7 +122,7 @@ impl<'r> Source<'r> {
         let parent = parent.map(|snapshot| (snapshot.id, snapshot.manifest.root));
         let memory = Memory::open(repo, history, options, &host, &paths);
         let time = options.time.unwrap_or_else(|| repo.session().now());
-        let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base);
+        let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base)?;
         Ok(Self { host, paths, parent, memory, lineages })
     }
 

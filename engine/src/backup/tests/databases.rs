@@ -313,6 +313,37 @@ fn a_preview_of_databases_that_resemble_each_other_leaves_the_catalog_as_it_is()
 }
 
 #[test]
+fn records_that_are_damaged_are_none_and_those_that_cannot_be_read_now_are_a_failure() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    let taken = bench.take();
+    let sample = bench.lineage(&taken)[0].samples[0];
+    let history = bench.repo.history(&Silent).unwrap();
+    let find =
+        |paths: &[StoredPath]| Source::find(&bench.repo, &history, &BackupOptions::default(), paths.to_vec());
+    let elsewhere = [StoredPath::parse(b"/elsewhere").unwrap()];
+    // For the records of other sources, which are read when something resembles none of its own.
+    let closest = |source: &Source<'_>| {
+        RunWriter::run(&bench.repo, Fate::Counted, |writer| {
+            source.lineages.origin(&elsewhere[0], || Ok(vec![sample]), writer).map(|origin| origin.id)
+        })
+        .map(|(id, ..)| id)
+    };
+    let id = bench.lineage(&taken)[0].id;
+    assert_eq!(closest(&find(&elsewhere).unwrap()).unwrap(), id);
+    bench.store.clear();
+    bench.store.fail_from(Some(1));
+    assert_eq!(find(&taken.paths).err().map(|e| e.kind()), Some(Kind::Io));
+    assert_eq!(closest(&find(&elsewhere).unwrap()).unwrap_err().kind(), Kind::Io);
+    bench.store.fail_from(None);
+    for pack in bench.store.inner().list("packs").unwrap() {
+        bench.store.delete(&pack.name).unwrap();
+    }
+    assert!(find(&taken.paths).is_ok());
+    assert_ne!(closest(&find(&elsewhere).unwrap()).unwrap(), id, "a line of its own");
+}
+
+#[test]
 fn an_older_state_that_is_brought_in_rests_on_its_neighbour_of_then() {
     let bench = Bench::new();
     let path = bench.path("chat.db");
