@@ -21,7 +21,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use database::DatabaseReport;
+pub use database::{DatabaseCounts, DatabaseReport};
 pub use memory::Ignored;
 pub use options::{BackupOptions, BackupPreview, BackupSummary};
 pub use select::{Marker, Selection};
@@ -190,8 +190,20 @@ fn take(
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
     repo.tell_of_catalog(observer);
-    let (warnings, databases) = (taken.warnings, taken.databases);
-    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings, databases, affected })
+    let Taken { warnings, databases, database_counts, .. } = taken;
+    let tree = root;
+    Ok(BackupSummary {
+        id,
+        parent,
+        tree,
+        time,
+        paths,
+        statistics,
+        warnings,
+        databases,
+        database_counts,
+        affected,
+    })
 }
 
 fn elapsed_ms(begun: Timestamp, now: Timestamp) -> u64 {
