@@ -1,7 +1,8 @@
 //! Databases that are encrypted page by page (SQLCipher: Signal, WeChat). They have no header that can be read, but pages
 //! that did not change stay the same bytes, and a write-ahead log like others.
 
-use super::wal;
+use super::capture::Kind;
+use super::{SqliteHeader, wal};
 
 /// Bytes of the file's start that are looked at, if it has as many.
 pub const HEAD_LEN: usize = 4096;
@@ -102,12 +103,17 @@ fn is_known(name: &[u8], folders: &[&[u8]]) -> bool {
     })
 }
 
-/// True for a page that begins with a readable header and goes on as encrypted ones do: SQLCipher keeps the first 32 bytes
-/// readable where it is told to (as Signal tells it on iOS), because that system must see what kind of file it is.
+/// What a file that begins with a readable header is, with that header; `None` where there is none: then it is an encrypted
+/// database, or none. `head` is the first [`HEAD_LEN`] bytes, or all there are.
+///
+/// SQLCipher keeps the first 32 bytes readable where it is told to (as Signal tells it on iOS), because that system must see
+/// what kind of file it is: then SQLite can say nothing of what comes behind them.
 #[must_use]
-pub fn is_behind_header(head: &[u8]) -> bool {
+pub fn kind_of(head: &[u8]) -> Option<(Kind, SqliteHeader)> {
     const READABLE: usize = 32;
-    head.len() >= HEAD_LEN && head.get(READABLE..HEAD_LEN).is_some_and(looks_random)
+    let header = SqliteHeader::parse(head)?;
+    let is_encrypted = head.get(READABLE..HEAD_LEN).is_some_and(looks_random);
+    Some((if is_encrypted { Kind::Encrypted } else { Kind::Plain }, header))
 }
 
 /// True if all values of a byte are about equally frequent.
@@ -145,9 +151,12 @@ mod tests {
         let db = Connection::open(folder.path().join("chat.db")).unwrap();
         db.execute_batch("CREATE TABLE m(t); INSERT INTO m VALUES(hex(randomblob(9000)))").unwrap();
         let plain = std::fs::read(folder.path().join("chat.db")).unwrap();
-        assert!(!is_behind_header(&plain));
+        let kind = |head: &[u8]| kind_of(head).map(|(kind, header)| (kind, header.page_size));
+        assert_eq!(kind(&plain), Some((Kind::Plain, 4096)));
         let encrypted = [&plain[..32], &noise(HEAD_LEN, 3)[32..]].concat();
-        assert!(is_behind_header(&encrypted) && !is_behind_header(&encrypted[..HEAD_LEN - 1]));
+        assert_eq!(kind(&encrypted), Some((Kind::Encrypted, 4096)));
+        assert_eq!(kind(&encrypted[..HEAD_LEN - 1]), Some((Kind::Plain, 4096)), "too little to tell");
+        assert_eq!((kind(&noise(HEAD_LEN, 3)), kind(b"")), (None, None));
     }
 
     #[test]
