@@ -31,6 +31,7 @@ pub(super) fn words(databases: &[DatabaseReport], counts: &DatabaseCounts) -> Ve
     lines
 }
 
+/// The time is how long locks were held: what the app may have waited for, and not what the database took.
 fn line(database: &DatabaseReport) -> String {
     let name = &database.path;
     let held = human::duration(Duration::from_millis(database.held_ms));
@@ -60,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_merged_and_how_long_it_took_is_told() {
+    fn what_was_merged_and_how_long_locks_were_held_is_told() {
         assert_eq!(all_words(&[]), Vec::<String>::new());
         let all = [
             report(DatabaseState::Captured, 1898, 0, Checked::Quick),
