@@ -64,6 +64,36 @@ fn a_restore_with_lost_files_is_22_names_them_and_brings_the_rest() {
 }
 
 #[test]
+fn what_a_lost_base_takes_with_it_is_named_by_cat_and_restore() {
+    let world = World::with_repository();
+    let path = world.path("live/chat.db");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE m(t); WITH n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 900) \
+         INSERT INTO m SELECT hex(randomblob(500)) FROM n",
+    )
+    .unwrap();
+    drop(db);
+    world.repo(&["snapshot", "-q", "--time", "2026-03-01T12:00:00Z", "live"]).succeeded();
+    let packs = world.files("repo/packs");
+    let db = rusqlite::Connection::open(&path).unwrap();
+    db.execute_batch("UPDATE m SET t = 'other' WHERE rowid % 100 = 0").unwrap();
+    drop(db);
+    world.repo(&["snapshot", "-q", "--time", "2026-03-02T12:00:00Z", "live"]).succeeded();
+    // The largest of the first day holds the runs that those of the second day rest on.
+    let largest = packs.into_iter().max_by_key(|path| fs::metadata(path).unwrap().len()).unwrap();
+    fs::remove_file(largest).unwrap();
+    let words = format!("also needed for other states: {}", world.text("live/chat.db"));
+    let place = format!("latest:{}", world.text("live/chat.db"));
+    let cat = world.repo(&["cat", &place]).failed_with(22, &[&words, "Failed to"]);
+    let restore = world.repo(&["restore", &place, "--target", "out"]).ended_with(22);
+    for told in [cat.stderr, restore.stderr] {
+        let line = told.lines().find(|line| line.contains(&words)).unwrap();
+        assert!(line.contains("2026-03-01, 2026-03-02"), "{line}");
+    }
+}
+
+#[test]
 fn a_snapshot_lost_to_damage_is_told_and_the_others_are_listed() {
     let world = World::with_snapshot();
     let first = world.ids().remove(0);

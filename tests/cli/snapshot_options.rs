@@ -174,6 +174,24 @@ fn standard_input_is_one_file_and_an_empty_one_too() {
 }
 
 #[test]
+fn options_that_would_do_nothing_are_wrong_usage() {
+    let world = World::with_repository();
+    for options in [
+        &["--stdin", "--integrity", "full"][..],
+        &["--stdin", "--integrity", "none"],
+        &["--stdin", "--raw-databases"],
+        &["--raw-databases", "--integrity", "quick", "live"],
+    ] {
+        let ran = world.repo(&[&["snapshot"][..], options].concat()).ended_with(2);
+        assert!(ran.stderr.contains("cannot be used with"), "{}", ran.stderr);
+    }
+    assert_eq!(world.ids(), Vec::<String>::new());
+    // What is only the default contradicts nothing.
+    world.repo(&["snapshot", "-q", "--raw-databases", "live"]).succeeded();
+    assert_eq!(fed(&world, &["snapshot", "-q", "--stdin"], b"x").code, 0);
+}
+
+#[test]
 fn the_time_of_the_state_and_the_parent_are_what_was_said() {
     let world = World::with_snapshot();
     let first = world.ids().remove(0);

@@ -52,6 +52,10 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     }
     match browse::write_content(repo, &node, &mut ui.bytes(), &context.cancel) {
         Err(_) if ui.is_unread() => Ok(outcome),
-        written => Ok(written.map(|()| outcome)?),
+        Err(error) => {
+            warnings::show(ui, warnings::of_losses(repo, &context.zone()).as_slice(), 0);
+            Err(error.into())
+        }
+        Ok(()) => Ok(outcome),
     }
 }

@@ -198,11 +198,8 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         }
         restore::apply(repo, plan, &progress).map(|summary| restored.done(summary))
     });
-    // Only after damage there is anything to be found.
-    // Looking for it must not hide what was restored.
-    let affected = repo.affected_anywhere().unwrap_or_default();
     let told: Vec<Warning> =
-        progress.finish().into_iter().chain(warnings::of_affected(&affected, &context.zone())).collect();
+        progress.finish().into_iter().chain(warnings::of_losses(repo, &context.zone())).collect();
     let restored = match restored {
         Ok(restored) => restored,
         Err(error) => {

@@ -4,6 +4,7 @@ use crate::exit::{Condition, Outcome};
 use crate::output::progress::Progress;
 use crate::output::{Ui, human};
 use chatvault_engine::base::{Warning, WarningKind};
+use chatvault_engine::repo::Repo;
 use chatvault_engine::repo::resting::{Affected, sentence};
 use jiff::tz::TimeZone;
 
@@ -43,6 +44,12 @@ pub(crate) fn outcome(warnings: &[Warning]) -> Outcome {
 pub(crate) fn of_affected(affected: &[Affected], zone: &TimeZone) -> Option<Warning> {
     let message = sentence(affected, |time| human::local_day(time, zone))?;
     Some(Warning { kind: WarningKind::Damaged, path: None, message })
+}
+
+/// As [`of_affected`], of what turned out to be lost since that was last asked. Asked after damage only, so that what was
+/// done, or failed, is told in any case: that nothing can be found out then is no failure of its own.
+pub(crate) fn of_losses(repo: &Repo, zone: &TimeZone) -> Option<Warning> {
+    of_affected(&repo.affected_anywhere().unwrap_or_default(), zone)
 }
 
 #[cfg(test)]

@@ -16,7 +16,7 @@ use crate::model::{BlobKind, Content, Layout, ListItem, Node, NodeKind, PackClas
 use crate::repo::earlier::EarlierRuns;
 use crate::repo::pages::{ListLayout, write_list};
 use crate::repo::writer::{Offer, Packing};
-use crate::sqlite::{SqliteHeader, capture};
+use crate::sqlite::{SqliteHeader, capture, encrypted};
 use rayon::Scope;
 use std::io::{self, Read};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -56,23 +56,23 @@ pub(super) struct Nature {
 
 impl Nature {
     /// Bytes that tell it.
-    pub(super) const HEAD_LEN: usize = SqliteHeader::LEN;
+    pub(super) const HEAD_LEN: usize = encrypted::HEAD_LEN;
 
     pub(super) fn of(head: &[u8]) -> Self {
-        let header = SqliteHeader::parse(head);
+        // Of what is encrypted behind its header SQLite can say nothing.
+        let (header, encrypted) = match encrypted::kind_of(head) {
+            Some((capture::Kind::Plain, header)) => (Some(header), None),
+            Some((capture::Kind::Encrypted, header)) => (None, Some(header.page_size)),
+            None => (None, None),
+        };
         let packing = if media::recognise(head).is_some() { Packing::AsItIs } else { Packing::Tried };
-        Self { header, encrypted: None, packing }
+        Self { header, encrypted, packing }
     }
 
     /// The same, if it turned out to be a database whose pages of this size are encrypted one by one. Its runs are offered
     /// to the compressor: the trial finds out that it does not pay, and a delta comes first.
     pub(super) fn or_encrypted(self, page_size: Option<u32>) -> Self {
         Self { encrypted: page_size, ..self }
-    }
-
-    /// The same, if everything but the header is encrypted: SQLite can say nothing of it.
-    pub(super) fn behind_header(self, header: &SqliteHeader) -> Self {
-        Self { header: None, encrypted: Some(header.page_size), ..self }
     }
 
     /// What kind of database it is, if it is one.

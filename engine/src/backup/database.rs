@@ -51,6 +51,32 @@ impl DatabaseReport {
     }
 }
 
+/// The databases that a run read, in numbers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct DatabaseCounts {
+    /// All of them.
+    pub read: u64,
+    /// Those with something pending beside them that was merged or taken back.
+    pub captured: u64,
+    /// Those in which SQLite found nothing wrong.
+    pub sound: u64,
+    /// Those that SQLite finds damaged.
+    pub damaged: u64,
+    /// Of these, the ones whose state was found damaged for the first time.
+    pub newly_damaged: u64,
+}
+
+impl DatabaseCounts {
+    /// Counts one more.
+    pub fn add(&mut self, report: &DatabaseReport) {
+        self.read += 1;
+        self.captured += u64::from(report.state == DatabaseState::Captured);
+        self.sound += u64::from(matches!(report.checked, Checked::Quick | Checked::Full));
+        self.damaged += u64::from(report.checked == Checked::Failed);
+        self.newly_damaged += u64::from(report.newly_damaged);
+    }
+}
+
 /// An image as it was read once.
 struct Reading {
     assembly: Arc<Assembly>,

@@ -11,7 +11,7 @@ use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
 use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
-use crate::sqlite::encrypted::{HEAD_LEN, Outline, is_behind_header, page_size};
+use crate::sqlite::encrypted::{Outline, page_size};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
 use std::cell::OnceCell;
@@ -303,15 +303,13 @@ pub(super) fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<
 }
 
 fn nature(task: &FileTask) -> io::Result<Nature> {
-    let mut head = Vec::with_capacity(Nature::HEAD_LEN);
-    task.file.reader(0, Nature::HEAD_LEN as u64).read_to_end(&mut head)?;
+    let mut head = vec![0; Nature::HEAD_LEN];
+    let len = read_full(&mut task.file.reader(0, Nature::HEAD_LEN as u64), &mut head)?;
+    head.truncate(len);
     let nature = Nature::of(&head);
-    if let Some(header) = nature.header {
-        return Ok(if is_behind_header(&head_of(task)?) { nature.behind_header(&header) } else { nature });
-    }
     let [wal, _] = task.sidecars;
-    let may_be_encrypted = wal.is_some() || is_usual(&task.node.name);
-    Ok(if may_be_encrypted { nature.or_encrypted(encrypted(task)?) } else { nature })
+    let may_be_encrypted = nature.database().is_none() && (wal.is_some() || is_usual(&task.node.name));
+    Ok(if may_be_encrypted { nature.or_encrypted(encrypted(task, &head)?) } else { nature })
 }
 
 /// True for names that databases have.
@@ -319,16 +317,8 @@ fn is_usual(name: &[u8]) -> bool {
     name.ends_with(b".db") || name.ends_with(b".sqlite")
 }
 
-fn head_of(task: &FileTask) -> io::Result<Vec<u8>> {
-    let mut head = vec![0; HEAD_LEN];
-    let len = read_full(&mut task.file.reader(0, HEAD_LEN as u64), &mut head)?;
-    head.truncate(len);
-    Ok(head)
-}
-
 /// The page size, if the file looks like a database whose pages are encrypted.
-fn encrypted(task: &FileTask) -> io::Result<Option<u32>> {
-    let head = head_of(task)?;
+fn encrypted(task: &FileTask, head: &[u8]) -> io::Result<Option<u32>> {
     let mut wal = [0; WAL_HEAD];
     let log = task.dir.open_file(&[task.node.name.as_slice(), b"-wal"].concat());
     let log = log.and_then(|file| read_full(&mut file.reader(0, WAL_HEAD as u64), &mut wal));
@@ -338,7 +328,7 @@ fn encrypted(task: &FileTask) -> io::Result<Option<u32>> {
         name: &task.node.name,
         folders: &folders.into_iter().rev().take(FOLDERS).collect::<Vec<_>>(),
         size: task.file.stat()?.size,
-        head: &head,
+        head,
         // One that is not there, or cannot be read, tells nothing.
         wal: log.ok().and_then(|len| wal.get(..len)),
     }))

@@ -1,5 +1,6 @@
 //! What the databases of a run came from, and what is recorded of them for later runs.
 
+use crate::base::error::unless_damaged;
 use crate::base::{BlobId, LineageId, Result, SnapshotId, StoredPath, Timestamp};
 use crate::crypto::secret::random_bytes;
 use crate::model::BlobKind;
@@ -9,7 +10,7 @@ use crate::repo::earlier::EarlierRuns;
 use crate::repo::lineage::write_lineage;
 use crate::repo::pages::PageSink;
 use crate::repo::snapshots::History;
-use crate::repo::writer::RunWriter;
+use crate::repo::writer::{Fate, RunWriter};
 use crate::rules::lineage::{closest, neighbour, newest_of_sources};
 use crate::sqlite::verify::Integrity;
 use std::collections::{BTreeMap, BTreeSet};
@@ -106,13 +107,16 @@ pub(super) struct Lineages<'r> {
 }
 
 impl<'r> Lineages<'r> {
-    /// Reads the records of the neighbouring snapshot. Records that cannot be read are as good as none.
+    /// Reads the records of the neighbouring snapshot. Damaged records are as good as none.
+    ///
+    /// # Errors
+    /// Fails if the repository fails for another reason than damage.
     pub(super) fn open(
         repo: &'r Repo,
         history: &History,
         (host, paths, time): (&str, &[StoredPath], Timestamp),
         remembered: Option<SnapshotId>,
-    ) -> Self {
+    ) -> Result<Self> {
         let root_of = |id: SnapshotId| {
             history
                 .snapshots
@@ -121,21 +125,22 @@ impl<'r> Lineages<'r> {
                 .and_then(|found| found.manifest.lineage)
         };
         let read = |root: Option<BlobId>| {
-            let (records, pages) = root.and_then(|root| repo.read_lineage(&root).ok()).unwrap_or_default();
+            let Some(root) = root else { return Ok(Default::default()) };
+            let (records, pages) = unless_damaged(repo.read_lineage(&root))?.unwrap_or_default();
             let records: Records = records.into_iter().map(|record| (record.path.clone(), record)).collect();
-            (records, pages)
+            Ok((records, pages))
         };
         let near_root =
             neighbour(&history.snapshots, host, paths, time).and_then(|snapshot| snapshot.manifest.lineage);
-        let (near, near_pages) = read(near_root);
+        let (near, near_pages) = read(near_root)?;
         let remembered_root = remembered.and_then(root_of);
-        let remembered = if remembered_root == near_root { near.clone() } else { read(remembered_root).0 };
+        let remembered = if remembered_root == near_root { near.clone() } else { read(remembered_root)?.0 };
         let remembered = by_folder(remembered);
         let others = newest_of_sources(&history.snapshots, MOST_SOURCES);
         let others = others.iter().filter_map(|snapshot| snapshot.manifest.lineage).collect();
         let (loaded, now, unsettled) = (OnceLock::new(), Mutex::default(), Mutex::default());
         let under_way = Count::default();
-        Self { repo, remembered, near, near_pages, others, loaded, now, unsettled, under_way }
+        Ok(Self { repo, remembered, near, near_pages, others, loaded, now, unsettled, under_way })
     }
 
     /// True if the neighbouring snapshot has a database at this path: then it need not be looked for.
@@ -144,7 +149,8 @@ impl<'r> Lineages<'r> {
     }
 
     /// Where the database at this path came from. `samples` are taken only if it is new there. If it is another one of
-    /// this run, that one is made durable first: nothing may rest on what could be lost.
+    /// this run, that one is made durable first: nothing may rest on what could be lost. Where nothing is stored, what only
+    /// this run has cannot be read: to look for it would be taken for damage, and for a reason to load the catalog anew.
     pub(super) fn origin(
         &self,
         path: &StoredPath,
@@ -154,13 +160,16 @@ impl<'r> Lineages<'r> {
         let under_way = UnderWay::new(&self.under_way);
         let record = match self.near.get(path) {
             Some(record) => Some(record.clone()),
-            None => self.closest(&samples()?),
+            None => self.closest(&samples()?)?,
         };
         let Some(record) = record else {
             let id = LineageId::new(random_bytes()?);
             return Ok(Origin { id, runs: EarlierRuns::none(self.repo), under_way });
         };
-        if self.unsettled().contains(&record.path) && !self.near.contains_key(path) {
+        if self.is_unsettled(&record) {
+            if writer.fate == Fate::Counted {
+                return Ok(Origin { id: record.id, runs: EarlierRuns::none(self.repo), under_way });
+            }
             writer.settle()?;
             self.unsettled().remove(&record.path);
         }
@@ -176,23 +185,40 @@ impl<'r> Lineages<'r> {
         }
     }
 
+    /// True for a record of this run whose content may not be durable yet. What the snapshot before has is.
+    fn is_unsettled(&self, record: &Lineage) -> bool {
+        self.unsettled().contains(&record.path)
+            && self.near.get(&record.path).is_none_or(|near| near.content != record.content)
+    }
+
     fn unsettled(&self) -> MutexGuard<'_, BTreeSet<StoredPath>> {
         self.unsettled.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The most related database of this run, the neighbouring snapshot or any other source.
-    fn closest(&self, samples: &[Sample]) -> Option<Lineage> {
-        let loaded = self.loaded.get_or_init(|| {
-            let read = |root| self.repo.read_lineage(root).map(|(records, _)| records).unwrap_or_default();
-            self.others.iter().flat_map(read).collect()
-        });
+    fn closest(&self, samples: &[Sample]) -> Result<Option<Lineage>> {
+        let loaded = self.loaded()?;
         // Unused pages are no kinship.
         let zeroes = self.repo.name(BlobKind::Data, &vec![0; self.repo.config.run as usize]);
         let samples: Vec<Sample> =
             samples.iter().filter(|one| one.id != sample(one.run, &zeroes).id).copied().collect();
         let samples = samples.as_slice();
         let now = self.now.lock().unwrap_or_else(PoisonError::into_inner);
-        closest(now.values().chain(self.near.values()).chain(loaded), samples).cloned()
+        Ok(closest(now.values().chain(self.near.values()).chain(loaded), samples).cloned())
+    }
+
+    /// The records of other sources, read when they are first needed.
+    fn loaded(&self) -> Result<&[Lineage]> {
+        if let Some(loaded) = self.loaded.get() {
+            return Ok(loaded);
+        }
+        let mut records = Vec::new();
+        for root in &self.others {
+            let read = unless_damaged(self.repo.read_lineage(root))?;
+            records.extend(read.into_iter().flat_map(|(records, _)| records));
+        }
+        // Of two threads that read them at once, one is not needed.
+        Ok(self.loaded.get_or_init(|| records))
     }
 
     /// Records a database of this snapshot that was read.

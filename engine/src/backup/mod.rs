@@ -21,7 +21,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use database::DatabaseReport;
+pub use database::{DatabaseCounts, DatabaseReport};
 pub use memory::Ignored;
 pub use options::{BackupOptions, BackupPreview, BackupSummary};
 pub use select::{Marker, Selection};
@@ -34,6 +34,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
+use crate::sqlite::verify::Integrity;
 use known::Memory;
 use lineage::Lineages;
 use plan::Plan;
@@ -71,11 +72,13 @@ pub fn stream(
     })
 }
 
-/// Does everything that [`snapshot`] does, but writes nothing.
+/// Does everything that [`snapshot`] does, but writes nothing, and has no database checked.
 ///
 /// # Errors
 /// As [`snapshot`].
 pub fn preview(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -> Result<BackupPreview> {
+    // A check would copy each new state, to find out what nobody is going to keep.
+    let options = &BackupOptions { integrity: Integrity::None, ..options.clone() };
     let plan = Plan::new(&options.paths)?;
     let history = repo.history(observer)?;
     let begun = repo.session().now();
@@ -119,7 +122,7 @@ impl<'r> Source<'r> {
         let parent = parent.map(|snapshot| (snapshot.id, snapshot.manifest.root));
         let memory = Memory::open(repo, history, options, &host, &paths);
         let time = options.time.unwrap_or_else(|| repo.session().now());
-        let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base);
+        let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base)?;
         Ok(Self { host, paths, parent, memory, lineages })
     }
 
@@ -187,8 +190,20 @@ fn take(
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
     repo.tell_of_catalog(observer);
-    let (warnings, databases) = (taken.warnings, taken.databases);
-    Ok(BackupSummary { id, parent, tree: root, time, paths, statistics, warnings, databases, affected })
+    let Taken { warnings, databases, database_counts, .. } = taken;
+    let tree = root;
+    Ok(BackupSummary {
+        id,
+        parent,
+        tree,
+        time,
+        paths,
+        statistics,
+        warnings,
+        databases,
+        database_counts,
+        affected,
+    })
 }
 
 fn elapsed_ms(begun: Timestamp, now: Timestamp) -> u64 {

@@ -1,6 +1,6 @@
 //! What to take a snapshot of, and what was done.
 
-use super::database::DatabaseReport;
+use super::database::{DatabaseCounts, DatabaseReport};
 use super::memory::Ignored;
 use super::select::Selection;
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
@@ -57,10 +57,12 @@ pub struct BackupSummary {
     pub paths: Vec<StoredPath>,
     /// Counts.
     pub statistics: Statistics,
-    /// All warnings, in the order of their paths.
+    /// The warnings, in the order of their paths; of very many not all.
     pub warnings: Vec<Warning>,
-    /// The databases that were read, in the order of their paths.
+    /// The databases that were read, in the order of their paths; of very many not all.
     pub databases: Vec<DatabaseReport>,
+    /// All of them, counted.
+    pub database_counts: DatabaseCounts,
     /// Databases of earlier snapshots that need what the repository has lost.
     pub affected: Vec<Affected>,
 }
@@ -72,8 +74,9 @@ pub struct BackupPreview {
     pub parent: Option<SnapshotId>,
     /// The sources as they would be stored.
     pub paths: Vec<StoredPath>,
-    /// Counts; what is added is what would be added.
+    /// Counts; what is added is what would be added. Of several new databases that resemble each other each counts in full:
+    /// what one of them could be a difference to is stored nowhere.
     pub statistics: Statistics,
-    /// All warnings, in the order of their paths.
+    /// The warnings, in the order of their paths; of very many not all.
     pub warnings: Vec<Warning>,
 }

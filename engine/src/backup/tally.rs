@@ -1,6 +1,6 @@
 //! What a run counts and tells: every thread of it adds to one tally.
 
-use super::database::DatabaseReport;
+use super::database::{DatabaseCounts, DatabaseReport};
 use super::folder::Folder;
 use super::{Found, Work};
 use crate::base::{BlobId, StoredPath, Warning, WarningKind};
@@ -10,8 +10,9 @@ use crate::repo::writer::Added;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-/// Most warnings that are kept for the summary; the observer is told of all.
-const MOST_WARNINGS: usize = 10_000;
+/// Most warnings, and most databases, that are kept for the summary; the observer is told of all warnings, and all
+/// databases are counted.
+const MOST_LISTED: usize = 10_000;
 
 /// Counters of one run.
 #[derive(Debug, Default)]
@@ -60,6 +61,7 @@ pub(super) struct Taken {
     pub(super) rows: Staged,
     pub(super) removed: Vec<StoredPath>,
     pub(super) databases: Vec<DatabaseReport>,
+    pub(super) database_counts: DatabaseCounts,
 }
 
 impl Taken {
@@ -83,14 +85,17 @@ pub(super) struct Tally {
     warnings: Mutex<Vec<Warning>>,
     rows: Mutex<Staged>,
     removed: Mutex<Vec<StoredPath>>,
-    databases: Mutex<Vec<DatabaseReport>>,
+    /// What was read, of all that were read.
+    databases: Mutex<(Vec<DatabaseReport>, DatabaseCounts)>,
 }
 
 impl Tally {
     /// Tells of a database that was read.
     pub(super) fn add_database(&self, report: DatabaseReport) {
-        let mut databases = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
-        if databases.len() < MOST_WARNINGS {
+        let mut all = self.databases.lock().unwrap_or_else(PoisonError::into_inner);
+        let (databases, counts) = &mut *all;
+        counts.add(&report);
+        if databases.len() < MOST_LISTED {
             databases.push(report);
         }
     }
@@ -122,10 +127,12 @@ impl Tally {
         let incomplete = load(&counts.lost) > 0;
         let mut warnings = self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner);
         warnings.sort_by(|a, b| a.path.cmp(&b.path));
-        let mut databases = self.databases.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let (mut databases, database_counts) =
+            self.databases.into_inner().unwrap_or_else(PoisonError::into_inner);
         databases.sort_by(|a, b| a.path.cmp(&b.path));
         Taken {
             databases,
+            database_counts,
             root,
             lineage,
             statistics,
@@ -142,7 +149,7 @@ impl Work<'_> {
         let warning = Warning { kind, path: Some(path.clone()), message: message.into() };
         self.observer.warn(&warning);
         let mut warnings = self.tally.warnings.lock().unwrap_or_else(PoisonError::into_inner);
-        if warnings.len() < MOST_WARNINGS {
+        if warnings.len() < MOST_LISTED {
             warnings.push(warning);
         }
     }
@@ -240,5 +247,32 @@ impl Work<'_> {
     /// Has a folder and everything below it forgotten: it is not in this snapshot.
     pub(super) fn forget_folder(&self, path: StoredPath) {
         self.tally.removed.lock().unwrap_or_else(PoisonError::into_inner).push(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::DatabaseState;
+    use crate::model::lineage::Checked;
+
+    #[test]
+    fn databases_that_are_not_listed_are_counted() {
+        let tally = Tally::default();
+        for number in 0..=MOST_LISTED as u64 {
+            let is_last = number == MOST_LISTED as u64;
+            let path = StoredPath::root().join(number.to_string().as_bytes());
+            let mut report = DatabaseReport::of_files(path, DatabaseState::Captured);
+            report.checked = if is_last { Checked::Failed } else { Checked::Quick };
+            report.newly_damaged = is_last;
+            tally.add_database(report);
+        }
+        let taken = tally.finish(BlobId::new([0; 32]), None);
+        assert_eq!(taken.databases.len(), MOST_LISTED);
+        assert!(taken.databases.iter().all(|report| !report.newly_damaged));
+        let all = MOST_LISTED as u64 + 1;
+        let counts =
+            DatabaseCounts { read: all, captured: all, sound: all - 1, damaged: 1, newly_damaged: 1 };
+        assert_eq!(taken.database_counts, counts);
     }
 }

@@ -128,6 +128,18 @@ impl Error {
     }
 }
 
+/// Takes damage for "there is none": where what is damaged only helps. Every other failure stays one.
+///
+/// # Errors
+/// What `result` failed with, unless that is [`Kind::Damaged`].
+pub fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
+    match result {
+        Ok(value) => Ok(Some(value)),
+        Err(e) if e.kind() == Kind::Damaged => Ok(None),
+        Err(e) => Err(e),
+    }
+}
+
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.kind {
@@ -158,6 +170,16 @@ mod tests {
         let e = Error::damaged("read pack", "3fa1", "the tag does not verify");
         assert_eq!(e.full_text(), "Failed to read pack 3fa1: the tag does not verify");
         assert_eq!(e.kind(), Kind::Damaged);
+    }
+
+    #[test]
+    fn only_damage_counts_as_none() {
+        let failed = |kind| unless_damaged::<()>(Err(Error::new(kind, "read", "x")));
+        assert_eq!(unless_damaged(Ok(1)).unwrap(), Some(1));
+        assert_eq!(failed(Kind::Damaged).unwrap(), None);
+        for kind in [Kind::Io, Kind::Catalog, Kind::WrongKey, Kind::NewerFormat, Kind::Cancelled] {
+            assert_eq!(failed(kind).unwrap_err().kind(), kind);
+        }
     }
 
     #[test]

@@ -108,6 +108,12 @@ impl Catalog {
         cleared
     }
 
+    /// How many folders are remembered, of all sources.
+    #[cfg(test)]
+    pub(crate) fn memory_rows(&self) -> i64 {
+        self.connection().query_row("SELECT count(*) FROM memory", (), |row| row.get(0)).unwrap()
+    }
+
     fn see(&self, source: &[u8; 32], head: Option<SnapshotId>) {
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         match head {

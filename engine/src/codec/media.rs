@@ -48,6 +48,12 @@ const AUDIO_BRANDS: [&[u8; 4]; 4] = [b"M4A ", b"M4B ", b"M4P ", b"F4A "];
 /// tell.
 #[must_use]
 pub fn recognise(head: &[u8]) -> Option<Media> {
+    by_signature(head).or_else(|| by_frame(head))
+}
+
+/// As [`recognise`], for those that begin with a signature: hardly anything else begins so by chance.
+#[must_use]
+pub fn by_signature(head: &[u8]) -> Option<Media> {
     if let Some((_, media)) = AT_START.iter().find(|(magic, _)| head.starts_with(magic)) {
         return Some(*media);
     }
@@ -60,7 +66,13 @@ pub fn recognise(head: &[u8]) -> Option<Media> {
         }
         [b'I', b'D', b'3', 2..=4, ..] => Some(Media::Audio),
         [b'B', b'Z', b'h', b'1'..=b'9', b'1', b'A', ..] => Some(Media::Packed),
-        // A frame of MPEG audio (layer III) or of ADTS (AAC), with a bit rate and a sample rate that there are.
+        _ => None,
+    }
+}
+
+/// A frame of MPEG audio (layer III) or of ADTS (AAC), with a bit rate and a sample rate that there are.
+fn by_frame(head: &[u8]) -> Option<Media> {
+    match head {
         [0xff, 0xe2 | 0xe3 | 0xf2 | 0xf3 | 0xfa | 0xfb, rates, ..]
             if !matches!(rates >> 4, 0 | 15) && (rates >> 2) & 3 != 3 =>
         {
@@ -103,6 +115,8 @@ mod tests {
             (b"\x1f\x8b\x08\0", Media::Packed),
         ] {
             assert_eq!(recognise(head), Some(media), "{head:?}");
+            let has_signature = !matches!(head, [0xff, 0xfb | 0xf1, ..]);
+            assert_eq!(by_signature(head).is_some(), has_signature, "{head:?}");
         }
     }
 

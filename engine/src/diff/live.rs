@@ -8,7 +8,7 @@ use crate::model::{BlobKind, Change, DatabaseState, Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
 use crate::source::{self, Descent, Neighbours, Owners, SourceDir, SourceFile, Stat, xattrs_of_entry};
 use crate::sqlite::capture::{Failed, Kind, Patience, Sidecar, capture};
-use crate::sqlite::{Image, SqliteHeader};
+use crate::sqlite::{Image, encrypted};
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::PathBuf;
@@ -195,8 +195,7 @@ impl Live<'_> {
         let session = self.repo.session();
         let (pause, now) = (|time| (session.pause)(time), || session.now());
         let patience = Patience::new(&pause, &now);
-        let is_encrypted = before.database.as_ref().is_some_and(|_| nothing_readable(&file));
-        let kind = if is_encrypted { Kind::Encrypted } else { Kind::Plain };
+        let kind = before.database.as_ref().map_or(Kind::Plain, |_| kind_now(&file));
         let mut read = |image: &Image<'_>| match self.hash_of(&mut image.reader()) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(e)) => Err(Unread::Source(e)),
@@ -220,11 +219,14 @@ enum Unread {
     Run(Error),
 }
 
-/// True if the file does not begin as a database does.
-fn nothing_readable(file: &SourceFile) -> bool {
-    let mut head = Vec::with_capacity(SqliteHeader::LEN);
-    let read = file.reader(0, SqliteHeader::LEN as u64).read_to_end(&mut head);
-    read.is_ok() && SqliteHeader::parse(&head).is_none()
+/// What kind of database a file is that was one when it was stored.
+fn kind_now(file: &SourceFile) -> Kind {
+    let mut head = Vec::with_capacity(encrypted::HEAD_LEN);
+    match file.reader(0, encrypted::HEAD_LEN as u64).read_to_end(&mut head) {
+        Ok(_) => encrypted::kind_of(&head).map_or(Kind::Encrypted, |(kind, _)| kind),
+        // It fails again when all of it is read, and is told then.
+        Err(_) => Kind::Plain,
+    }
 }
 
 fn is_not_there(error: &io::Error) -> bool {

@@ -1,6 +1,7 @@
 //! The content of an earlier version of a database, run by run: what new runs may be stored as a difference to.
 
-use crate::base::{BlobId, Error, Kind, Result};
+use crate::base::error::unless_damaged;
+use crate::base::{BlobId, Error, Result};
 use crate::format::list::ListPage;
 use crate::model::{BlobKind, Content, ListItem};
 use crate::repo::Repo;
@@ -75,7 +76,7 @@ impl Repo {
     /// The pages of a list that name chunks, in the order of the file; they are not read, but for a list of one page.
     ///
     /// # Errors
-    /// [`Kind::Damaged`] if a page above them cannot be read, or if they are more than a file can have.
+    /// [`crate::base::Kind::Damaged`] if a page above them cannot be read, or if they are more than a file can have.
     pub fn list_leaves(&self, root: &BlobId) -> Result<Vec<BlobId>> {
         const MOST: usize = 1 << 24;
         let mut leaves = Vec::new();
@@ -108,13 +109,5 @@ impl Repo {
     /// As [`Self::read_blob`].
     pub fn list_page(&self, id: &BlobId) -> Result<ListPage> {
         crate::format::list::decode(&self.read_blob(BlobKind::ListPage, id)?)
-    }
-}
-
-fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(e) if e.kind() == Kind::Damaged => Ok(None),
-        Err(e) => Err(e),
     }
 }

@@ -1,8 +1,9 @@
 //! What rests on something that is lost: a base that cannot be read takes the versions of a database with it that were
 //! stored as differences to it, on every day that has them. All of them are named when one is met.
 
+use crate::base::error::unless_damaged;
 use crate::base::event::Silent;
-use crate::base::{BlobId, Kind, Result, StoredPath, Timestamp};
+use crate::base::{BlobId, Result, StoredPath, Timestamp};
 use crate::catalog::Catalog;
 use crate::model::lineage::Lineage;
 use crate::model::{BlobKind, Content, ListItem};
@@ -125,14 +126,6 @@ impl Repo {
             Ok(())
         });
         Ok(unless_damaged(read)?.is_none() || is_hit)
-    }
-}
-
-fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
-    match result {
-        Ok(value) => Ok(Some(value)),
-        Err(e) if e.kind() == Kind::Damaged => Ok(None),
-        Err(e) => Err(e),
     }
 }
 

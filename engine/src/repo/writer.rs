@@ -125,7 +125,8 @@ struct Packed {
 /// Adds blobs to a repository. All methods may be called from many threads.
 pub struct RunWriter<'r> {
     repo: &'r Repo,
-    fate: Fate,
+    /// What becomes of what is put.
+    pub fate: Fate,
     /// The bytes in flight.
     pub budget: Budget,
     /// Raised when the run failed or the user cancelled.

@@ -7,8 +7,8 @@ use super::work::{Work, count};
 use crate::base::{Counter, Error, Kind, Phase, Result, StoredPath, WarningKind};
 use crate::model::{BlobKind, DatabaseState, Node, NodeKind};
 use crate::source::SourceDir;
-use crate::sqlite::SqliteHeader;
 use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
+use crate::sqlite::{capture, encrypted};
 use rustix::fs::{Advice, fadvise};
 use std::io::Read;
 use std::sync::Arc;
@@ -97,10 +97,11 @@ fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPat
     let session = work.repo.session();
     let Some(dir) = &session.scratch_dir else { return true };
     let Ok(file) = folder.open_file(&node.name) else { return true };
-    let mut head = Vec::with_capacity(SqliteHeader::LEN);
-    let read = file.reader(0, SqliteHeader::LEN as u64).read_to_end(&mut head);
-    // An encrypted database is nothing that SQLite could read.
-    if read.is_err() || SqliteHeader::parse(&head).is_none() {
+    let mut head = Vec::with_capacity(encrypted::HEAD_LEN);
+    let read = file.reader(0, encrypted::HEAD_LEN as u64).read_to_end(&mut head);
+    // An encrypted database is nothing that SQLite could read, whether its header can be read or not.
+    let is_plain = encrypted::kind_of(&head).is_some_and(|(kind, _)| kind == capture::Kind::Plain);
+    if read.is_err() || !is_plain {
         return true;
     }
     let mut copy = PrivateCopy::new_in(dir);

@@ -1,7 +1,9 @@
 //! Databases that are encrypted page by page (SQLCipher: Signal, WeChat). They have no header that can be read, but pages
 //! that did not change stay the same bytes, and a write-ahead log like others.
 
-use super::wal;
+use super::capture::Kind;
+use super::{SqliteHeader, wal};
+use crate::codec::media;
 
 /// Bytes of the file's start that are looked at, if it has as many.
 pub const HEAD_LEN: usize = 4096;
@@ -34,25 +36,8 @@ const KNOWN: &[(&str, &str, Option<&str>)] = &[
     ("", ".db", Some("db_storage")),
 ];
 
-/// First bytes of contents that look as random as encrypted ones, at their offset.
-const PACKED: &[(usize, &[u8])] = &[
-    (0, b"SQLite format 3\0"),
-    (0, b"PK"),
-    (0, b"\x1f\x8b"),
-    (0, b"BZh"),
-    (0, b"\x28\xb5\x2f\xfd"),
-    (0, b"\xfd7zXZ\0"),
-    (0, b"7z\xbc\xaf\x27\x1c"),
-    (0, b"Rar!"),
-    (0, b"\xff\xd8\xff"),
-    (0, b"\x89PNG"),
-    (0, b"GIF8"),
-    (0, b"RIFF"),
-    (0, b"OggS"),
-    (0, b"ID3"),
-    (0, b"%PDF"),
-    (4, b"ftyp"),
-];
+/// First bytes of contents that may look as random as encrypted ones, and are no media.
+const NO_MEDIA: [&[u8]; 3] = [b"SQLite format 3\0", b"RIFF", b"%PDF"];
 
 /// What is known of a file before it is read.
 #[derive(Clone, Copy, Debug)]
@@ -78,9 +63,10 @@ pub struct Outline<'a> {
 pub fn page_size(outline: &Outline<'_>) -> Option<u32> {
     let Outline { name, folders, size, head, wal } = *outline;
     let is_random = size >= LEAST && head.len() as u64 >= size.min(HEAD_LEN as u64) && looks_random(head);
-    if !is_random
-        || PACKED.iter().any(|(at, magic)| head.get(*at..).is_some_and(|rest| rest.starts_with(magic)))
-    {
+    // Only whole signatures: what looks like a frame of sound begins one of nine thousand encrypted databases by chance.
+    let is_other =
+        media::by_signature(head).is_some() || NO_MEDIA.iter().any(|magic| head.starts_with(magic));
+    if !is_random || is_other {
         return None;
     }
     let divides = |page_size: &u32| size.is_multiple_of(u64::from(*page_size));
@@ -102,12 +88,17 @@ fn is_known(name: &[u8], folders: &[&[u8]]) -> bool {
     })
 }
 
-/// True for a page that begins with a readable header and goes on as encrypted ones do: SQLCipher keeps the first 32 bytes
-/// readable where it is told to (as Signal tells it on iOS), because that system must see what kind of file it is.
+/// What a file that begins with a readable header is, with that header; `None` where there is none: then it is an encrypted
+/// database, or none. `head` is the first [`HEAD_LEN`] bytes, or all there are.
+///
+/// SQLCipher keeps the first 32 bytes readable where it is told to (as Signal tells it on iOS), because that system must see
+/// what kind of file it is: then SQLite can say nothing of what comes behind them.
 #[must_use]
-pub fn is_behind_header(head: &[u8]) -> bool {
+pub fn kind_of(head: &[u8]) -> Option<(Kind, SqliteHeader)> {
     const READABLE: usize = 32;
-    head.len() >= HEAD_LEN && head.get(READABLE..HEAD_LEN).is_some_and(looks_random)
+    let header = SqliteHeader::parse(head)?;
+    let is_encrypted = head.get(READABLE..HEAD_LEN).is_some_and(looks_random);
+    Some((if is_encrypted { Kind::Encrypted } else { Kind::Plain }, header))
 }
 
 /// True if all values of a byte are about equally frequent.
@@ -145,9 +136,12 @@ mod tests {
         let db = Connection::open(folder.path().join("chat.db")).unwrap();
         db.execute_batch("CREATE TABLE m(t); INSERT INTO m VALUES(hex(randomblob(9000)))").unwrap();
         let plain = std::fs::read(folder.path().join("chat.db")).unwrap();
-        assert!(!is_behind_header(&plain));
+        let kind = |head: &[u8]| kind_of(head).map(|(kind, header)| (kind, header.page_size));
+        assert_eq!(kind(&plain), Some((Kind::Plain, 4096)));
         let encrypted = [&plain[..32], &noise(HEAD_LEN, 3)[32..]].concat();
-        assert!(is_behind_header(&encrypted) && !is_behind_header(&encrypted[..HEAD_LEN - 1]));
+        assert_eq!(kind(&encrypted), Some((Kind::Encrypted, 4096)));
+        assert_eq!(kind(&encrypted[..HEAD_LEN - 1]), Some((Kind::Plain, 4096)), "too little to tell");
+        assert_eq!((kind(&noise(HEAD_LEN, 3)), kind(b"")), (None, None));
     }
 
     #[test]
@@ -199,10 +193,35 @@ mod tests {
 
     #[test]
     fn formats_that_pack_their_content_are_none() {
-        for (at, magic) in PACKED {
+        let page_size_of = |at: usize, magic: &[u8]| {
             let mut head = noise(HEAD_LEN, 3);
-            head[*at..*at + magic.len()].copy_from_slice(magic);
-            assert_eq!(page_size(&outline("EnMicroMsg.db", &[], 8192, &head)), None, "{magic:?}");
+            head[at..at + magic.len()].copy_from_slice(magic);
+            page_size(&outline("EnMicroMsg.db", &[], 8192, &head))
+        };
+        for (at, magic) in [
+            (0, &b"SQLite format 3\0"[..]),
+            (0, b"PK\x03\x04"),
+            (0, b"\x1f\x8b\x08"),
+            (0, b"BZh91A"),
+            (0, b"\x28\xb5\x2f\xfd"),
+            (0, b"\xfd7zXZ\0"),
+            (0, b"7z\xbc\xaf\x27\x1c"),
+            (0, b"Rar!\x1a\x07"),
+            (0, b"\xff\xd8\xff"),
+            (0, b"\x89PNG\r\n\x1a\n"),
+            (0, b"GIF89a"),
+            (0, b"RIFF"),
+            (0, b"OggS\0"),
+            (0, b"fLaC"),
+            (0, b"\x1a\x45\xdf\xa3"),
+            (0, b"ID3\x04"),
+            (0, b"%PDF"),
+            (4, b"ftyp"),
+        ] {
+            assert_eq!(page_size_of(at, magic), None, "{magic:?}");
+        }
+        for salt in [&b"\xff\xfb\x90"[..], b"\xff\xf1\x50", b"PK"] {
+            assert_eq!(page_size_of(0, salt), Some(4096), "a salt may begin so: {salt:?}");
         }
         let short = noise(700, 4);
         assert_eq!(page_size(&outline("EnMicroMsg.db", &[], 700, &short)), None);

@@ -65,7 +65,7 @@ pub(crate) struct SnapshotArgs {
     #[command(flatten)]
     pub(super) sources: SourceArgs,
 
-    /// Show what would be stored, and store nothing
+    /// Show what would be stored, and store nothing; databases are not checked
     #[arg(long, conflicts_with = "stdin")]
     pub(super) dry_run: bool,
 
@@ -89,8 +89,8 @@ pub(crate) struct SnapshotArgs {
     #[arg(long, value_name = "HOW", default_value = "quick")]
     pub(super) integrity: IntegrityArg,
 
-    /// Store the files of databases as they lie, without asking what their apps are doing
-    #[arg(long)]
+    /// Store the files of databases as they lie, without asking what their apps are doing, and unchecked
+    #[arg(long, conflicts_with = "integrity")]
     pub(super) raw_databases: bool,
 
     #[command(flatten)]
@@ -129,9 +129,10 @@ pub(crate) struct SourceArgs {
     #[arg(long, value_name = "FILE")]
     pub(super) files_from_raw: Vec<PathBuf>,
 
-    /// Store what arrives on standard input as one file
+    /// Store what arrives on standard input as one file; a database in it is not checked
     #[arg(long, conflicts_with_all = [
-        "paths", "files_from", "files_from_raw", "SelectArgs", "force", "ignore_ctime", "ignore_inode",
+        "paths", "files_from", "files_from_raw", "SelectArgs", "force", "ignore_ctime", "ignore_inode", "integrity",
+        "raw_databases",
     ])]
     pub(super) stdin: bool,
 

@@ -92,7 +92,7 @@ fn told(
     told.extend(warnings::of_affected(&summary.affected, &context.zone()));
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
     let outcome = warnings::outcome(&told)
-        .with(Condition::IntegrityFailed, summary.databases.iter().any(|database| database.newly_damaged))
+        .with(Condition::IntegrityFailed, summary.database_counts.newly_damaged > 0)
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
         .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {
@@ -228,7 +228,7 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![format!("Snapshot {} is stored", summary.id.short())];
     lines.extend(counts(&summary.statistics, "Added:  "));
-    lines.extend(databases::words(&summary.databases));
+    lines.extend(databases::words(&summary.databases, &summary.database_counts));
     lines.push(format!("Time:   {}", human::duration(elapsed)));
     lines
 }

@@ -285,6 +285,65 @@ fn copies_of_several_days_that_come_at_once_are_differences_to_each_other() {
 }
 
 #[test]
+fn a_preview_of_databases_that_resemble_each_other_leaves_the_catalog_as_it_is() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    bench.write("folder/text", b"text");
+    bench.take();
+    // Two copies of something new at once: the second resembles what is nowhere but in the preview.
+    made(&bench.path("new.db"));
+    for name in ["new.db.1", "new.db.2"] {
+        fs::copy(bench.path("new.db"), bench.path(name)).unwrap();
+        chat_on(&bench.path(name), 20);
+    }
+    let remembered = bench.repo.catalog().memory_rows();
+    assert!(remembered > 1);
+    for force in [false, true] {
+        let seen =
+            preview(&bench.repo, &BackupOptions { force, ..bench.options() }, &Silent).unwrap().statistics;
+        assert_eq!((seen.files_new, seen.total_files), (3, 5));
+        assert_eq!(bench.repo.catalog().memory_rows(), remembered);
+        assert_eq!(bench.repo.affected_anywhere().unwrap(), [], "nothing was taken for lost");
+    }
+    fs::remove_file(bench.path("new.db")).unwrap();
+    fs::remove_file(bench.path("new.db.1")).unwrap();
+    fs::remove_file(bench.path("new.db.2")).unwrap();
+    let next = bench.take();
+    assert_eq!((next.databases.as_slice(), next.statistics.files_unmodified), (&[][..], 2));
+}
+
+#[test]
+fn records_that_are_damaged_are_none_and_those_that_cannot_be_read_now_are_a_failure() {
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    let taken = bench.take();
+    let sample = bench.lineage(&taken)[0].samples[0];
+    let history = bench.repo.history(&Silent).unwrap();
+    let find =
+        |paths: &[StoredPath]| Source::find(&bench.repo, &history, &BackupOptions::default(), paths.to_vec());
+    let elsewhere = [StoredPath::parse(b"/elsewhere").unwrap()];
+    // For the records of other sources, which are read when something resembles none of its own.
+    let closest = |source: &Source<'_>| {
+        RunWriter::run(&bench.repo, Fate::Counted, |writer| {
+            source.lineages.origin(&elsewhere[0], || Ok(vec![sample]), writer).map(|origin| origin.id)
+        })
+        .map(|(id, ..)| id)
+    };
+    let id = bench.lineage(&taken)[0].id;
+    assert_eq!(closest(&find(&elsewhere).unwrap()).unwrap(), id);
+    bench.store.clear();
+    bench.store.fail_from(Some(1));
+    assert_eq!(find(&taken.paths).err().map(|e| e.kind()), Some(Kind::Io));
+    assert_eq!(closest(&find(&elsewhere).unwrap()).unwrap_err().kind(), Kind::Io);
+    bench.store.fail_from(None);
+    for pack in bench.store.inner().list("packs").unwrap() {
+        bench.store.delete(&pack.name).unwrap();
+    }
+    assert!(find(&taken.paths).is_ok());
+    assert_ne!(closest(&find(&elsewhere).unwrap()).unwrap(), id, "a line of its own");
+}
+
+#[test]
 fn an_older_state_that_is_brought_in_rests_on_its_neighbour_of_then() {
     let bench = Bench::new();
     let path = bench.path("chat.db");
@@ -393,6 +452,30 @@ fn a_damaged_database_is_stored_and_told_and_alarms_once() {
     *bytes.last_mut().unwrap() ^= 1;
     fs::write(bench.path("chat.db"), bytes).unwrap();
     assert_eq!(told(&bench.take()), (1, 1));
+}
+
+#[test]
+fn a_preview_copies_and_checks_nothing() {
+    struct Told(Mutex<Vec<Warning>>);
+    impl Observer for Told {
+        fn warn(&self, warning: &Warning) {
+            self.0.lock().unwrap().push(warning.clone());
+        }
+    }
+    let bench = Bench::new();
+    made(&bench.path("chat.db"));
+    damage(&bench.path("chat.db"));
+    // Where a copy cannot be made, to want one would be told.
+    for scratch_dir in [bench.dir.path().join("not there"), bench.dir.path().to_owned()] {
+        let session = crate::repo::Session { scratch_dir: Some(scratch_dir), ..session(None) };
+        let store = Arc::clone(&bench.store) as Arc<dyn Store>;
+        let repo = Repo::open(store, &bench.key, session, &Silent).unwrap();
+        let told = Told(Mutex::default());
+        let seen = preview(&repo, &bench.options(), &told).unwrap();
+        assert_eq!((seen.statistics.files_new, seen.warnings), (1, Vec::new()));
+        assert_eq!(told.0.into_inner().unwrap(), []);
+    }
+    assert_eq!(bench.take().warnings[0].kind, WarningKind::IntegrityFailed, "the snapshot itself checks it");
 }
 
 #[test]

@@ -192,3 +192,23 @@ fn a_folder_that_cannot_be_entered_in_the_end_is_told() {
     assert_eq!((summary.files, summary.failed), (1, 1), "{:?}", summary.warnings);
     assert_eq!(summary.warnings[0].path.as_ref().unwrap().to_string(), "/d");
 }
+
+#[test]
+fn verify_asks_sqlite_of_what_it_can_read_and_of_nothing_that_is_encrypted() {
+    let temp = tempdir().unwrap();
+    let db = rusqlite::Connection::open(temp.path().join("plain.db")).unwrap();
+    db.execute_batch("CREATE TABLE m(t); INSERT INTO m VALUES('hello')").unwrap();
+    drop(db);
+    let plain = fs::read(temp.path().join("plain.db")).unwrap();
+    // As Signal's on iOS: the first 32 bytes can be read, and nothing behind them.
+    let mut behind_header = vec![0; plain.len()];
+    crate::base::hash::derive_bytes("test noise", &[b"verify"], &mut behind_header);
+    behind_header[..32].copy_from_slice(&plain[..32]);
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        vec![database(maker, "behind.db", &behind_header), database(maker, "plain.db", &plain)]
+    });
+    let out = with(&temp.path().join("out"), |options| options.verify = true);
+    let summary = run(&repo, &snapshot, &out).unwrap();
+    assert_eq!((summary.verified, summary.sound_databases, summary.unsound_databases), (2, 1, 0));
+}

@@ -5,6 +5,7 @@
 //! check fail or give up, and nothing else.
 
 mod checker;
+mod left;
 mod pages;
 mod schema;
 
@@ -18,10 +19,8 @@ mod tests;
 use crate::base::{Cancel, Error, Kind, Result, Timestamp};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
-use std::collections::hash_map::RandomState;
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
-use std::hash::{BuildHasher, Hasher};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
@@ -186,8 +185,7 @@ fn is_full(e: &io::Error) -> bool {
 
 /// Makes the file, lets SQLite open it, and takes its name away, all while it is empty.
 fn open(dir: &Path) -> std::result::Result<Open, String> {
-    // The keys of the standard library's hash tables are random.
-    let path = dir.join(format!("check-{:016x}", RandomState::new().build_hasher().finish()));
+    let path = dir.join(left::new_name());
     let flags = i32::try_from((OFlags::NOFOLLOW | OFlags::CLOEXEC).bits()).unwrap_or_default();
     let made = OpenOptions::new()
         .read(true)
@@ -202,6 +200,7 @@ fn open(dir: &Path) -> std::result::Result<Open, String> {
     let opened = Connection::open_with_flags(uri(&path), flags);
     fs::remove_file(&path).map_err(|e| e.to_string())?;
     let connection = opened.map_err(|e| e.to_string())?;
+    left::remove(dir, &file);
     Ok(Open { file, connection, modes: [0; 2] })
 }
 
