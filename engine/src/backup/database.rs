@@ -11,7 +11,7 @@ use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
 use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
 use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
-use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
+use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict, remarks};
 use crate::sqlite::{Image, is_of_sqlite};
 use rayon::Scope;
 use std::io;
@@ -267,8 +267,14 @@ fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {
     };
     let wanted = work.options.integrity;
     match copy.check(wanted, &limits) {
-        Verdict::Sound { .. } if wanted == Integrity::Full => Checked::Full,
-        Verdict::Sound { .. } => Checked::Quick,
+        Verdict::Sound { left_out, odd_values } => {
+            for (kind, message) in remarks(&left_out, &odd_values) {
+                work.warn(kind, path, message);
+            }
+            // What was left out is for the next full check, whose SQLite may know more.
+            let is_full = wanted == Integrity::Full && left_out.is_empty();
+            if is_full { Checked::Full } else { Checked::Quick }
+        }
         Verdict::Failed(findings) => {
             let message = format!(
                 "SQLite finds this database damaged. It is stored as it is; earlier snapshots may have a sound state: {}",
