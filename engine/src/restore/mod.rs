@@ -153,7 +153,7 @@ pub struct RestoreSummary {
     pub kept: u64,
     /// What the snapshot did not have, and is gone.
     pub deleted: u64,
-    /// Files that were read again and are what was stored.
+    /// Files that were read again and are what was stored; those in `unchecked_databases` are not among them.
     pub verified: u64,
     /// Files that were read again and are not, or could not be read.
     pub differing: u64,
@@ -161,6 +161,8 @@ pub struct RestoreSummary {
     pub sound_databases: u64,
     /// Databases that are what was stored, and that SQLite finds damaged.
     pub unsound_databases: u64,
+    /// Databases that are what was stored, and that SQLite could not be asked about.
+    pub unchecked_databases: u64,
     /// Entries whose owner could not be set.
     pub owners_failed: u64,
     /// Files and folders that are not restored, or not whole, because the repository is damaged.

@@ -127,6 +127,12 @@ impl PrivateCopy {
         Self { state, at: 0 }
     }
 
+    /// A copy that cannot be made, for this reason: it is never checked.
+    #[must_use]
+    pub fn impossible(why: &str) -> Self {
+        Self { state: Err(format!("no private copy can be made: {why}")), at: 0 }
+    }
+
     /// Tells how long the image will be, as far as is known: a disk that has no room for it then shows before
     /// anything is written.
     pub fn expect_len(&mut self, len: u64) {
