@@ -2,14 +2,11 @@
 
 use super::SIDECARS;
 use crate::model::{Node, NodeKind};
-use crate::source::{SourceDir, SourceFile};
-use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+use crate::source::SourceDir;
+use crate::sqlite::capture::is_locked;
 use std::collections::BTreeMap;
 use std::io;
-
-/// Where SQLite locks a database: one byte for those who wait, one for the writer, and 510 for the readers, from 2^30 on
-/// (sqlite.org, "File Locking And Concurrency").
-const LOCKS: (u64, u64) = (1 << 30, 512);
+use std::os::fd::AsFd;
 
 /// What speaks for an app that is using the databases of a folder.
 #[derive(Debug, Default)]
@@ -47,7 +44,7 @@ impl Suspects {
 
     /// Looks whether another process holds a lock on a database.
     pub(super) fn look(&mut self, folder: &SourceDir, name: &[u8]) {
-        if folder.open_file(name).is_ok_and(|file| is_locked(&file))
+        if folder.open_file(name).is_ok_and(|file| is_locked(file.as_fd()))
             && !self.locked.iter().any(|known| known == name)
         {
             self.locked.push(name.to_vec());
@@ -73,12 +70,4 @@ impl Suspects {
 
 fn is_file(stat: Option<&crate::source::Stat>) -> bool {
     stat.is_some_and(|stat| stat.kind == NodeKind::File)
-}
-
-fn is_locked(file: &SourceFile) -> bool {
-    let (start, length) = LOCKS;
-    let question =
-        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-    // A file system without locks has none.
-    matches!(fcntl_getlk(file, &question), Ok(Some(_)))
 }

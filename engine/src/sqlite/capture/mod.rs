@@ -15,7 +15,7 @@ mod outcome;
 mod stamp;
 mod still;
 
-pub use locks::{Bytes, Locks, Ofd};
+pub use locks::{Bytes, Locks, Ofd, is_locked};
 pub use outcome::{Beside, Captured, Failed, Impossible, Kind, Patience, Sidecar, Sidecars, State};
 
 use super::SqliteHeader;
