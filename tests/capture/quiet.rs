@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::judge::{judge, state_of};
-use crate::take::{beside, now, patience, take, take_with};
+use crate::take::{now, patience, take, take_with};
 use crate::{Case, Outcome};
 use chatvault_engine::sqlite::capture::{Failed, Impossible, Ofd, Patience, Sidecar, State};
+use chatvault_tests::sqlite::beside;
 use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;

@@ -5,10 +5,11 @@ use chatvault_engine::sqlite::Image;
 use chatvault_engine::sqlite::capture::{
     Beside, Captured, Failed, Kind, Locks, Ofd, Patience, Sidecar, capture_under,
 };
+use chatvault_tests::sqlite::beside;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Read in one step.
@@ -25,10 +26,6 @@ impl Beside for Folder<'_> {
             Err(e) => Err(e),
         }
     }
-}
-
-pub fn beside(main: &Path, sidecar: Sidecar) -> PathBuf {
-    PathBuf::from(format!("{}{}", main.display(), sidecar.suffix()))
 }
 
 pub fn now() -> Timestamp {

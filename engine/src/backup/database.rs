@@ -209,7 +209,7 @@ fn store(
 
 /// When the stored state was reached: frames of a log may be later than the main file.
 fn latest(main: Timestamp, dir: &SourceDir, name: &[u8], frames: u32) -> Timestamp {
-    let wal = || dir.stat_of(&[name, Sidecar::Wal.suffix().as_bytes()].concat()).ok();
+    let wal = || dir.stat_of(&Sidecar::Wal.beside(name)).ok();
     let wal = if frames > 0 { wal() } else { None };
     wal.map_or(main, |wal| main.max(wal.mtime))
 }
@@ -219,7 +219,7 @@ fn names_of(name: &[u8], sidecars: &capture::Sidecars, foreign: &[(Vec<u8>, Stat
     [(sidecars.wal, Sidecar::Wal), (sidecars.shm, Sidecar::Shm), (sidecars.journal, Sidecar::Journal)]
         .into_iter()
         .filter(|(size, _)| size.is_some())
-        .map(|(_, sidecar)| [name, sidecar.suffix().as_bytes()].concat())
+        .map(|(_, sidecar)| sidecar.beside(name))
         .filter(|name| foreign.iter().all(|(other, _)| other != name))
         .collect()
 }
@@ -228,16 +228,13 @@ fn names_of(name: &[u8], sidecars: &capture::Sidecars, foreign: &[(Vec<u8>, Stat
 fn foreign(task: &FileTask) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let mut foreign = Vec::new();
     for (name, stat) in &task.beside {
-        let sidecar = [Sidecar::Wal, Sidecar::Shm, Sidecar::Journal]
-            .into_iter()
-            .find(|sidecar| name.ends_with(sidecar.suffix().as_bytes()));
         let mut head = [0; SIDECAR_HEAD];
         let read = task
             .dir
             .open_file(name)
             .and_then(|file| read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head));
-        match (sidecar, read) {
-            (Some(sidecar), Ok(len)) if is_of_sqlite(sidecar, head.get(..len).unwrap_or_default()) => {}
+        match (Sidecar::main_of(name), read) {
+            (Some((_, sidecar)), Ok(len)) if is_of_sqlite(sidecar, head.get(..len).unwrap_or_default()) => {}
             // An app that has ended meanwhile took it away.
             (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => {}
             _ => foreign.push((name.clone(), *stat)),

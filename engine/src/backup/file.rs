@@ -11,6 +11,7 @@ use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
 use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
+use crate::sqlite::capture::Sidecar;
 use crate::sqlite::encrypted::{HEAD_LEN, Outline, is_behind_header, page_size};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
@@ -330,7 +331,7 @@ fn head_of(task: &FileTask) -> io::Result<Vec<u8>> {
 fn encrypted(task: &FileTask) -> io::Result<Option<u32>> {
     let head = head_of(task)?;
     let mut wal = [0; WAL_HEAD];
-    let log = task.dir.open_file(&[task.node.name.as_slice(), b"-wal"].concat());
+    let log = task.dir.open_file(&Sidecar::Wal.beside(&task.node.name));
     let log = log.and_then(|file| read_full(&mut file.reader(0, WAL_HEAD as u64), &mut wal));
     let path = &task.folder.path;
     let folders: Vec<&[u8]> = path.components().collect();
@@ -375,13 +376,12 @@ fn read_segments(
 
 /// Records how a database got into the snapshot as it lay.
 fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
-    let named = |suffix: &str, stat: &Option<Stat>| {
-        let pending = stat.is_some_and(|stat| stat.size > 0);
-        pending.then(|| [&task.node.name, suffix.as_bytes()].concat())
+    let named = |sidecar: Sidecar, stat: &Option<Stat>| {
+        stat.is_some_and(|stat| stat.size > 0).then(|| sidecar.beside(&task.node.name))
     };
     let [wal, journal] = &task.sidecars;
     let sidecars: Vec<Vec<u8>> =
-        [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
+        [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
     Database { state, page_size: nature.page_size(), sidecars }

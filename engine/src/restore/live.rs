@@ -1,9 +1,8 @@
 //! Databases in the target that an app seems to be using: writing into their folder would mix two states.
 
-use super::SIDECARS;
 use crate::model::{Node, NodeKind};
 use crate::source::SourceDir;
-use crate::sqlite::capture::is_locked;
+use crate::sqlite::capture::{Sidecar, is_locked};
 use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::AsFd;
@@ -22,9 +21,7 @@ impl Suspects {
         let mut found = Self::default();
         let entries = folder.entries()?;
         for entry in &entries {
-            let Some(base) = SIDECARS.iter().find_map(|suffix| entry.name.strip_suffix(*suffix)) else {
-                continue;
-            };
+            let Some((base, sidecar)) = Sidecar::main_of(&entry.name) else { continue };
             let is_there = entries
                 .binary_search_by(|other| other.name.as_slice().cmp(base))
                 .is_ok_and(|at| entries.get(at).is_some_and(|other| is_file(other.stat.as_ref().ok())));
@@ -33,7 +30,7 @@ impl Suspects {
             }
             if let Ok(stat) = &entry.stat
                 && stat.size > 0
-                && !entry.name.ends_with(b"-shm")
+                && sidecar != Sidecar::Shm
             {
                 found.sidecars.insert(entry.name.clone(), stat.size);
             }

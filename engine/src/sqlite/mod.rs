@@ -87,7 +87,7 @@ mod tests {
                 assert!(is_of_sqlite(*sidecar, left.get(..32).unwrap_or(&left)), "{mode} {sidecar:?}");
             }
         }
-        for sidecar in [Sidecar::Wal, Sidecar::Shm, Sidecar::Journal] {
+        for sidecar in Sidecar::ALL {
             assert!(is_of_sqlite(sidecar, b""));
             assert!(
                 !is_of_sqlite(sidecar, b"Dear diary, today") && !is_of_sqlite(sidecar, b"SQLite format 3\0")

@@ -18,6 +18,9 @@ pub enum Sidecar {
 }
 
 impl Sidecar {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Wal, Self::Shm, Self::Journal];
+
     /// What its name adds to the main file's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
@@ -26,6 +29,20 @@ impl Sidecar {
             Self::Shm => "-shm",
             Self::Journal => "-journal",
         }
+    }
+
+    /// Its name beside the main file `name`.
+    #[must_use]
+    pub fn beside(self, name: &[u8]) -> Vec<u8> {
+        [name, self.suffix().as_bytes()].concat()
+    }
+
+    /// The name of the main file beside which this would be the name of a sidecar, and of which one.
+    #[must_use]
+    pub fn main_of(name: &[u8]) -> Option<(&[u8], Self)> {
+        Self::ALL
+            .into_iter()
+            .find_map(|sidecar| Some((name.strip_suffix(sidecar.suffix().as_bytes())?, sidecar)))
     }
 }
 
@@ -216,5 +233,22 @@ impl From<Impossible> for Trouble {
 impl From<io::Error> for Trouble {
     fn from(e: io::Error) -> Self {
         Self::Io(None, e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sidecar_is_known_by_its_name() {
+        for (sidecar, name) in Sidecar::ALL.into_iter().zip(["m.db-wal", "m.db-shm", "m.db-journal"]) {
+            assert_eq!(sidecar.beside(b"m.db"), name.as_bytes());
+            assert_eq!(Sidecar::main_of(name.as_bytes()), Some((&b"m.db"[..], sidecar)));
+        }
+        assert_eq!(Sidecar::main_of(b"x-wal-shm"), Some((&b"x-wal"[..], Sidecar::Shm)));
+        for name in ["m.db", "m.db-wal2", "m.db-WAL", "wal", ""] {
+            assert_eq!(Sidecar::main_of(name.as_bytes()), None, "{name}");
+        }
     }
 }
