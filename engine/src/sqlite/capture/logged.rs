@@ -22,7 +22,7 @@
 
 use super::super::image::{Image, Watch};
 use super::super::read_full;
-use super::super::wal::{self, Log};
+use super::super::wal::Log;
 use super::locks::{ALIVE, CHECKPOINT, READ_LAST, READ_MAIN, Shared};
 use super::outcome::{Failed, Impossible, Kind, Sidecar, State, Trouble};
 use super::stamp::Look;
@@ -75,11 +75,7 @@ pub(super) fn read<T, E>(
 
 /// The committed frames of a log.
 pub(super) fn log(wal: &Opened) -> Result<Log, Trouble> {
-    Log::read(wal.file.as_fd()).map_err(|why| match why {
-        wal::Unusable::Io(e) => Failed::Io(Some(Sidecar::Wal), e),
-        wal::Unusable::Version(version) => Impossible::LogVersion(version).into(),
-        wal::Unusable::TooLarge => Impossible::TooLarge.into(),
-    })
+    Log::read(wal.file.as_fd()).map_err(|why| Trouble::of(Sidecar::Wal, why))
 }
 
 fn laid_out<'i>(

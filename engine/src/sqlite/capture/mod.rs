@@ -20,7 +20,7 @@ pub use outcome::{Beside, Captured, Failed, Impossible, Kind, Patience, Sidecar,
 
 use super::SqliteHeader;
 use super::image::Image;
-use super::journal::{self, Journal, Rollback};
+use super::journal::{Journal, Rollback};
 use crate::base::Timestamp;
 use locks::{ALIVE, RESERVED, Shared};
 use outcome::Trouble;
@@ -228,9 +228,8 @@ impl Session<'_> {
 
     /// The pages of a transaction that never ended, if there was one.
     fn rollback(&self, journal: &Opened, page_size: Option<u32>) -> Result<Option<Rollback>, Trouble> {
-        let failed = |e| Failed::Io(Some(Sidecar::Journal), e);
         let file = journal.file.as_fd();
-        if !Journal::may_be_open(file).map_err(failed)? {
+        if !Journal::may_be_open(file).map_err(|e| Failed::Io(Some(Sidecar::Journal), e))? {
             return Ok(None);
         }
         // A live writer's journal. It writes into the main file only when there are no readers, and we are one.
@@ -241,8 +240,7 @@ impl Session<'_> {
             Ok(Journal::Ended) => Ok(None),
             Ok(Journal::Open(rollback)) => Ok(Some(rollback)),
             Ok(Journal::OfSeveral) => Err(Impossible::TransactionOverSeveral.into()),
-            Err(journal::Unusable::TooLarge) => Err(Impossible::TooLarge.into()),
-            Err(journal::Unusable::Io(e)) => Err(failed(e)),
+            Err(why) => Err(Trouble::of(Sidecar::Journal, why)),
         }
     }
 

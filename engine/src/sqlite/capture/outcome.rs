@@ -1,5 +1,6 @@
 //! What a capture was given, and what came of it.
 
+use super::super::overlay::Unusable;
 use crate::base::Timestamp;
 use std::fmt;
 use std::io;
@@ -214,6 +215,15 @@ pub enum Failed<E> {
 pub(super) type Trouble = Failed<std::convert::Infallible>;
 
 impl Trouble {
+    /// What it means for a capture that a sidecar cannot be used.
+    pub(super) fn of(sidecar: Sidecar, why: Unusable) -> Self {
+        match why {
+            Unusable::Io(e) => Self::Io(Some(sidecar), e),
+            Unusable::Version(version) => Impossible::LogVersion(version).into(),
+            Unusable::TooLarge => Impossible::TooLarge.into(),
+        }
+    }
+
     /// The same for any reader.
     pub(super) fn widen<E>(self) -> Failed<E> {
         match self {
