@@ -12,11 +12,11 @@ use std::os::fd::BorrowedFd;
 /// Bytes of the log's header.
 pub const HEADER: usize = 32;
 /// Bytes before the page in each frame.
-const FRAME_HEAD: usize = 24;
+pub const FRAME_HEAD: usize = 24;
 /// The first number of a log whose checksums go over little-endian numbers; one more: big-endian.
-pub(super) const MAGIC: u32 = 0x377f_0682;
+pub const MAGIC: u32 = 0x377f_0682;
 /// The only version there is.
-pub(super) const VERSION: u32 = 3_007_000;
+pub const VERSION: u32 = 3_007_000;
 /// Read at once, in bytes, if a frame is no longer than that.
 const STEP: usize = 1 << 20;
 
