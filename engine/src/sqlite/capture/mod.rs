@@ -49,20 +49,7 @@ pub fn capture<T, E>(
     patience: &Patience<'_>,
     read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
 ) -> Result<Captured<T>, Failed<E>> {
-    capture_under(&Ofd, main, beside, kind, patience, read)
-}
-
-/// The same with other locks. Only for tests, which show what becomes of a database that is read without.
-pub fn capture_under<T, E>(
-    locks: &dyn Locks,
-    main: BorrowedFd<'_>,
-    beside: &dyn Beside,
-    kind: Kind,
-    patience: &Patience<'_>,
-    read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
-) -> Result<Captured<T>, Failed<E>> {
     let session = Session {
-        locks,
         main,
         beside,
         kind,
@@ -97,7 +84,6 @@ struct Reading<T> {
 
 /// All that one capture needs to know.
 struct Session<'a> {
-    locks: &'a dyn Locks,
     main: BorrowedFd<'a>,
     beside: &'a dyn Beside,
     kind: Kind,
@@ -187,7 +173,7 @@ impl Session<'_> {
 
     /// The lock of a reader; `None` where there are no locks.
     fn hold(&self) -> Result<Option<Hold<'_>>, Trouble> {
-        let lock = self.waited(|| Shared::of_reader(self.locks, self.main))?;
+        let lock = self.waited(|| Shared::of_reader(self.patience.locks, self.main))?;
         Ok(lock.map(|lock| Hold { session: self, _lock: lock, since: (self.patience.now)() }))
     }
 
@@ -211,7 +197,7 @@ impl Session<'_> {
 
     /// True if somebody has a lock there; false where nobody can have one.
     fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> bool {
-        self.locks.is_held(file, bytes).unwrap_or_else(|_| {
+        self.patience.locks.is_held(file, bytes).unwrap_or_else(|_| {
             self.has_locks.set(false);
             false
         })

@@ -1,6 +1,7 @@
 //! What a capture was given, and what came of it.
 
 use super::super::overlay::Unusable;
+use super::locks::{Locks, Ofd};
 use crate::base::Timestamp;
 use std::fmt;
 use std::io;
@@ -63,13 +64,15 @@ pub enum Kind {
     Encrypted,
 }
 
-/// How long to wait for the app, and how long to keep it waiting. Clock and pauses are handed in.
+/// How long to wait for the app, and how long to keep it waiting. Clock, pauses and locks are handed in.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     /// Lets time pass.
     pub pause: &'a dyn Fn(Duration),
     /// The time of day, by the clock from which the file system takes its stamps.
     pub now: &'a dyn Fn() -> Timestamp,
+    /// The means to lock. Others are only for tests, which show what becomes of a database that is read without.
+    pub locks: &'a dyn Locks,
     /// Longest wait for a lock that somebody else has exclusively.
     pub wait: Duration,
     /// How often a database in rollback mode is read without a lock, before it is read under one that makes commits wait.
@@ -87,6 +90,7 @@ impl<'a> Patience<'a> {
         Self {
             pause,
             now,
+            locks: &Ofd,
             wait: Duration::from_secs(5),
             unlocked_reads: 3,
             hold_commits: Duration::from_secs(10),
