@@ -2,9 +2,10 @@
 
 use crate::app::{App, COMMIT};
 use crate::judge::{judge, state_of};
-use crate::take::{beside, take};
+use crate::take::take;
 use crate::{Case, Outcome};
 use chatvault_engine::sqlite::capture::{Sidecar, State};
+use chatvault_tests::sqlite::beside;
 use std::path::Path;
 use std::time::{Duration, Instant};
 

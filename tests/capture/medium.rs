@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::judge::judge;
-use crate::take::{beside, take};
+use crate::take::take;
 use crate::{Case, Outcome};
 use chatvault_engine::sqlite::capture::Sidecar;
+use chatvault_tests::sqlite::beside;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};

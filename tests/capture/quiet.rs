@@ -2,9 +2,10 @@
 
 use crate::app::App;
 use crate::judge::{judge, state_of};
-use crate::take::{beside, now, patience, take, take_with};
+use crate::take::{now, patience, take, take_with};
 use crate::{Case, Outcome};
-use chatvault_engine::sqlite::capture::{Failed, Impossible, Ofd, Patience, Sidecar, State};
+use chatvault_engine::sqlite::capture::{Failed, Impossible, Patience, Sidecar, State};
+use chatvault_tests::sqlite::beside;
 use std::cell::{Cell, RefCell};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -75,12 +76,12 @@ fn spills_and_rolls_back() -> Outcome {
             assert!(std::fs::read(&path).unwrap() == before);
         }
     };
-    let captured = take_with(&Ofd, &path, &patience(), &mut { roll_back }, &mut { spill }).unwrap();
+    let captured = take_with(&path, &patience(), &mut { roll_back }, &mut { spill }).unwrap();
     let torn = torn.unwrap().unwrap_err();
     assert!(captured.reads >= 2 && captured.value == before, "{} readings", captured.reads);
     // If it neither ends nor rolls back, it keeps the main file locked.
     let impatient = Patience { wait: Duration::from_millis(30), ..patience() };
-    let failed = take_with(&Ofd, &path, &impatient, &mut |_, _| {}, &mut { spill }).unwrap_err();
+    let failed = take_with(&path, &impatient, &mut |_, _| {}, &mut { spill }).unwrap_err();
     assert!(matches!(failed, Failed::Impossible(Impossible::LockedExclusively)), "{failed:?}");
     Outcome::Passed(format!("{} readings, the first one torn: {torn:.40}", captured.reads))
 }
@@ -136,7 +137,7 @@ fn exclusive() -> Outcome {
         // Time passes for the program only: nobody waits five seconds here.
         let pause = |pause| waited.set(waited.get() + pause);
         let impatient = Patience::new(&pause, &now);
-        let taken = take_with(&Ofd, &app.path, &impatient, &mut |_, _| {}, &mut |_| {});
+        let taken = take_with(&app.path, &impatient, &mut |_, _| {}, &mut |_| {});
         let failed = taken.unwrap_err();
         assert!(matches!(failed, Failed::Impossible(Impossible::LockedExclusively)), "{failed:?}");
         assert_eq!(waited.get(), Duration::from_secs(5));

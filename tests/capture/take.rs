@@ -2,13 +2,12 @@
 
 use chatvault_engine::base::Timestamp;
 use chatvault_engine::sqlite::Image;
-use chatvault_engine::sqlite::capture::{
-    Beside, Captured, Failed, Kind, Locks, Ofd, Patience, Sidecar, capture_under,
-};
+use chatvault_engine::sqlite::capture::{Beside, Captured, Failed, Kind, Patience, Sidecar, capture};
+use chatvault_tests::sqlite::beside;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Read in one step.
@@ -27,10 +26,6 @@ impl Beside for Folder<'_> {
     }
 }
 
-pub fn beside(main: &Path, sidecar: Sidecar) -> PathBuf {
-    PathBuf::from(format!("{}{}", main.display(), sidecar.suffix()))
-}
-
 pub fn now() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
     Timestamp::new(i64::try_from(since.as_secs()).unwrap(), since.subsec_nanos())
@@ -45,12 +40,11 @@ pub type Taken = Result<Captured<Vec<u8>>, Failed<io::Error>>;
 
 /// Captures a database; what `halfway` does happens in the middle of each reading.
 pub fn take(main: &Path, halfway: &mut dyn FnMut(u32)) -> Taken {
-    take_with(&Ofd, main, &patience(), &mut |_, _| {}, halfway)
+    take_with(main, &patience(), &mut |_, _| {}, halfway)
 }
 
-/// The same under other locks; each image that was read is also shown, proved or not.
+/// The same with other limits or locks; each image that was read is also shown, proved or not.
 pub fn take_with(
-    locks: &dyn Locks,
     main: &Path,
     patience: &Patience<'_>,
     show: &mut dyn FnMut(u32, &[u8]),
@@ -58,7 +52,7 @@ pub fn take_with(
 ) -> Taken {
     let file = File::open(main).unwrap();
     let mut reads = 0;
-    capture_under(locks, file.as_fd(), &Folder(main), Kind::Plain, patience, &mut |image: &Image<'_>| {
+    capture(file.as_fd(), &Folder(main), Kind::Plain, patience, &mut |image: &Image<'_>| {
         reads += 1;
         let mut bytes = Vec::new();
         let mut reader = image.reader();

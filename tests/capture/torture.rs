@@ -4,7 +4,7 @@ use crate::busy::{Busy, COUNTED};
 use crate::judge::judge;
 use crate::take::{patience, take_with};
 use crate::{Case, Outcome};
-use chatvault_engine::sqlite::capture::{Bytes, Failed, Impossible, Locks, Ofd, State};
+use chatvault_engine::sqlite::capture::{Bytes, Failed, Impossible, Locks, Patience, State};
 use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::io;
@@ -51,7 +51,7 @@ fn take_many(busy: Busy, count: u32) -> (Tally, [u64; COUNTED.len()]) {
         // Every other time, the app must get on with its work in the middle of the reading.
         let mut met = false;
         let mut halfway = |_| met |= number % 2 == 1 && busy.borrow_mut().let_commit(5);
-        let captured = match take_with(&Ofd, &path, &patience(), &mut |_, _| {}, &mut halfway) {
+        let captured = match take_with(&path, &patience(), &mut |_, _| {}, &mut halfway) {
             Ok(captured) => captured,
             Err(Failed::Impossible(Impossible::LockedExclusively)) => {
                 tally.refused += 1;
@@ -153,6 +153,7 @@ fn blind() -> Outcome {
     busy.let_commit(20);
     let path = busy.path.clone();
     let busy = RefCell::new(busy);
+    let unlocked = Patience { locks: &Blind, ..patience() };
     let (mut torn, mut reads, mut taken, mut wrong) = (0, 0, 0, 0);
     for _ in 0..captures().min(MOST_BLIND) {
         let mut show = |_, image: &[u8]| {
@@ -163,7 +164,7 @@ fn blind() -> Outcome {
             busy.borrow_mut().let_commit(10);
         };
         // Whatever comes of it: what counts is what was read.
-        if let Ok(captured) = take_with(&Blind, &path, &patience(), &mut show, &mut halfway) {
+        if let Ok(captured) = take_with(&path, &unlocked, &mut show, &mut halfway) {
             taken += 1;
             wrong += u32::from(judge(&captured.value).is_err());
         }

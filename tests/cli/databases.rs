@@ -247,6 +247,57 @@ fn verify_asks_sqlite_and_tells_what_is_sound_and_what_is_not() {
 }
 
 #[test]
+fn a_database_that_cannot_be_checked_is_not_verified() {
+    let world = World::new();
+    world.repo(&["init"]).succeeded();
+    closed(&world, "live/chat.db");
+    snapshot(&world, &["-q"]).succeeded();
+    let place = format!("latest:{}", world.text("live"));
+    // The folder for the copy, if there is no cache.
+    let nowhere = world.text("nowhere");
+    let restore = |more: &[&str]| {
+        let opened = ["-r", "repo", "--recovery-key-file", "key", "--no-cache", "restore", &place];
+        let wanted = ["--target", "out", "--verify", "--overwrite", "if-changed"];
+        world.run_with(&[("TMPDIR", &nowhere)], &[&opened[..], &wanted, more].concat())
+    };
+    let ran = restore(&[]).ended_with(1);
+    assert!(ran.stdout.contains("Unchecked: 1 entry"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Read:   0 files again"), "{}", ran.stdout);
+    let summary = restore(&["--json"]).ended_with(1).json_lines().pop().unwrap();
+    let counts =
+        ["unchecked_databases", "verified", "differing", "sound_databases"].map(|name| &summary[name]);
+    assert_eq!(counts, [1, 0, 0, 0]);
+    assert_eq!(summary["conditions"], json!(["failed"]));
+    assert_eq!(summary["warnings"][0]["kind"], "integrity_not_checked");
+}
+
+#[test]
+fn odd_values_and_what_a_check_left_out_are_told_and_end_well() {
+    let world = World::new();
+    world.repo(&["init"]).succeeded();
+    closed(&world, "live/chat.db");
+    let db = Connection::open(world.path("live/chat.db")).unwrap();
+    db.execute_batch(
+        "CREATE TABLE odd(t TEXT); INSERT INTO odd VALUES(NULL);
+         CREATE TABLE sum(a, b INT NOT NULL AS (abs(a))); INSERT INTO sum VALUES(1); PRAGMA writable_schema = ON;
+         UPDATE sqlite_schema SET sql = replace(replace(sql, 't TEXT', 't TEXT NOT NULL'), 'abs', 'their_own')",
+    )
+    .unwrap();
+    drop(db);
+    let kinds = |summary: &Value| {
+        let warnings = summary["warnings"].as_array().unwrap().clone();
+        warnings.iter().map(|warning| warning["kind"].as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let (taken, database) = summary(&snapshot(&world, &["--json"]).succeeded());
+    assert_eq!(kinds(&taken), ["integrity_incomplete", "odd_values"]);
+    assert_eq!((&database["integrity"], &database["newly_damaged"]), (&json!("quick"), &json!(false)));
+    let ran = restore(&world, &["--verify", "--json"]).succeeded();
+    let restored = ran.json_lines().pop().unwrap();
+    assert_eq!(kinds(&restored), ["integrity_incomplete", "odd_values"]);
+    assert_eq!(restored["sound_databases"], 1);
+}
+
+#[test]
 fn a_live_database_differs_when_its_committed_state_does() {
     let world = World::new();
     world.repo(&["init"]).succeeded();

@@ -165,7 +165,7 @@ fn ls() {
     pinned("ls", &nodes, &wanted);
 }
 
-const RESTORE: [&str; 29] = [
+const RESTORE: [&str; 30] = [
     "message_type",
     "snapshot_id",
     "path",
@@ -188,6 +188,7 @@ const RESTORE: [&str; 29] = [
     "differing",
     "sound_databases",
     "unsound_databases",
+    "unchecked_databases",
     "damaged",
     "failed",
     "owners_failed",

@@ -1,24 +1,16 @@
 //! Databases as SQLite leaves them, and what it makes of them.
 
+use chatvault_engine::sqlite::capture::Sidecar;
 use rusqlite::Connection;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// What SQLite keeps beside a database; its content counts, but for the last one's.
-pub const SIDECARS: [&str; 3] = ["-wal", "-journal", "-shm"];
-
 /// The path of a sidecar.
 #[must_use]
-pub fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub fn beside(path: &Path, sidecar: Sidecar) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
+    name.push(sidecar.suffix());
     name.into()
-}
-
-/// True for the name of a sidecar.
-#[must_use]
-pub fn is_sidecar(name: &[u8]) -> bool {
-    SIDECARS.iter().any(|suffix| name.ends_with(suffix.as_bytes()))
 }
 
 /// Runs a statement and all rows that it gives.
@@ -41,10 +33,10 @@ pub fn all(db: &Connection, sql: &str) {
 pub fn image(path: &Path, scratch: &Path) -> Vec<u8> {
     let copy = scratch.join("image.db");
     let mut is_pending = false;
-    for suffix in ["-wal", "-journal"] {
-        let _not_there = fs::remove_file(beside(&copy, suffix));
-        if fs::metadata(beside(path, suffix)).is_ok_and(|sidecar| sidecar.len() > 0) {
-            fs::copy(beside(path, suffix), beside(&copy, suffix)).unwrap();
+    for sidecar in [Sidecar::Wal, Sidecar::Journal] {
+        let _not_there = fs::remove_file(beside(&copy, sidecar));
+        if fs::metadata(beside(path, sidecar)).is_ok_and(|metadata| metadata.len() > 0) {
+            fs::copy(beside(path, sidecar), beside(&copy, sidecar)).unwrap();
             is_pending = true;
         }
     }

@@ -78,7 +78,12 @@ impl Restored {
         warnings::outcome(told)
             .with(Condition::Damaged, summary.damaged > 0)
             .with(Condition::IntegrityFailed, summary.unsound_databases > 0)
-            .with(Condition::Failed, summary.failed > 0 || summary.differing > 0 || summary.owners_failed > 0)
+            .with(Condition::Failed, summary.failed > 0 || self.is_unproved() || summary.owners_failed > 0)
+    }
+
+    /// True if something is not as it was stored, or that could not be found out.
+    fn is_unproved(&self) -> bool {
+        self.summary.differing > 0 || self.summary.unchecked_databases > 0
     }
 
     pub(crate) fn words(&self, snapshot: &Snapshot, target: &Path, elapsed: Duration) -> Vec<String> {
@@ -159,6 +164,11 @@ impl Restored {
             (summary.damaged, "Lost:  ", "could not be read from the repository"),
             (summary.failed, "Failed:", "could not be written to the target"),
             (summary.unsound_databases, "Unsound:", "are as they were stored, but SQLite finds them damaged"),
+            (
+                summary.unchecked_databases,
+                "Unchecked:",
+                "are as they were stored, but SQLite could not check them",
+            ),
             (summary.differing, "Differ:", "were not what was stored when read again"),
             (summary.owners_failed, "Owners:", "could not be given their owner"),
         ]
@@ -201,6 +211,7 @@ impl Restored {
             differing: summary.differing,
             sound_databases: summary.sound_databases,
             unsound_databases: summary.unsound_databases,
+            unchecked_databases: summary.unchecked_databases,
             damaged: summary.damaged,
             failed: summary.failed,
             owners_failed: summary.owners_failed,

@@ -11,7 +11,7 @@ use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
 use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
 use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
-use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
+use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict, remarks};
 use crate::sqlite::{Image, is_of_sqlite};
 use rayon::Scope;
 use std::io::{self, Read};
@@ -272,7 +272,7 @@ fn store(
 
 /// When the stored state was reached: frames of a log may be later than the main file.
 fn latest(main: Timestamp, dir: &SourceDir, name: &[u8], frames: u32) -> Timestamp {
-    let wal = || dir.stat_of(&[name, Sidecar::Wal.suffix().as_bytes()].concat()).ok();
+    let wal = || dir.stat_of(&Sidecar::Wal.beside(name)).ok();
     let wal = if frames > 0 { wal() } else { None };
     wal.map_or(main, |wal| main.max(wal.mtime))
 }
@@ -282,7 +282,7 @@ fn names_of(name: &[u8], sidecars: &capture::Sidecars, foreign: &[(Vec<u8>, Stat
     [(sidecars.wal, Sidecar::Wal), (sidecars.shm, Sidecar::Shm), (sidecars.journal, Sidecar::Journal)]
         .into_iter()
         .filter(|(size, _)| size.is_some())
-        .map(|(_, sidecar)| [name, sidecar.suffix().as_bytes()].concat())
+        .map(|(_, sidecar)| sidecar.beside(name))
         .filter(|name| foreign.iter().all(|(other, _)| other != name))
         .collect()
 }
@@ -291,16 +291,13 @@ fn names_of(name: &[u8], sidecars: &capture::Sidecars, foreign: &[(Vec<u8>, Stat
 fn foreign(task: &FileTask) -> io::Result<Vec<(Vec<u8>, Stat)>> {
     let mut foreign = Vec::new();
     for (name, stat) in &task.beside {
-        let sidecar = [Sidecar::Wal, Sidecar::Shm, Sidecar::Journal]
-            .into_iter()
-            .find(|sidecar| name.ends_with(sidecar.suffix().as_bytes()));
         let mut head = [0; SIDECAR_HEAD];
         let read = task
             .dir
             .open_file(name)
             .and_then(|file| read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head));
-        match (sidecar, read) {
-            (Some(sidecar), Ok(len)) if is_of_sqlite(sidecar, head.get(..len).unwrap_or_default()) => {}
+        match (Sidecar::main_of(name), read) {
+            (Some((_, sidecar)), Ok(len)) if is_of_sqlite(sidecar, head.get(..len).unwrap_or_default()) => {}
             // An app that has ended meanwhile took it away.
             (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => {}
             _ => foreign.push((name.clone(), *stat)),
@@ -330,8 +327,14 @@ fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {
     };
     let wanted = work.options.integrity;
     match copy.check(wanted, &limits) {
-        Verdict::Sound { .. } if wanted == Integrity::Full => Checked::Full,
-        Verdict::Sound { .. } => Checked::Quick,
+        Verdict::Sound { left_out, odd_values } => {
+            for (kind, message) in remarks(&left_out, &odd_values) {
+                work.warn(kind, path, message);
+            }
+            // What was left out is for the next full check, whose SQLite may know more.
+            let is_full = wanted == Integrity::Full && left_out.is_empty();
+            if is_full { Checked::Full } else { Checked::Quick }
+        }
         Verdict::Failed(findings) => {
             let message = format!(
                 "SQLite finds this database damaged. It is stored as it is; earlier snapshots may have a sound state: {}",

@@ -11,6 +11,7 @@ use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
 use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
+use crate::sqlite::capture::Sidecar;
 use crate::sqlite::encrypted::{Outline, page_size};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
@@ -320,7 +321,7 @@ fn is_usual(name: &[u8]) -> bool {
 /// The page size, if the file looks like a database whose pages are encrypted.
 fn encrypted(task: &FileTask, head: &[u8]) -> io::Result<Option<u32>> {
     let mut wal = [0; WAL_HEAD];
-    let log = task.dir.open_file(&[task.node.name.as_slice(), b"-wal"].concat());
+    let log = task.dir.open_file(&Sidecar::Wal.beside(&task.node.name));
     let log = log.and_then(|file| read_full(&mut file.reader(0, WAL_HEAD as u64), &mut wal));
     let path = &task.folder.path;
     let folders: Vec<&[u8]> = path.components().collect();
@@ -365,13 +366,12 @@ fn read_segments(
 
 /// Records how a database got into the snapshot as it lay.
 fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
-    let named = |suffix: &str, stat: &Option<Stat>| {
-        let pending = stat.is_some_and(|stat| stat.size > 0);
-        pending.then(|| [&task.node.name, suffix.as_bytes()].concat())
+    let named = |sidecar: Sidecar, stat: &Option<Stat>| {
+        stat.is_some_and(|stat| stat.size > 0).then(|| sidecar.beside(&task.node.name))
     };
     let [wal, journal] = &task.sidecars;
     let sidecars: Vec<Vec<u8>> =
-        [named("-wal", wal), named("-journal", journal)].into_iter().flatten().collect();
+        [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
     Database { state, page_size: nature.page_size(), sidecars }

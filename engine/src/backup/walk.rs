@@ -9,14 +9,12 @@ use super::{OPEN_FILES, Work};
 use crate::base::{BlobId, Error, Kind, Result, StoredPath, WarningKind};
 use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
+use crate::sqlite::capture::Sidecar;
 use crossbeam_channel::{Sender, bounded};
 use rustix::io::Errno;
 use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
-
-/// What SQLite appends to a database's name for the files beside it. The first two hold what is not merged yet.
-const SIDECARS: [&[u8]; 3] = [b"-wal", b"-journal", b"-shm"];
 
 /// Most threads that read files: each has a buffer of its own.
 const MAX_READERS: usize = 4;
@@ -163,14 +161,13 @@ impl Walk<'_> {
             }
         };
         // What lies beside it was not named as a source, and is stored only as part of it.
-        let beside = SIDECARS.map(|suffix| {
-            let name = [name, suffix].concat();
+        let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| {
+            let name = sidecar.beside(name);
             let stat = dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File);
             stat.map(|stat| (name, stat))
         });
-        let stat_of = |at: usize| beside.get(at).and_then(|found| found.as_ref().map(|(_, stat)| *stat));
-        let sidecars = [stat_of(0), stat_of(1)];
-        let entries = beside.into_iter().flatten().collect();
+        let sidecars = [&wal, &journal].map(|found| found.as_ref().map(|(_, stat)| *stat));
+        let entries = [wal, shm, journal].into_iter().flatten().collect();
         let place = Place { folder, dir: &dir, kept: &OnceCell::new() };
         self.send(self.work.entry(&place, name, stat, Beside { sidecars, entries, is_named: true })?)
     }
@@ -269,8 +266,7 @@ impl Walk<'_> {
             let entry = at.ok().and_then(|at| entries.get(at));
             entry.is_some_and(|entry| entry.stat.as_ref().is_ok_and(|stat| stat.kind == NodeKind::Dir))
         });
-        let has_sidecars =
-            entries.iter().any(|entry| SIDECARS.iter().any(|suffix| entry.name.ends_with(suffix)));
+        let has_sidecars = entries.iter().any(|entry| Sidecar::main_of(&entry.name).is_some());
         Frame { folder, entries, next: 0, only, has_sidecars, kept: OnceCell::new() }
     }
 
@@ -332,11 +328,11 @@ impl Walk<'_> {
         if !frame.has_sidecars {
             return Beside::default();
         }
-        let [wal, journal, shm] = SIDECARS.map(|suffix| sibling(&frame.entries, name, suffix));
+        let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| sibling(&frame.entries, &sidecar.beside(name)));
         let mut entries = Vec::new();
-        for (suffix, stat) in SIDECARS.into_iter().zip([wal, journal, shm]) {
+        for (sidecar, stat) in Sidecar::ALL.into_iter().zip([wal, shm, journal]) {
             let Some(stat) = stat else { continue };
-            let name = [name, suffix].concat();
+            let name = sidecar.beside(name);
             let select = &self.work.options.select;
             if select.leaves_out(|| frame.folder.path.join(&name), stat.kind, stat.size)
                 || select.leaves_out_content(dir, &name, &stat)
@@ -351,12 +347,12 @@ impl Walk<'_> {
 
     /// True for a sidecar of an entry that is there and not left out: it is stored with that.
     fn belongs_to_another(&self, dir: &SourceDir, frame: &Frame, name: &[u8]) -> bool {
-        if !frame.has_sidecars || sibling(&frame.entries, name, b"").is_none() {
+        if !frame.has_sidecars || sibling(&frame.entries, name).is_none() {
             return false;
         }
         let select = &self.work.options.select;
-        let main = SIDECARS.iter().find_map(|suffix| name.strip_suffix(*suffix));
-        let main = main.and_then(|main| Some((main, sibling(&frame.entries, main, b"")?)));
+        let main = Sidecar::main_of(name);
+        let main = main.and_then(|(main, _)| Some((main, sibling(&frame.entries, main)?)));
         // The sidecar of a sidecar is none.
         main.is_some_and(|(main, stat)| {
             !self.belongs_to_another(dir, frame, main)
@@ -408,10 +404,9 @@ fn is_gone(error: &io::Error) -> bool {
         || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
-/// The regular file beside `name` with this suffix.
-fn sibling(siblings: &[Entry], name: &[u8], suffix: &[u8]) -> Option<Stat> {
-    let wanted = [name, suffix].concat();
-    let at = siblings.binary_search_by(|entry| entry.name.cmp(&wanted)).ok()?;
+/// The regular file of this name.
+fn sibling(siblings: &[Entry], name: &[u8]) -> Option<Stat> {
+    let at = siblings.binary_search_by(|entry| entry.name.as_slice().cmp(name)).ok()?;
     siblings.get(at)?.stat.as_ref().ok().filter(|stat| stat.kind == NodeKind::File).copied()
 }
 

@@ -99,7 +99,9 @@ mod tests {
                 vector.extend_from_slice(&bytes);
                 assert_eq!(place, vector.len() - len..vector.len());
                 assert!(*buffer == *vector);
-                assert!(vector.is_empty() || buffer.as_ptr() as usize % PageBuffer::ALIGNMENT == 0);
+                assert!(
+                    vector.is_empty() || (buffer.as_ptr() as usize).is_multiple_of(PageBuffer::ALIGNMENT)
+                );
             }
             buffer.reserve(round << 20);
             assert!(*buffer == *vector);

@@ -72,6 +72,10 @@ pub enum WarningKind {
     IntegrityFailed,
     /// A database could not be checked.
     IntegrityNotChecked,
+    /// SQLite found a database sound, but could not look at all of it.
+    IntegrityIncomplete,
+    /// A sound database holds values that its tables do not allow.
+    OddValues,
     /// FIFOs, sockets or devices are recorded, not read.
     SpecialFile,
     /// A folder of this program lies inside the source and was left out.
@@ -105,6 +109,8 @@ impl WarningKind {
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::IntegrityFailed => "integrity_failed",
             Self::IntegrityNotChecked => "integrity_not_checked",
+            Self::IntegrityIncomplete => "integrity_incomplete",
+            Self::OddValues => "odd_values",
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
             Self::CatalogRebuilt => "catalog_rebuilt",

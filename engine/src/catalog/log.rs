@@ -1,6 +1,8 @@
 //! L3: which pages of a database were written, as SQLite's write-ahead log tells (sqlite.org/fileformat2.html, section
 //! 4.1): every frame of it names its page.
 
+use crate::sqlite::wal::{FRAME_HEAD, HEADER, MAGIC, VERSION};
+use crate::sqlite::{is_page_size, word};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -8,8 +10,6 @@ use std::os::unix::fs::FileExt;
 
 /// Longest log that is read. After a longer one, most of a database is new anyway.
 const MAX_LOG: u64 = 2 << 20;
-const HEADER_LEN: usize = 32;
-const FRAME_HEADER_LEN: usize = 24;
 
 /// Where the written pages begin in the database, in bytes. It may name more pages than were written last, but never
 /// less. None if the log does not tell: it is none, it is too long, or its beginning was written over.
@@ -22,19 +22,18 @@ pub(super) fn written_pages(log: &File) -> io::Result<Option<HashSet<u64>>> {
 }
 
 fn pages_of(log: &[u8]) -> Option<HashSet<u64>> {
-    let (header, frames) = log.split_first_chunk::<HEADER_LEN>()?;
-    let number = |at: usize| header.get(at..at + 4)?.first_chunk().map(|bytes| u32::from_be_bytes(*bytes));
-    let is_log = matches!(number(0)?, 0x377f_0682 | 0x377f_0683) && number(4)? == 3_007_000;
-    let page_size = usize::try_from(number(8)?).ok()?;
+    let (header, frames) = log.split_first_chunk::<HEADER>()?;
+    let (magic, version, page_size) = (word(header, 0)?, word(header, 4)?, word(header, 8)?);
+    let is_log = magic & !1 == MAGIC && version == VERSION && is_page_size(page_size);
     // A log begins anew when all of it is in the database; each time, this counts on from 0.
-    let is_first = number(12)? == 0;
-    if !is_log || !is_first || !page_size.is_power_of_two() || !(512..=65536).contains(&page_size) {
+    let is_first = word(header, 12)? == 0;
+    if !is_log || !is_first {
         return None;
     }
-    let frames = frames.chunks(FRAME_HEADER_LEN + page_size);
+    let frames = frames.chunks(FRAME_HEAD + page_size as usize);
     // A frame that was not written to its end counts too, if its number was.
-    let pages = frames.filter_map(|frame| frame.first_chunk()).map(|bytes| u32::from_be_bytes(*bytes));
-    Some(pages.map(|page| u64::from(page.saturating_sub(1)) * page_size as u64).collect())
+    let pages = frames.filter_map(|frame| word(frame, 0));
+    Some(pages.map(|page| u64::from(page.saturating_sub(1)) * u64::from(page_size)).collect())
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::log::written_pages;
 use super::row_mac;
 use crate::crypto::Secret;
 use crate::crypto::secret::fill_random;
+use crate::sqlite::capture::Sidecar;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
@@ -75,7 +76,7 @@ impl Seal {
         Self {
             dir: dir.to_owned(),
             database: dir.join(database),
-            log: dir.join(format!("{database}-wal")),
+            log: dir.join(format!("{database}{}", Sidecar::Wal.suffix())),
             key,
             opened: OnceLock::new(),
             writing: OnceLock::new(),

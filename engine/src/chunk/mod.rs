@@ -11,44 +11,45 @@ pub use fastcdc::{Chunker, ChunkerParams};
 pub use pieces::Pieces;
 
 use crate::base::{Error, Kind, Result};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-/// The longest chunk or run that any parameters may lead to, in bytes: 16 MiB.
+/// The longest chunk that any parameters may lead to, in bytes: 16 MiB.
 pub const MAX_CHUNK_LEN: u32 = 16 * 1024 * 1024;
 
 /// Cutting in runs of a fixed length, aligned to the start of the file.
 ///
-/// A run is a power of two from 64 KiB to 16 MiB, so that it holds whole pages whatever the page size of the database
-/// (SQLite: 512 bytes to 64 KiB).
+/// A run is a power of two and holds whole pages, whatever the page size of the database (SQLite: 512 bytes to 64 KiB). Its
+/// length stands in the repository's config, 128 KiB in a new one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct PageRuns {
     run: u32,
 }
 
 impl PageRuns {
-    /// Bytes of a run by default, and the shortest one: 64 KiB.
-    pub const DEFAULT_RUN: u32 = 64 * 1024;
+    /// Bytes that a run may have, if it is a power of two: 64 KiB to 1 MiB, in a repository's config too.
+    pub const LENGTHS: RangeInclusive<u32> = 64 << 10..=1 << 20;
 
-    /// Takes the length of a run in bytes; [`Kind::Usage`] unless it is a power of two from 64 KiB to 16 MiB.
+    /// True for a length that runs may have.
+    #[must_use]
+    pub fn is_length(run: u32) -> bool {
+        run.is_power_of_two() && Self::LENGTHS.contains(&run)
+    }
+
+    /// Takes the length of a run in bytes; [`Kind::Usage`] unless it [may be one](Self::is_length).
     pub fn new(run: u32) -> Result<Self> {
-        if run.is_power_of_two() && (Self::DEFAULT_RUN..=MAX_CHUNK_LEN).contains(&run) {
-            Ok(Self { run })
-        } else {
-            Err(Error::new(Kind::Usage, "use", format!("page runs of {run} bytes"))
-                .because("a run is a power of two from 65536 to 16777216 bytes"))
+        if Self::is_length(run) {
+            return Ok(Self { run });
         }
+        let (least, most) = Self::LENGTHS.into_inner();
+        Err(Error::new(Kind::Usage, "use", format!("page runs of {run} bytes"))
+            .because(format!("a run is a power of two from {least} to {most} bytes")))
     }
 
     /// Bytes of a run.
     #[must_use]
     pub fn run(self) -> u32 {
         self.run
-    }
-}
-
-impl Default for PageRuns {
-    fn default() -> Self {
-        Self { run: Self::DEFAULT_RUN }
     }
 }
 

@@ -25,6 +25,10 @@ fn table() -> Box<[u64; 256]> {
     words
 }
 
+fn runs() -> Cutting {
+    Cutting::PageRuns(PageRuns::new(65536).unwrap())
+}
+
 fn small() -> Cutting {
     Cutting::Stream(Arc::new(Chunker::new(SMALL, table()).unwrap()))
 }
@@ -130,7 +134,7 @@ fn before_the_end_it_waits_for_a_longest_chunk() {
     let data = stream(6, 65536);
     assert_eq!(small().cut(&data[..65535], false), None);
     assert_eq!(small().cut(&data, false), small().cut(&data, true));
-    let runs = Cutting::PageRuns(PageRuns::default());
+    let runs = runs();
     assert_eq!(runs.cut(&data[..65535], false), None);
     assert_eq!(runs.cut(&data, false), Some(65536));
     assert_eq!(runs.cut(&data[..65535], true), Some(65535));
@@ -156,16 +160,20 @@ fn lengths_out_of_the_algorithms_limits_are_refused() {
         assert_eq!(bad.check().unwrap_err().kind(), Kind::Usage, "{bad:?}");
         assert!(Chunker::new(bad, table()).is_err());
     }
-    for bad in [0, 1, 4096, 65535, 65536 * 3, 1 << 25] {
-        assert_eq!(PageRuns::new(bad).unwrap_err().kind(), Kind::Usage, "{bad}");
+    for bad in [0, 1, 4096, 65535, 1 << 15, 65536 * 3, 1 << 21, 1 << 24] {
+        let refused = PageRuns::new(bad).unwrap_err();
+        assert_eq!(refused.kind(), Kind::Usage, "{bad}");
+        assert!(refused.full_text().ends_with("a power of two from 65536 to 1048576 bytes"), "{refused:?}");
     }
-    assert_eq!(PageRuns::new(1 << 24).unwrap().run(), MAX_CHUNK_LEN);
+    for good in [1 << 16, 1 << 17, 1 << 20] {
+        assert_eq!(PageRuns::new(good).unwrap().run(), good);
+    }
 }
 
 #[test]
 fn runs_are_aligned_and_the_last_one_is_the_rest() {
     let data = stream(7, 3 * 65536 + 5);
-    let runs = Pieces::new(&data[..], Cutting::PageRuns(PageRuns::default()));
+    let runs = Pieces::new(&data[..], runs());
     let pieces: Vec<Vec<u8>> = runs.map(io::Result::unwrap).collect();
     assert_eq!(pieces.iter().map(Vec::len).collect::<Vec<_>>(), [65536, 65536, 65536, 5]);
     assert_eq!(pieces.concat(), data);
@@ -174,7 +182,7 @@ fn runs_are_aligned_and_the_last_one_is_the_rest() {
 #[test]
 fn short_reads_change_nothing_and_the_buffer_stays_bounded() {
     let data = stream(8, 9_000_000);
-    for cutting in [small(), Cutting::PageRuns(PageRuns::default())] {
+    for cutting in [small(), runs()] {
         let reader = ShortReads { left: &data, most: 333_333, calls: 0 };
         let mut pieces = Pieces::new(reader, cutting.clone());
         let got: Vec<Vec<u8>> = pieces.by_ref().map(io::Result::unwrap).collect();

@@ -4,6 +4,7 @@ use super::DiffStatistics;
 use crate::base::{BlobId, Counter, Kind, Observer, Result, StoredPath};
 use crate::model::{Change, Content, DatabaseState, ListItem, Modifier, Node, NodeKind};
 use crate::repo::Repo;
+use crate::sqlite::capture::Sidecar;
 use std::cmp::Ordering;
 use std::collections::{HashMap, HashSet};
 
@@ -47,9 +48,6 @@ struct Level {
     /// True if nothing can be said of its other entries.
     ended: bool,
 }
-
-/// The ends of names by which SQLite tells what lies beside a database.
-const SIDECARS: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
 
 /// True for a database that was stored in one committed state.
 pub(super) fn is_captured(node: &Node) -> bool {
@@ -157,8 +155,8 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
 
     /// True for what lies beside a database and is part of it.
     fn belongs_to_database(&self, path: &StoredPath) -> bool {
-        let main = SIDECARS.iter().find_map(|suffix| path.name().strip_suffix(*suffix));
-        main.is_some_and(|main| self.databases.contains(&self.folder.join(main)))
+        Sidecar::main_of(path.name())
+            .is_some_and(|(main, _)| self.databases.contains(&self.folder.join(main)))
     }
 
     /// Goes down where there are folders, unless both are the same page.

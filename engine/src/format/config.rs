@@ -2,6 +2,7 @@
 //! sealed settings.
 
 use crate::base::{Error, Kind, RepoId, Result, Timestamp};
+use crate::chunk::PageRuns;
 use crate::crypto::{HEADER_LEN, Header, ObjectType};
 use crate::format::cbor::{MapWriter, Reader};
 use crate::format::object::Sealer;
@@ -52,8 +53,7 @@ impl Config {
             && chunks.is_sorted()
             && self.chunk_min < self.chunk_avg
             && self.chunk_avg < self.chunk_max
-            && self.run.is_power_of_two()
-            && (65536..=1 << 20).contains(&self.run)
+            && PageRuns::is_length(self.run)
             && [self.media_pack, self.other_pack].iter().all(|size| (1 << 16..=16 << 20).contains(size));
         if fits { Ok(()) } else { Err(Error::damaged("use", "the config", "a size in it is out of range")) }
     }

@@ -6,10 +6,11 @@ use super::selection::{Met, Way};
 use super::target::{check_name, failed};
 use super::temporary::{occupied, remove_leftovers};
 use super::work::{Aside, Job, Work, count};
-use super::{LinkKey, Overwrite, SIDECARS, file};
+use super::{LinkKey, Overwrite, file};
 use crate::base::{Counter, Error, Kind, Result, StoredPath};
 use crate::model::{Node, NodeKind};
 use crate::source::{Descent, SourceDir, Stat};
+use crate::sqlite::capture::Sidecar;
 use crossbeam_channel::Sender;
 use rustix::fs::{FileType, Mode, fchmod, makedev, mkdirat, mknodat, symlinkat};
 use rustix::io::Errno;
@@ -253,7 +254,7 @@ pub(super) fn asides(work: &Work<'_>, node: &Node, path: &StoredPath, way: &Way<
         return Vec::new();
     }
     let folder = path.parent().unwrap_or_else(StoredPath::root);
-    let names = SIDECARS.iter().map(|suffix| [node.name.as_slice(), suffix].concat());
+    let names = Sidecar::ALL.into_iter().map(|sidecar| sidecar.beside(&node.name));
     names.map(|name| Aside { is_restored: way.restores(&folder.join(&name)), name }).collect()
 }
 

@@ -1,15 +1,11 @@
 //! Databases in the target that an app seems to be using: writing into their folder would mix two states.
 
-use super::SIDECARS;
 use crate::model::{Node, NodeKind};
-use crate::source::{SourceDir, SourceFile};
-use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+use crate::source::SourceDir;
+use crate::sqlite::capture::{Sidecar, is_locked};
 use std::collections::BTreeMap;
 use std::io;
-
-/// Where SQLite locks a database: one byte for those who wait, one for the writer, and 510 for the readers, from 2^30 on
-/// (sqlite.org, "File Locking And Concurrency").
-const LOCKS: (u64, u64) = (1 << 30, 512);
+use std::os::fd::AsFd;
 
 /// What speaks for an app that is using the databases of a folder.
 #[derive(Debug, Default)]
@@ -25,9 +21,7 @@ impl Suspects {
         let mut found = Self::default();
         let entries = folder.entries()?;
         for entry in &entries {
-            let Some(base) = SIDECARS.iter().find_map(|suffix| entry.name.strip_suffix(*suffix)) else {
-                continue;
-            };
+            let Some((base, sidecar)) = Sidecar::main_of(&entry.name) else { continue };
             let is_there = entries
                 .binary_search_by(|other| other.name.as_slice().cmp(base))
                 .is_ok_and(|at| entries.get(at).is_some_and(|other| is_file(other.stat.as_ref().ok())));
@@ -36,7 +30,7 @@ impl Suspects {
             }
             if let Ok(stat) = &entry.stat
                 && stat.size > 0
-                && !entry.name.ends_with(b"-shm")
+                && sidecar != Sidecar::Shm
             {
                 found.sidecars.insert(entry.name.clone(), stat.size);
             }
@@ -47,7 +41,7 @@ impl Suspects {
 
     /// Looks whether another process holds a lock on a database.
     pub(super) fn look(&mut self, folder: &SourceDir, name: &[u8]) {
-        if folder.open_file(name).is_ok_and(|file| is_locked(&file))
+        if folder.open_file(name).is_ok_and(|file| is_locked(file.as_fd()))
             && !self.locked.iter().any(|known| known == name)
         {
             self.locked.push(name.to_vec());
@@ -73,12 +67,4 @@ impl Suspects {
 
 fn is_file(stat: Option<&crate::source::Stat>) -> bool {
     stat.is_some_and(|stat| stat.kind == NodeKind::File)
-}
-
-fn is_locked(file: &SourceFile) -> bool {
-    let (start, length) = LOCKS;
-    let question =
-        Flock { start, length, pid: None, typ: FlockType::WriteLock, offset_type: FlockOffsetType::Set };
-    // A file system without locks has none.
-    matches!(fcntl_getlk(file, &question), Ok(Some(_)))
 }

@@ -40,13 +40,12 @@ use crate::base::{BlobId, Cancel, StoredPath, Timestamp, Warning};
 use crate::browse::{FolderNodes, Walk};
 use crate::model::{Content, Node, NodeKind};
 use crate::repo::Repo;
+use crate::sqlite::capture::Sidecar;
 use selection::Selection;
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use target::Identity;
 
-/// Files that SQLite would take for part of a database that it finds beside them.
-const SIDECARS: [&[u8]; 3] = [b"-wal", b"-shm", b"-journal"];
 /// What the name of a sidecar gets when it is moved out of the way of a restored database; a number may follow.
 const ASIDE: &str = ".before-restore";
 
@@ -57,7 +56,7 @@ fn is_aside(name: &[u8]) -> bool {
     let number = rest.get(ASIDE.len()..).unwrap_or_default();
     let is_number = number.is_empty()
         || number.strip_prefix(b"-").is_some_and(|n| !n.is_empty() && n.iter().all(u8::is_ascii_digit));
-    is_number && SIDECARS.iter().any(|suffix| sidecar.ends_with(suffix))
+    is_number && Sidecar::main_of(sidecar).is_some()
 }
 
 /// What a restore will do with an entry.
@@ -153,7 +152,7 @@ pub struct RestoreSummary {
     pub kept: u64,
     /// What the snapshot did not have, and is gone.
     pub deleted: u64,
-    /// Files that were read again and are what was stored.
+    /// Files that were read again and are what was stored; those in `unchecked_databases` are not among them.
     pub verified: u64,
     /// Files that were read again and are not, or could not be read.
     pub differing: u64,
@@ -161,6 +160,8 @@ pub struct RestoreSummary {
     pub sound_databases: u64,
     /// Databases that are what was stored, and that SQLite finds damaged.
     pub unsound_databases: u64,
+    /// Databases that are what was stored, and that SQLite could not be asked about.
+    pub unchecked_databases: u64,
     /// Entries whose owner could not be set.
     pub owners_failed: u64,
     /// Files and folders that are not restored, or not whole, because the repository is damaged.

@@ -6,12 +6,13 @@ use super::remove::{Act, Extras, Ground, Guard, remove};
 use super::room::{ENTRY_COST, check_room, entries, no_room};
 use super::selection::{Met, Selection, Way};
 use super::target::{self, Identity, Place, shown};
-use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, SIDECARS, Start};
+use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, Start};
 use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
 use crate::browse::lookup;
 use crate::model::{Node, NodeKind, Statistics};
 use crate::repo::{Repo, Snapshot};
 use crate::source::{Descent, SourceDir, Stat};
+use crate::sqlite::capture::Sidecar;
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
 use std::io;
@@ -448,8 +449,8 @@ fn sidecars(here: &SourceDir, node: &Node, path: &StoredPath, conflicts: &mut Co
     if node.database.is_none() {
         return Ok(());
     }
-    for sidecar in SIDECARS {
-        let name = [&node.name, sidecar].concat();
+    for sidecar in Sidecar::ALL {
+        let name = sidecar.beside(&node.name);
         if look(here, &name).map_err(looking(path))?.is_some() {
             let what = "it would be taken for part of the restored database";
             conflicts.add(&path.parent().unwrap_or_else(StoredPath::root).join(&name), what);

@@ -1,10 +1,10 @@
 //! Which entries of a snapshot are meant, and the way through a tree that meets only those.
 
-use super::SIDECARS;
 use crate::base::{Error, Result, StoredPath};
 use crate::browse::{Step, Walk};
 use crate::filter::{Patterns, Verdict};
 use crate::model::{Node, NodeKind};
+use crate::sqlite::capture::Sidecar;
 use std::collections::VecDeque;
 
 /// The patterns of a restore. What lies below an included folder is included, what lies below an excluded one is
@@ -132,7 +132,7 @@ impl<'r> Way<'r> {
         if node.kind != NodeKind::File {
             return None;
         }
-        let name = SIDECARS.iter().find_map(|suffix| node.name.strip_suffix(*suffix))?;
+        let (name, _) = Sidecar::main_of(&node.name)?;
         let database = self.walk.find(name).filter(|found| found.database.is_some())?;
         let path = path.parent()?.join(name);
         let is_restored = database.kind == NodeKind::File

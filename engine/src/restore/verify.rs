@@ -6,8 +6,8 @@ use super::target::failed;
 use super::work::{Work, count};
 use crate::base::{Counter, Error, Kind, Phase, Result, StoredPath, WarningKind};
 use crate::model::{BlobKind, DatabaseState, Node, NodeKind};
-use crate::source::SourceDir;
-use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict};
+use crate::source::{SourceDir, SourceFile};
+use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict, remarks};
 use crate::sqlite::{capture, encrypted};
 use rustix::fs::{Advice, fadvise};
 use std::io::Read;
@@ -72,48 +72,48 @@ fn verify(work: &Work<'_>, check: &Check) {
         // system does not follow it, memory is compared.
         let _ = fadvise(&file, 0, None, Advice::DontNeed);
         let size = file.stat().map_err(failed("read", path))?.size;
-        Ok(size == node.size && same_content(&file, node, key, path, &work.stop)?)
+        let is_same = size == node.size && same_content(&file, node, key, path, &work.stop)?;
+        Ok(is_same.then_some(file))
     });
     match read {
-        Ok(true) => {
+        Ok(Some(file)) => {
             let is_one_image =
                 node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay);
-            if is_one_image && !ask_sqlite(work, folder, node, path) {
+            if is_one_image && !ask_sqlite(work, &file, node, path) {
                 return;
             }
             count(&work.counts.verified);
             work.observer.add(Counter::Files, 1);
             work.observer.add(Counter::Bytes, node.size);
         }
-        Ok(false) => differs(work, path, "What was read again is not what was stored".to_owned()),
+        Ok(None) => differs(work, path, "What was read again is not what was stored".to_owned()),
         Err(e) if matches!(e.kind(), Kind::Cancelled) => work.lost(path, e),
         Err(e) => differs(work, path, format!("Could not be read again: {}", e.full_text())),
     }
 }
 
 /// What was restored is what was stored; whether the app will be able to use it is another question. False if it could
-/// not be read once more.
-fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPath) -> bool {
+/// not be answered.
+fn ask_sqlite(work: &Work<'_>, file: &SourceFile, node: &Node, path: &StoredPath) -> bool {
+    let copy = match private_copy(work, file, node, path) {
+        Ok(Some(copy)) => copy,
+        Ok(None) => return true,
+        Err(e) => {
+            differs(work, path, format!("Could not be read again: {}", e.full_text()));
+            return false;
+        }
+    };
     let session = work.repo.session();
-    let Some(dir) = &session.scratch_dir else { return true };
-    let Ok(file) = folder.open_file(&node.name) else { return true };
-    let mut head = Vec::with_capacity(encrypted::HEAD_LEN);
-    let read = file.reader(0, encrypted::HEAD_LEN as u64).read_to_end(&mut head);
-    // An encrypted database is nothing that SQLite could read, whether its header can be read or not.
-    let is_plain = encrypted::kind_of(&head).is_some_and(|(kind, _)| kind == capture::Kind::Plain);
-    if read.is_err() || !is_plain {
-        return true;
-    }
-    let mut copy = PrivateCopy::new_in(dir);
-    copy.expect_len(node.size);
-    if let Err(e) = std::io::copy(&mut file.reader(0, node.size), &mut copy) {
-        differs(work, path, format!("Could not be read again: {e}"));
-        return false;
-    }
     let limits =
         CheckLimits { clock: Arc::clone(&session.clock), at_most: CHECK_AT_MOST, cancel: work.stop.clone() };
     match copy.check(Integrity::Quick, &limits) {
-        Verdict::Sound { .. } => count(&work.counts.sound_databases),
+        Verdict::Sound { left_out, odd_values } => {
+            count(&work.counts.sound_databases);
+            for (kind, message) in remarks(&left_out, &odd_values) {
+                work.warn(kind, Some(path), message);
+            }
+            true
+        }
         Verdict::Failed(findings) => {
             count(&work.counts.unsound_databases);
             let message = format!(
@@ -121,14 +121,37 @@ fn ask_sqlite(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPat
                 findings.join("; ")
             );
             work.warn(WarningKind::IntegrityFailed, Some(path), message);
+            true
         }
-        Verdict::NotChecked(_) if work.stop.is_cancelled() => {}
+        Verdict::NotChecked(_) if work.stop.is_cancelled() => false,
         Verdict::NotChecked(why) => {
+            count(&work.counts.unchecked_databases);
             let message = format!("It is as it was stored, but could not be checked by SQLite: {why}");
             work.warn(WarningKind::IntegrityNotChecked, Some(path), message);
+            false
         }
     }
-    true
+}
+
+/// A copy for SQLite to look at. None of an encrypted database, whether its header can be
+/// read or not: SQLite can say nothing of it.
+fn private_copy(
+    work: &Work<'_>,
+    file: &SourceFile,
+    node: &Node,
+    path: &StoredPath,
+) -> Result<Option<PrivateCopy>> {
+    let mut head = Vec::with_capacity(encrypted::HEAD_LEN);
+    file.reader(0, encrypted::HEAD_LEN as u64).read_to_end(&mut head).map_err(failed("read", path))?;
+    if !encrypted::kind_of(&head).is_some_and(|(kind, _)| kind == capture::Kind::Plain) {
+        return Ok(None);
+    }
+    let dir = work.repo.session().scratch_dir.as_deref();
+    let mut copy =
+        dir.map_or_else(|| PrivateCopy::impossible("there is no folder for it"), PrivateCopy::new_in);
+    copy.expect_len(node.size);
+    std::io::copy(&mut file.reader(0, node.size), &mut copy).map_err(failed("read", path))?;
+    Ok(Some(copy))
 }
 
 fn differs(work: &Work<'_>, path: &StoredPath, message: String) {

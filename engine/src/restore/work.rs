@@ -69,6 +69,7 @@ pub(super) struct Counts {
     pub(super) differing: AtomicU64,
     pub(super) sound_databases: AtomicU64,
     pub(super) unsound_databases: AtomicU64,
+    pub(super) unchecked_databases: AtomicU64,
 }
 
 pub(super) fn count(counter: &AtomicU64) {
@@ -297,6 +298,7 @@ impl<'a> Work<'a> {
             verified: counts.verified.into_inner(),
             sound_databases: counts.sound_databases.into_inner(),
             unsound_databases: counts.unsound_databases.into_inner(),
+            unchecked_databases: counts.unchecked_databases.into_inner(),
             differing: counts.differing.into_inner(),
             owners_failed,
             warnings: self.warnings.into_inner().unwrap_or_else(PoisonError::into_inner),

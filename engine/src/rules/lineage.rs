@@ -41,7 +41,7 @@ pub fn newest_of_sources(snapshots: &[Snapshot], most: usize) -> Vec<&Snapshot> 
 }
 
 /// Of some databases the one that shares most sampled runs with a new one; none if no one shares any. One is enough: two
-/// databases have 64 KiB in common by descent, or not at all, and what turns out not to resemble is stored full anyway.
+/// databases have a whole run in common by descent, or not at all, and what turns out not to resemble is stored full anyway.
 pub fn closest<'l>(
     candidates: impl IntoIterator<Item = &'l Lineage>,
     samples: &[Sample],

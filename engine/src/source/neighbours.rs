@@ -15,20 +15,16 @@ pub struct Neighbours<'t> {
 }
 
 impl Neighbours<'_> {
-    fn name_of(&self, sidecar: Sidecar) -> Vec<u8> {
-        [self.name, sidecar.suffix().as_bytes()].concat()
-    }
-
     /// True if there is such a file and it is not empty.
     #[must_use]
     pub fn has_bytes(&self, sidecar: Sidecar) -> bool {
-        self.dir.stat_of(&self.name_of(sidecar)).is_ok_and(|stat| stat.size > 0)
+        self.dir.stat_of(&sidecar.beside(self.name)).is_ok_and(|stat| stat.size > 0)
     }
 }
 
 impl Beside for Neighbours<'_> {
     fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
-        match self.dir.open_file(&self.name_of(sidecar)) {
+        match self.dir.open_file(&sidecar.beside(self.name)) {
             Ok(file) => Ok(Some(file.into())),
             // There is none, or it is no regular file: then it is none of SQLite's.
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::InvalidInput) => Ok(None),

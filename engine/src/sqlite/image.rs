@@ -20,7 +20,6 @@ pub struct Image<'a> {
     /// The log or journal, and the pages that are taken from there.
     pub(super) laid_over: Option<(BorrowedFd<'a>, &'a Overlay, u32)>,
     pub(super) len: u64,
-    pub(super) frames: u32,
     pub(super) watch: Watch<'a>,
 }
 
@@ -42,20 +41,6 @@ impl Image<'_> {
         let mut first = [0; SqliteHeader::LEN];
         let count = self.read_at(&mut first, 0)?;
         Ok(SqliteHeader::parse(first.get(..count).unwrap_or_default()))
-    }
-
-    /// Bytes of a page; `None` if neither a header nor a log or journal tells.
-    pub fn page_size(&self) -> io::Result<Option<u32>> {
-        match self.laid_over {
-            Some((_, _, page_size)) => Ok(Some(page_size)),
-            None => Ok(self.header()?.map(|header| header.page_size)),
-        }
-    }
-
-    /// Committed frames of the write-ahead log that this state rests on.
-    #[must_use]
-    pub fn frames(&self) -> u32 {
-        self.frames
     }
 
     /// Fills the buffer from `offset` on; fewer bytes only where the image ends.
@@ -111,8 +96,10 @@ impl Image<'_> {
 
 impl fmt::Debug for Image<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { len, main_len, frames, .. } = self;
-        write!(f, "Image {{ len: {len}, main_len: {main_len}, frames: {frames} }}")
+        f.debug_struct("Image")
+            .field("len", &self.len)
+            .field("main_len", &self.main_len)
+            .finish_non_exhaustive()
     }
 }
 

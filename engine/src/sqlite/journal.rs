@@ -4,7 +4,7 @@
 //! SQLite itself when it rolls such a journal back: where a record is damaged or cut off, everything from there on is
 //! ignored.
 
-use super::overlay::{Collector, Overlay, TooLarge};
+use super::overlay::{Collector, Overlay, Unusable};
 use super::{PENDING_BYTE, is_page_size, read_full, word};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -44,27 +44,6 @@ pub struct Rollback {
     pub pages: u32,
     /// The original content of the pages that the transaction may have written.
     pub overlay: Overlay,
-}
-
-/// Why a journal cannot be used.
-#[derive(Debug)]
-pub enum Unusable {
-    /// It cannot be read.
-    Io(io::Error),
-    /// It names too many pages.
-    TooLarge,
-}
-
-impl From<io::Error> for Unusable {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-impl From<TooLarge> for Unusable {
-    fn from(_: TooLarge) -> Self {
-        Self::TooLarge
-    }
 }
 
 impl Journal {

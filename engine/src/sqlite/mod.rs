@@ -8,7 +8,7 @@ pub mod verify;
 
 mod journal;
 mod overlay;
-mod wal;
+pub(crate) mod wal;
 
 pub use header::SqliteHeader;
 pub use image::Image;
@@ -51,12 +51,12 @@ pub fn is_of_sqlite(sidecar: capture::Sidecar, head: &[u8]) -> bool {
 }
 
 /// The number in four bytes at this place, the most significant first.
-fn word(bytes: &[u8], at: usize) -> Option<u32> {
+pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|raw| u32::from_be_bytes(*raw))
 }
 
 /// True for what SQLite takes as the size of a page.
-fn is_page_size(bytes: u32) -> bool {
+pub(crate) fn is_page_size(bytes: u32) -> bool {
     bytes.is_power_of_two() && (512..=65536).contains(&bytes)
 }
 
@@ -87,7 +87,7 @@ mod tests {
                 assert!(is_of_sqlite(*sidecar, left.get(..32).unwrap_or(&left)), "{mode} {sidecar:?}");
             }
         }
-        for sidecar in [Sidecar::Wal, Sidecar::Shm, Sidecar::Journal] {
+        for sidecar in Sidecar::ALL {
             assert!(is_of_sqlite(sidecar, b""));
             assert!(
                 !is_of_sqlite(sidecar, b"Dear diary, today") && !is_of_sqlite(sidecar, b"SQLite format 3\0")

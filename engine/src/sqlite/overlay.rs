@@ -1,6 +1,6 @@
 //! Pages of a database whose content lies in another file: the write-ahead log or the rollback journal.
 
-use std::fmt;
+use std::io;
 
 /// Most pages that an overlay names. They take 16 MiB, and 8 GiB of a log with pages of 4 KiB.
 const MOST_PAGES: usize = 2 << 20;
@@ -13,9 +13,26 @@ const UNIT: u64 = 8;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct TooLarge;
 
-impl fmt::Display for TooLarge {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("the log or journal names too many pages")
+/// Why a log or journal cannot be used.
+#[derive(Debug)]
+pub enum Unusable {
+    /// It cannot be read.
+    Io(io::Error),
+    /// The version of a log is not known.
+    Version(u32),
+    /// It names too many pages.
+    TooLarge,
+}
+
+impl From<io::Error> for Unusable {
+    fn from(e: io::Error) -> Self {
+        Self::Io(e)
+    }
+}
+
+impl From<TooLarge> for Unusable {
+    fn from(_: TooLarge) -> Self {
+        Self::TooLarge
     }
 }
 

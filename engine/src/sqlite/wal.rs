@@ -4,7 +4,7 @@
 //! has the header's salts and its checksum, which runs over everything before it, fits; it is committed if it or a later
 //! one that counts ends a transaction. This is what SQLite itself goes by when it recovers a log.
 
-use super::overlay::{Collector, Overlay, TooLarge};
+use super::overlay::{Collector, Overlay, TooLarge, Unusable};
 use super::{is_page_size, read_full, word};
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -12,11 +12,11 @@ use std::os::fd::BorrowedFd;
 /// Bytes of the log's header.
 pub const HEADER: usize = 32;
 /// Bytes before the page in each frame.
-const FRAME_HEAD: usize = 24;
+pub const FRAME_HEAD: usize = 24;
 /// The first number of a log whose checksums go over little-endian numbers; one more: big-endian.
-pub(super) const MAGIC: u32 = 0x377f_0682;
+pub const MAGIC: u32 = 0x377f_0682;
 /// The only version there is.
-pub(super) const VERSION: u32 = 3_007_000;
+pub const VERSION: u32 = 3_007_000;
 /// Read at once, in bytes, if a frame is no longer than that.
 const STEP: usize = 1 << 20;
 
@@ -91,29 +91,6 @@ struct Proof {
     /// Start of the first frame of the last transaction, and its first bytes. Only the last one can ever be written over
     /// without a new header: if its writer failed after the frames were complete and took it back.
     last: Option<(u64, [u8; FRAME_HEAD])>,
-}
-
-/// Why a log cannot be used.
-#[derive(Debug)]
-pub enum Unusable {
-    /// It cannot be read.
-    Io(io::Error),
-    /// Its version is not known.
-    Version(u32),
-    /// It names too many pages.
-    TooLarge,
-}
-
-impl From<io::Error> for Unusable {
-    fn from(e: io::Error) -> Self {
-        Self::Io(e)
-    }
-}
-
-impl From<TooLarge> for Unusable {
-    fn from(_: TooLarge) -> Self {
-        Self::TooLarge
-    }
 }
 
 impl Log {

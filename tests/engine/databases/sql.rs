@@ -1,5 +1,6 @@
 //! What the apps of these lives do to their databases.
 
+use chatvault_engine::sqlite::capture::Sidecar;
 use chatvault_tests::bytes::{noise, text};
 use chatvault_tests::sqlite::{all, beside};
 use rusqlite::Connection;
@@ -85,7 +86,7 @@ pub fn cut_off(path: &Path, scratch: &Path, seed: u8) -> bool {
     all(&db, "BEGIN");
     update(&db, 0, 100_000, seed);
     blob(&db, 60_000, seed);
-    let files = [path.to_owned(), beside(path, "-journal")];
+    let files = [path.to_owned(), beside(path, Sidecar::Journal)];
     let kept = [scratch.join("main"), scratch.join("journal")];
     for (file, kept) in files.iter().zip(&kept) {
         fs::copy(file, kept).unwrap();

@@ -6,9 +6,10 @@ use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{LineageId, SnapshotId};
 use chatvault_engine::model::DatabaseState;
 use chatvault_engine::repo::{Repo, Session};
+use chatvault_engine::sqlite::capture::Sidecar;
 use chatvault_engine::store::MemoryStore;
 use chatvault_tests::lab::find;
-use chatvault_tests::sqlite::{SIDECARS, all, beside, image, is_sidecar};
+use chatvault_tests::sqlite::{all, beside, image};
 use chatvault_tests::{Lab, Truth};
 use rusqlite::Connection;
 use std::collections::{BTreeMap, BTreeSet};
@@ -68,7 +69,7 @@ impl Machine {
     fn databases(&self) -> Vec<PathBuf> {
         let names = fs::read_dir(&self.source).unwrap().map(|entry| entry.unwrap());
         let mut paths: Vec<PathBuf> = names
-            .filter(|entry| !is_sidecar(entry.file_name().as_encoded_bytes()))
+            .filter(|entry| Sidecar::main_of(entry.file_name().as_encoded_bytes()).is_none())
             .map(|entry| entry.path())
             .collect();
         paths.sort();
@@ -96,8 +97,8 @@ impl Machine {
 }
 
 fn remove_sidecars(path: &Path) {
-    for suffix in SIDECARS {
-        let _not_there = fs::remove_file(beside(path, suffix));
+    for sidecar in Sidecar::ALL {
+        let _not_there = fs::remove_file(beside(path, sidecar));
     }
 }
 

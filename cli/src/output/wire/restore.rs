@@ -63,6 +63,7 @@ pub(crate) struct WireRestore {
     pub(crate) differing: u64,
     pub(crate) sound_databases: u64,
     pub(crate) unsound_databases: u64,
+    pub(crate) unchecked_databases: u64,
     pub(crate) damaged: u64,
     pub(crate) failed: u64,
     pub(crate) owners_failed: u64,

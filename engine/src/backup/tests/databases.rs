@@ -503,6 +503,58 @@ fn an_image_that_passed_is_not_checked_again_and_a_stricter_check_is_made() {
     assert_eq!(checked(&quick), Checked::Full, "what is known says more than is asked");
 }
 
+/// Writes other words into the description of a database, as an app with its own SQLite would have them.
+fn reword(path: &Path, old: &str, new: &str) {
+    let db = Connection::open(path).unwrap();
+    let sql =
+        format!("PRAGMA writable_schema = ON; UPDATE sqlite_schema SET sql = replace(sql, '{old}', '{new}')");
+    db.execute_batch(&sql).unwrap();
+}
+
+#[test]
+fn what_a_check_left_out_is_told_and_a_full_one_then_counts_as_quick() {
+    let bench = Bench::new();
+    let path = bench.path("chat.db");
+    let db = Connection::open(&path).unwrap();
+    db.execute_batch(
+        "CREATE TABLE m(t TEXT); CREATE INDEX i ON m(t COLLATE NOCASE); INSERT INTO m VALUES(1)",
+    )
+    .unwrap();
+    drop(db);
+    reword(&path, "NOCASE", "LOCALIZED");
+    let full = BackupOptions { integrity: Integrity::Full, force: true, ..bench.options() };
+    // The second time it is asked again: a quick check is less than what is wanted.
+    for _ in 0..2 {
+        let summary = snapshot(&bench.repo, &full, &Silent).unwrap();
+        assert_eq!(summary.databases[0].checked, Checked::Quick);
+        assert_eq!(bench.lineage(&summary)[0].checked, Checked::Quick);
+        let [warning] = &summary.warnings[..] else { panic!("{:?}", summary.warnings) };
+        assert_eq!(warning.kind, WarningKind::IntegrityIncomplete);
+        let words = "left out: the indexes of the table m: no such collation sequence: LOCALIZED";
+        assert!(warning.message.ends_with(words), "{}", warning.message);
+    }
+    let quick = BackupOptions { integrity: Integrity::Quick, ..full };
+    let summary = snapshot(&bench.repo, &quick, &Silent).unwrap();
+    assert_eq!((summary.databases[0].checked, summary.warnings.len()), (Checked::Quick, 0));
+}
+
+#[test]
+fn odd_values_are_told_and_alarm_nobody() {
+    let bench = Bench::new();
+    let path = bench.path("chat.db");
+    Connection::open(&path)
+        .unwrap()
+        .execute_batch("CREATE TABLE m(t TEXT); INSERT INTO m VALUES(NULL)")
+        .unwrap();
+    reword(&path, "t TEXT", "t TEXT NOT NULL");
+    let summary = bench.take();
+    let report = &summary.databases[0];
+    assert_eq!((report.checked, report.newly_damaged), (Checked::Quick, false));
+    let [warning] = &summary.warnings[..] else { panic!("{:?}", summary.warnings) };
+    assert_eq!(warning.kind, WarningKind::OddValues);
+    assert!(warning.message.ends_with("tables do not allow: NULL value in m.t"), "{}", warning.message);
+}
+
 #[test]
 fn fifty_commits_may_leave_the_main_file_untouched() {
     let bench = Bench::new();

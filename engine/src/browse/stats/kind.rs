@@ -2,6 +2,7 @@
 //! No content is read.
 
 use crate::model::{Layout, Node};
+use crate::sqlite::capture::Sidecar;
 
 /// What kind of content a file has.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -68,9 +69,6 @@ const ENDINGS: [(ContentKind, &[&str]); 5] = [
     ),
 ];
 
-/// Endings of what lies beside a database.
-const SIDECARS: [&str; 3] = ["-wal", "-shm", "-journal"];
-
 impl ContentKind {
     /// All kinds.
     pub const ALL: [Self; 6] =
@@ -83,8 +81,9 @@ impl ContentKind {
             return Self::Database;
         }
         let name = String::from_utf8_lossy(&node.name).to_ascii_lowercase();
-        let name = SIDECARS.iter().find_map(|ending| name.strip_suffix(ending)).unwrap_or(&name);
-        let Some((_, ending)) = name.rsplit_once('.') else { return Self::Other };
+        // What lies beside a database is of its kind.
+        let main = Sidecar::main_of(name.as_bytes()).and_then(|(main, _)| name.get(..main.len()));
+        let Some((_, ending)) = main.unwrap_or(&name).rsplit_once('.') else { return Self::Other };
         ENDINGS.iter().find(|(_, endings)| endings.contains(&ending)).map_or(Self::Other, |(kind, _)| *kind)
     }
 

@@ -8,6 +8,7 @@ mod sealing;
 use super::*;
 use crate::base::{BlobId, IndexId, PackId, StoredPath, WriterId};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
+use crate::sqlite::capture::Sidecar;
 use std::collections::HashSet;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -126,6 +127,9 @@ fn folder_and_files_are_for_the_owner_alone_and_tagged_as_cache() {
         names.push(entry.file_name().into_string().unwrap());
     }
     names.sort();
+    let beside = Sidecar::ALL.map(|sidecar| format!("catalog.sqlite{}", sidecar.suffix()));
+    assert!(files::DATABASE_FILES[1..].iter().all(|name| beside.contains(&(*name).to_owned())));
+    assert_eq!(files::DATABASE_FILES.len(), 1 + beside.len());
     let database =
         ["catalog.seal", "catalog.sqlite", "catalog.sqlite-shm", "catalog.sqlite-wal", "writer.lock"];
     assert_eq!(names, [&["CACHEDIR.TAG", "catalog.lock"][..], &database].concat());

@@ -4,8 +4,11 @@ use super::*;
 use crate::base::{BlobId, Cancel, Counter, Observer, Warning, WarningKind};
 use crate::browse::testing::{Part, commit, damage, repository};
 use crate::model::{BlobKind, Content, ListItem};
+use crate::repo::Session;
+use crate::repo::testing::{create, session};
+use crate::store::MemoryStore;
 use std::os::unix::fs::MetadataExt;
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use tempfile::tempdir;
 
 #[derive(Default)]
@@ -231,4 +234,29 @@ fn folders_are_closed_to_others_until_all_is_there() {
     apply(&repo, planned, &look).unwrap();
     assert_eq!(look.1.into_inner().unwrap(), [0o700, 0o600, 0o700, 0o600]);
     assert_eq!(fs::metadata(temp.path().join("d")).unwrap().mode() & 0o7777, 0o777);
+}
+
+#[test]
+fn a_database_that_sqlite_cannot_be_asked_about_is_not_verified() {
+    let home = tempdir().unwrap();
+    let path = home.path().join("made.db");
+    rusqlite::Connection::open(&path).unwrap().execute_batch("CREATE TABLE m(t)").unwrap();
+    let bytes = fs::read(path).unwrap();
+    let not_there = home.path().join("not there");
+    for (scratch_dir, why) in [(Some(not_there), "No such file or directory"), (None, "no folder for it")] {
+        let session = Session { scratch_dir, ..session(None) };
+        let (repo, _) = create(Arc::new(MemoryStore::new()), session);
+        let snapshot = commit(&repo, |maker| {
+            let encrypted = overwrite::database(maker, "encrypted.db", b"nothing that SQLite could read");
+            vec![maker.file("a", b"a"), encrypted, overwrite::database(maker, "m.db", &bytes)]
+        });
+        let temp = tempdir().unwrap();
+        let options = overwrite::with(temp.path(), |options| options.verify = true);
+        let summary = overwrite::run(&repo, &snapshot, &options).unwrap();
+        assert_eq!((summary.verified, summary.differing, summary.sound_databases), (2, 0, 0));
+        assert_eq!((summary.unchecked_databases, summary.unsound_databases), (1, 0));
+        let [warning] = &summary.warnings[..] else { panic!("{:?}", summary.warnings) };
+        assert_eq!(warning.kind, WarningKind::IntegrityNotChecked);
+        assert!(warning.message.contains(why), "{}", warning.message);
+    }
 }

@@ -4,6 +4,7 @@
 //! Locks of an open file description (OFD locks) meet SQLite's own (POSIX) locks, but belong to our descriptor: they are
 //! not lost when this process closes another descriptor of the same file.
 
+use super::super::PENDING_BYTE;
 use nix::fcntl::{FcntlArg, fcntl};
 use nix::libc;
 use std::fmt;
@@ -18,11 +19,13 @@ pub struct Bytes {
 }
 
 /// Of the main file: taken by whoever waits for readers to go, so that no new ones come.
-pub const PENDING: Bytes = Bytes { start: 0x4000_0000, len: 1 };
+pub const PENDING: Bytes = Bytes { start: PENDING_BYTE.cast_signed(), len: 1 };
 /// Of the main file: the one connection that prepares a change.
-pub const RESERVED: Bytes = Bytes { start: 0x4000_0001, len: 1 };
+pub const RESERVED: Bytes = Bytes { start: PENDING.start + 1, len: 1 };
 /// Of the main file: shared by readers (and by every connection in WAL mode), exclusive while it is written.
-pub const SHARED: Bytes = Bytes { start: 0x4000_0002, len: 510 };
+pub const SHARED: Bytes = Bytes { start: PENDING.start + 2, len: 510 };
+/// Of the main file: the three together.
+const MAIN: Bytes = Bytes { start: PENDING.start, len: SHARED.start + SHARED.len - PENDING.start };
 /// Of the `-shm`: exclusive during a checkpoint, and during the recovery of a log.
 pub const CHECKPOINT: Bytes = Bytes { start: 121, len: 1 };
 /// Of the `-shm`: shared by readers that need no log; exclusive while a checkpoint writes into the main file.
@@ -60,17 +63,22 @@ impl Locks for Ofd {
         let _ = set(file, libc::F_UNLCK, bytes);
     }
 
-    #[cfg(any(target_os = "linux", target_os = "android"))]
     fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
         let mut found = flock(libc::F_WRLCK, bytes);
+        #[cfg(any(target_os = "linux", target_os = "android"))]
         retried(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
+        // What other processes hold, then.
+        #[cfg(not(any(target_os = "linux", target_os = "android")))]
+        retried(|| fcntl(file, FcntlArg::F_GETLK(&mut found)))?;
         Ok(i32::from(found.l_type) != libc::F_UNLCK)
     }
+}
 
-    #[cfg(not(any(target_os = "linux", target_os = "android")))]
-    fn is_held(&self, _: BorrowedFd<'_>, _: Bytes) -> io::Result<bool> {
-        Err(io::Error::from_raw_os_error(libc::ENOTSUP))
-    }
+/// True if somebody has one of SQLite's locks on the main file `file`: a writer in any journal mode, a mere reader with a
+/// write-ahead log. False where the file system has no locks.
+#[must_use]
+pub fn is_locked(file: BorrowedFd<'_>) -> bool {
+    Ofd.is_held(file, MAIN).unwrap_or(false)
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -170,6 +178,29 @@ mod tests {
         lock(&app, libc::F_WRLCK, PENDING);
         assert!(Shared::of_reader(&Ofd, ours.as_fd()).unwrap().is_none());
         assert!(set(app.as_fd(), libc::F_WRLCK, SHARED).is_ok(), "nothing was left behind");
+    }
+
+    #[test]
+    fn any_lock_on_the_main_file_is_seen_and_none_beside_it() {
+        let (_folder, app, ours) = opened();
+        let (before, behind) = (PENDING.start - 1, SHARED.start + SHARED.len);
+        for (start, expected) in [
+            (before, false),
+            (PENDING.start, true),
+            (RESERVED.start, true),
+            (behind - 1, true),
+            (behind, false),
+        ] {
+            for kind in [libc::F_RDLCK, libc::F_WRLCK] {
+                let bytes = Bytes { start, len: 1 };
+                lock(&app, kind, bytes);
+                assert_eq!(is_locked(ours.as_fd()), expected, "{start}");
+                lock(&app, libc::F_UNLCK, bytes);
+            }
+        }
+        let _own = Shared::of_reader(&Ofd, ours.as_fd()).unwrap().unwrap();
+        assert!(!is_locked(ours.as_fd()), "our own count for nothing");
+        assert_eq!((MAIN.start, MAIN.len), (1 << 30, 512));
     }
 
     #[test]

@@ -22,7 +22,7 @@
 
 use super::super::image::{Image, Watch};
 use super::super::read_full;
-use super::super::wal::{self, Log};
+use super::super::wal::Log;
 use super::locks::{ALIVE, CHECKPOINT, READ_LAST, READ_MAIN, Shared};
 use super::outcome::{Failed, Impossible, Kind, Sidecar, State, Trouble};
 use super::stamp::Look;
@@ -75,11 +75,7 @@ pub(super) fn read<T, E>(
 
 /// The committed frames of a log.
 pub(super) fn log(wal: &Opened) -> Result<Log, Trouble> {
-    Log::read(wal.file.as_fd()).map_err(|why| match why {
-        wal::Unusable::Io(e) => Failed::Io(Some(Sidecar::Wal), e),
-        wal::Unusable::Version(version) => Impossible::LogVersion(version).into(),
-        wal::Unusable::TooLarge => Impossible::TooLarge.into(),
-    })
+    Log::read(wal.file.as_fd()).map_err(|why| Trouble::of(Sidecar::Wal, why))
 }
 
 fn laid_out<'i>(
@@ -90,7 +86,7 @@ fn laid_out<'i>(
     watch: Watch<'i>,
 ) -> Result<(Image<'i>, State), Trouble> {
     let size = main.stamp.size;
-    let own = Image { main: session.main, main_len: size, laid_over: None, len: size, frames: 0, watch };
+    let own = Image { main: session.main, main_len: size, laid_over: None, len: size, watch };
     let Some(page_size) = log.page_size.filter(|_| log.frames > 0) else {
         return Ok((own, State::Quiescent));
     };
@@ -100,7 +96,6 @@ fn laid_out<'i>(
         main_len: size.min(len),
         laid_over: Some((wal.file.as_fd(), &log.overlay, page_size)),
         len,
-        frames: log.frames,
         ..own
     };
     let is_other = match session.kind {
@@ -139,7 +134,7 @@ struct Index<'a> {
 impl<'a> Index<'a> {
     /// `None` where there are no locks.
     fn lock(session: &Session<'a>, shm: BorrowedFd<'a>) -> Result<Option<Self>, Trouble> {
-        let locks = session.locks;
+        let locks = session.patience.locks;
         // With nobody alive, the next that comes needs this lock before anything else.
         let checkpoint = if session.is_held(shm, ALIVE) {
             match session.waited(|| Shared::take(locks, shm, CHECKPOINT)) {

@@ -15,12 +15,12 @@ mod outcome;
 mod stamp;
 mod still;
 
-pub use locks::{Bytes, Locks, Ofd};
+pub use locks::{Bytes, Locks, Ofd, is_locked};
 pub use outcome::{Beside, Captured, Failed, Impossible, Kind, Patience, Sidecar, Sidecars, State};
 
 use super::SqliteHeader;
 use super::image::Image;
-use super::journal::{self, Journal, Rollback};
+use super::journal::{Journal, Rollback};
 use crate::base::Timestamp;
 use locks::{ALIVE, RESERVED, Shared};
 use outcome::Trouble;
@@ -49,20 +49,7 @@ pub fn capture<T, E>(
     patience: &Patience<'_>,
     read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
 ) -> Result<Captured<T>, Failed<E>> {
-    capture_under(&Ofd, main, beside, kind, patience, read)
-}
-
-/// The same with other locks. Only for tests, which show what becomes of a database that is read without.
-pub fn capture_under<T, E>(
-    locks: &dyn Locks,
-    main: BorrowedFd<'_>,
-    beside: &dyn Beside,
-    kind: Kind,
-    patience: &Patience<'_>,
-    read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
-) -> Result<Captured<T>, Failed<E>> {
     let session = Session {
-        locks,
         main,
         beside,
         kind,
@@ -97,7 +84,6 @@ struct Reading<T> {
 
 /// All that one capture needs to know.
 struct Session<'a> {
-    locks: &'a dyn Locks,
     main: BorrowedFd<'a>,
     beside: &'a dyn Beside,
     kind: Kind,
@@ -187,7 +173,7 @@ impl Session<'_> {
 
     /// The lock of a reader; `None` where there are no locks.
     fn hold(&self) -> Result<Option<Hold<'_>>, Trouble> {
-        let lock = self.waited(|| Shared::of_reader(self.locks, self.main))?;
+        let lock = self.waited(|| Shared::of_reader(self.patience.locks, self.main))?;
         Ok(lock.map(|lock| Hold { session: self, _lock: lock, since: (self.patience.now)() }))
     }
 
@@ -211,7 +197,7 @@ impl Session<'_> {
 
     /// True if somebody has a lock there; false where nobody can have one.
     fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> bool {
-        self.locks.is_held(file, bytes).unwrap_or_else(|_| {
+        self.patience.locks.is_held(file, bytes).unwrap_or_else(|_| {
             self.has_locks.set(false);
             false
         })
@@ -228,9 +214,8 @@ impl Session<'_> {
 
     /// The pages of a transaction that never ended, if there was one.
     fn rollback(&self, journal: &Opened, page_size: Option<u32>) -> Result<Option<Rollback>, Trouble> {
-        let failed = |e| Failed::Io(Some(Sidecar::Journal), e);
         let file = journal.file.as_fd();
-        if !Journal::may_be_open(file).map_err(failed)? {
+        if !Journal::may_be_open(file).map_err(|e| Failed::Io(Some(Sidecar::Journal), e))? {
             return Ok(None);
         }
         // A live writer's journal. It writes into the main file only when there are no readers, and we are one.
@@ -241,8 +226,7 @@ impl Session<'_> {
             Ok(Journal::Ended) => Ok(None),
             Ok(Journal::Open(rollback)) => Ok(Some(rollback)),
             Ok(Journal::OfSeveral) => Err(Impossible::TransactionOverSeveral.into()),
-            Err(journal::Unusable::TooLarge) => Err(Impossible::TooLarge.into()),
-            Err(journal::Unusable::Io(e)) => Err(failed(e)),
+            Err(why) => Err(Trouble::of(Sidecar::Journal, why)),
         }
     }
 

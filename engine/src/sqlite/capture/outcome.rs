@@ -1,5 +1,7 @@
 //! What a capture was given, and what came of it.
 
+use super::super::overlay::Unusable;
+use super::locks::{Locks, Ofd};
 use crate::base::Timestamp;
 use std::fmt;
 use std::io;
@@ -18,6 +20,9 @@ pub enum Sidecar {
 }
 
 impl Sidecar {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Wal, Self::Shm, Self::Journal];
+
     /// What its name adds to the main file's.
     #[must_use]
     pub fn suffix(self) -> &'static str {
@@ -26,6 +31,20 @@ impl Sidecar {
             Self::Shm => "-shm",
             Self::Journal => "-journal",
         }
+    }
+
+    /// Its name beside the main file `name`.
+    #[must_use]
+    pub fn beside(self, name: &[u8]) -> Vec<u8> {
+        [name, self.suffix().as_bytes()].concat()
+    }
+
+    /// The name of the main file beside which this would be the name of a sidecar, and of which one.
+    #[must_use]
+    pub fn main_of(name: &[u8]) -> Option<(&[u8], Self)> {
+        Self::ALL
+            .into_iter()
+            .find_map(|sidecar| Some((name.strip_suffix(sidecar.suffix().as_bytes())?, sidecar)))
     }
 }
 
@@ -45,13 +64,15 @@ pub enum Kind {
     Encrypted,
 }
 
-/// How long to wait for the app, and how long to keep it waiting. Clock and pauses are handed in.
+/// How long to wait for the app, and how long to keep it waiting. Clock, pauses and locks are handed in.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
     /// Lets time pass.
     pub pause: &'a dyn Fn(Duration),
     /// The time of day, by the clock from which the file system takes its stamps.
     pub now: &'a dyn Fn() -> Timestamp,
+    /// The means to lock. Others are only for tests, which show what becomes of a database that is read without.
+    pub locks: &'a dyn Locks,
     /// Longest wait for a lock that somebody else has exclusively.
     pub wait: Duration,
     /// How often a database in rollback mode is read without a lock, before it is read under one that makes commits wait.
@@ -69,6 +90,7 @@ impl<'a> Patience<'a> {
         Self {
             pause,
             now,
+            locks: &Ofd,
             wait: Duration::from_secs(5),
             unlocked_reads: 3,
             hold_commits: Duration::from_secs(10),
@@ -197,6 +219,15 @@ pub enum Failed<E> {
 pub(super) type Trouble = Failed<std::convert::Infallible>;
 
 impl Trouble {
+    /// What it means for a capture that a sidecar cannot be used.
+    pub(super) fn of(sidecar: Sidecar, why: Unusable) -> Self {
+        match why {
+            Unusable::Io(e) => Self::Io(Some(sidecar), e),
+            Unusable::Version(version) => Impossible::LogVersion(version).into(),
+            Unusable::TooLarge => Impossible::TooLarge.into(),
+        }
+    }
+
     /// The same for any reader.
     pub(super) fn widen<E>(self) -> Failed<E> {
         match self {
@@ -216,5 +247,22 @@ impl From<Impossible> for Trouble {
 impl From<io::Error> for Trouble {
     fn from(e: io::Error) -> Self {
         Self::Io(None, e)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_sidecar_is_known_by_its_name() {
+        for (sidecar, name) in Sidecar::ALL.into_iter().zip(["m.db-wal", "m.db-shm", "m.db-journal"]) {
+            assert_eq!(sidecar.beside(b"m.db"), name.as_bytes());
+            assert_eq!(Sidecar::main_of(name.as_bytes()), Some((&b"m.db"[..], sidecar)));
+        }
+        assert_eq!(Sidecar::main_of(b"x-wal-shm"), Some((&b"x-wal"[..], Sidecar::Shm)));
+        for name in ["m.db", "m.db-wal2", "m.db-WAL", "wal", ""] {
+            assert_eq!(Sidecar::main_of(name.as_bytes()), None, "{name}");
+        }
     }
 }

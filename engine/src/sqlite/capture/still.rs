@@ -54,8 +54,7 @@ fn laid_out<'i>(
 ) -> Result<(Image<'i>, State), Impossible> {
     let size = seen.main.stamp.size;
     let Some((rollback, journal)) = seen.rollback.as_ref().zip(seen.there.journal.as_ref()) else {
-        let image =
-            Image { main: session.main, main_len: size, laid_over: None, len: size, frames: 0, watch };
+        let image = Image { main: session.main, main_len: size, laid_over: None, len: size, watch };
         return Ok((image, State::Quiescent));
     };
     let len = rolled_back_len(rollback, size);
@@ -67,7 +66,6 @@ fn laid_out<'i>(
         main_len: size.min(len),
         laid_over: Some((journal.file.as_fd(), &rollback.overlay, rollback.page_size)),
         len,
-        frames: 0,
         watch,
     };
     let pages = u32::try_from(rollback.overlay.len()).unwrap_or(u32::MAX);

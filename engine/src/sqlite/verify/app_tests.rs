@@ -20,7 +20,15 @@ fn words(name: &str, old: &str, new: &str) -> String {
 }
 
 fn left_out(what: &[&str]) -> Verdict {
-    Verdict::Sound { left_out: what.iter().map(|&what| what.to_owned()).collect() }
+    Verdict::Sound { left_out: texts(what), odd_values: Vec::new() }
+}
+
+fn odd(what: &[&str]) -> Verdict {
+    Verdict::Sound { left_out: Vec::new(), odd_values: texts(what) }
+}
+
+fn texts(what: &[&str]) -> Vec<String> {
+    what.iter().map(|&what| what.to_owned()).collect()
 }
 
 struct App<'a> {
@@ -174,5 +182,67 @@ fn an_index_that_lacks_a_row_is_found_by_the_full_check_alone() {
             Verdict::Failed(found) => assert!(found[0].contains("chat_by_name"), "{found:?}"),
             verdict => panic!("{verdict:?}"),
         }
+    }
+}
+
+/// Apps change the description of a table after values were put in, or have an order of their own.
+#[test]
+fn values_that_a_table_does_not_allow_are_told_and_are_no_damage() {
+    let image = image(&[PLAIN, VIRTUAL]);
+    let few = |sql: &str, old: &str, new: &str| {
+        let (_, image) = plainly(&image, |connection| connection.execute_batch(sql).unwrap());
+        reworded(&image, &words("few", old, new))
+    };
+    for (told, sql, old, new) in [
+        ("NULL value in few.v", "CREATE TABLE few (v); INSERT INTO few VALUES (NULL);", "v)", "v NOT NULL)"),
+        ("NUMERIC value in few.v", "CREATE TABLE few (v); INSERT INTO few VALUES (7);", "v)", "v TEXT)"),
+        ("TEXT value in few.v", "CREATE TABLE few (v); INSERT INTO few VALUES ('7');", "v)", "v INTEGER)"),
+        (
+            "non-INT value in few.v",
+            "CREATE TABLE few (v TEXT) STRICT; INSERT INTO few VALUES ('x');",
+            "TEXT",
+            "INT",
+        ),
+    ] {
+        assert_eq!(check(&few(sql, "", ""), Integrity::Quick), sound(), "before it was reworded: {told}");
+        let image = few(sql, old, new);
+        assert_eq!(plain_check(&image), told);
+        for which in [Integrity::Quick, Integrity::Full] {
+            assert_eq!(check(&image, which), odd(&[told]), "{which:?}");
+        }
+        // Beside real damage they do not matter.
+        let found = fails(&broken(&image, "chat"));
+        assert!(!found.contains(" value in "), "{found}");
+    }
+    // A rule of the app's, which says nothing of the file.
+    let rule = few("CREATE TABLE few (v); INSERT INTO few VALUES (7);", "v)", "v CHECK (v < 1))");
+    assert_eq!(plain_check(&rule), "CHECK constraint failed in few");
+    assert_eq!(check(&rule, Integrity::Full), sound());
+    // A key that is there twice: only a full check compares keys.
+    let twice = few(
+        "CREATE TABLE fews (v); INSERT INTO fews VALUES (7), (7); CREATE INDEX few ON fews (v);",
+        "CREATE INDEX",
+        "CREATE UNIQUE INDEX",
+    );
+    assert_eq!(check(&twice, Integrity::Quick), sound());
+    assert_eq!(check(&twice, Integrity::Full), odd(&["non-unique entry in index few"]));
+}
+
+/// SQLite ends a question after a hundred findings.
+#[test]
+fn many_odd_values_hide_no_damage() {
+    let many = "CREATE TABLE a_first (x TEXT); INSERT INTO a_first SELECT NULL FROM chat;";
+    let image = reworded(&image(&[PLAIN, many]), &words("a_first", "x TEXT", "x TEXT NOT NULL"));
+    let left_out = vec!["the table a_first behind its first 100 values that are odd".to_owned()];
+    let odd_values = vec!["NULL value in a_first.x".to_owned()];
+    assert_eq!(check(&image, Integrity::Quick), Verdict::Sound { left_out, odd_values });
+    // Damage that only the rows of a later table show.
+    let (mut odd, page) = (image.clone(), page_of(&image, "chat_by_name", "leaf"));
+    let cell = page + usize::from(u16::from_be_bytes([odd[page + 8], odd[page + 9]]));
+    let at = cell + odd[cell..cell + 20].windows(5).position(|bytes| bytes == b"name ").unwrap();
+    odd[at] = b'm';
+    match check(&odd, Integrity::Full) {
+        Verdict::Failed(found) => assert!(found[0].contains("chat_by_name"), "{found:?}"),
+        verdict => panic!("{verdict:?}"),
     }
 }

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Findings that are told, and characters of each.
 const MAX_FINDINGS: usize = 8;
+/// Findings after which SQLite ends a question. More than are told: odd values are no damage, and must not hide any.
+const MAX_ANSWERS: usize = 100;
 const MAX_CHARS: usize = 200;
 /// Orders and functions of an app's own that one question may need.
 const MAX_STAND_INS: usize = 64;
@@ -57,7 +59,7 @@ pub(super) fn check(mut connection: Connection, file: &File, full: bool, limits:
         Err(e) if found.damage.is_empty() => told(&e, &stop, &header),
         // Damage is certain, however the check ended.
         _ if !found.damage.is_empty() => Verdict::Failed(found.damage),
-        _ => Verdict::Sound { left_out: found.left_out },
+        _ => Verdict::Sound { left_out: found.left_out, odd_values: found.odd_values },
     }
 }
 
@@ -129,6 +131,7 @@ fn is_over(started: Timestamp, now: Timestamp, limits: &CheckLimits) -> bool {
 struct Found {
     damage: Vec<String>,
     left_out: Vec<String>,
+    odd_values: Vec<String>,
 }
 
 impl Found {
@@ -146,6 +149,35 @@ impl Found {
             self.left_out.push(what);
         }
     }
+
+    /// What a check says of one thing, as text that SQLite begins with its own words.
+    fn finding(&mut self, text: &[u8]) {
+        if !is_of_values(text) {
+            self.damage(text);
+            return;
+        }
+        // The same words come for each row.
+        let line = clean_line(text);
+        if self.odd_values.len() < MAX_FINDINGS && !self.odd_values.contains(&line) {
+            self.odd_values.push(line);
+        }
+    }
+}
+
+/// True for a finding about what an app has put into a sound file: a value that its column does not allow, a key that is
+/// there twice, a number that another version of SQLite rounds in another way.
+fn is_of_values(finding: &[u8]) -> bool {
+    let text = String::from_utf8_lossy(finding);
+    let begins = |words: &str| text.starts_with(words);
+    begins("NULL value in ")
+        || begins("NUMERIC value in ")
+        || begins("TEXT value in ")
+        || ["ANY", "BLOB", "INT", "INTEGER", "REAL", "TEXT"]
+            .iter()
+            .any(|kind| begins(&format!("non-{kind} value in ")))
+        || begins("CHECK constraint failed in ")
+        || begins("non-unique entry in index ")
+        || (begins("index ") && text.contains(" stores an imprecise floating-point value for row "))
 }
 
 struct Checker<'c> {
@@ -166,8 +198,9 @@ impl Checker<'_> {
         if schema.may_be_asked_whole {
             match self.ask(self.full, None, found) {
                 Err(trouble) if trouble.is_final() => return Err(trouble.error),
-                // Something needs what only the app has: see which tables can do without.
-                Err(_) if found.damage.is_empty() => {}
+                Ok(Answer::Whole) => return Ok(()),
+                // Something needs what only the app has, or one table has very many odd values: see what is with the others.
+                _ if found.damage.is_empty() => {}
                 _ => return Ok(()),
             }
         }
@@ -249,7 +282,15 @@ impl Checker<'_> {
             answer = self.ask(false, Some(name), found);
         }
         match answer {
-            Ok(()) => Ok(true),
+            Ok(Answer::Whole) => Ok(true),
+            Ok(Answer::Broken) => {
+                if found.damage.is_empty() {
+                    found.left_out(format!(
+                        "the table {shown} behind its first {MAX_ANSWERS} values that are odd"
+                    ));
+                }
+                Ok(true)
+            }
             Err(trouble) if trouble.is_final() => Err(trouble.error),
             Err(trouble) => {
                 let part = if trouble.began { "values" } else { "pages" };
@@ -260,14 +301,16 @@ impl Checker<'_> {
     }
 
     /// Asks for a check of everything, or of one table.
-    fn ask(&self, full: bool, table: Option<&str>, found: &mut Found) -> Result<(), Trouble> {
+    fn ask(&self, full: bool, table: Option<&str>, found: &mut Found) -> Result<Answer, Trouble> {
         let pragma = if full { "integrity_check" } else { "quick_check" };
-        let what =
-            table.map_or(MAX_FINDINGS.to_string(), |name| format!("\"{}\"", name.replace('"', "\"\"")));
+        let what = table.map_or(MAX_ANSWERS.to_string(), |name| format!("\"{}\"", name.replace('"', "\"\"")));
         let sql = format!("PRAGMA main.{pragma}({what})");
         let mut stand_ins = BTreeSet::new();
         let answer = loop {
-            let Err(trouble) = self.answers(&sql, found) else { break Ok(()) };
+            let trouble = match self.answers(&sql, found) {
+                Ok(answer) => break Ok(answer),
+                Err(trouble) => trouble,
+            };
             // An order decides whether an index is right, but a quick check compares no texts.
             let missing =
                 trouble.missing().filter(|missing| !(full && matches!(missing, Missing::Collation(_))));
@@ -293,18 +336,31 @@ impl Checker<'_> {
         answer
     }
 
-    fn answers(&self, sql: &str, found: &mut Found) -> Result<(), Trouble> {
+    fn answers(&self, sql: &str, found: &mut Found) -> Result<Answer, Trouble> {
         let mut statement = self.connection.prepare(sql).map_err(Trouble::before)?;
         let mut rows = statement.query([]).map_err(Trouble::before)?;
+        let mut count = 0;
         while let Some(row) = rows.next().map_err(|error| Trouble { error, began: true })? {
             match row.get_ref(0) {
                 Ok(ValueRef::Text(b"ok")) => {}
-                Ok(ValueRef::Text(text)) => found.damage(text),
+                Ok(ValueRef::Text(text)) => found.finding(text),
                 _ => found.damage(b"an answer that is no text"),
             }
+            count += 1;
+            if count == MAX_ANSWERS || found.damage.len() >= MAX_FINDINGS {
+                return Ok(Answer::Broken);
+            }
         }
-        Ok(())
+        Ok(Answer::Whole)
     }
+}
+
+/// How far an answer went.
+enum Answer {
+    /// All that was asked about was looked at.
+    Whole,
+    /// It ended early, with as many findings as SQLite tells, or as are told here.
+    Broken,
 }
 
 /// A question that was not answered to its end.

@@ -16,7 +16,7 @@ mod hostile_tests;
 #[cfg(test)]
 mod tests;
 
-use crate::base::{Cancel, Error, Kind, Result, Timestamp};
+use crate::base::{Cancel, Error, Kind, Result, Timestamp, WarningKind};
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{FallocateFlags, OFlags, fallocate};
 use std::fmt;
@@ -52,15 +52,34 @@ pub enum Integrity {
 /// What a check found. All texts are clean for a terminal.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
-    /// No damage was found. What could not be looked at, because only the app knows how, is told in a clause each.
+    /// No damage was found; there may be something to tell all the same, a clause each.
     Sound {
-        /// What was left out; empty for nearly every database.
+        /// What could not be looked at, because only the app knows how; empty for nearly every database.
         left_out: Vec<String>,
+        /// Values that their tables do not allow, in SQLite's words: a fault of the app, in a sound file.
+        odd_values: Vec<String>,
     },
     /// It is damaged: the first few findings, in SQLite's words.
     Failed(Vec<String>),
     /// Nothing is known: the reason, a clause without a capital and a full stop.
     NotChecked(String),
+}
+
+/// What people should know of a database that was found sound, from the two parts of [`Verdict::Sound`]: a sentence each.
+#[must_use]
+pub fn remarks(left_out: &[String], odd_values: &[String]) -> Vec<(WarningKind, String)> {
+    let mut remarks = Vec::new();
+    let mut remark = |kind, sentence: &str, what: &[String]| {
+        if !what.is_empty() {
+            remarks.push((kind, format!("{sentence}: {}", what.join("; "))));
+        }
+    };
+    let incomplete = "SQLite finds this database sound, but could not look at all of it; left out";
+    remark(WarningKind::IntegrityIncomplete, incomplete, left_out);
+    let odd =
+        "The file of this database is sound, but its app has put values into it that its tables do not allow";
+    remark(WarningKind::OddValues, odd, odd_values);
+    remarks
 }
 
 /// What ends a check early.
@@ -105,6 +124,12 @@ impl PrivateCopy {
         let state =
             open(dir).map_err(|why| format!("no private copy can be made in the cache folder: {why}"));
         Self { state, at: 0 }
+    }
+
+    /// A copy that cannot be made, for this reason: it is never checked.
+    #[must_use]
+    pub fn impossible(why: &str) -> Self {
+        Self { state: Err(format!("no private copy can be made: {why}")), at: 0 }
     }
 
     /// Tells how long the image will be, as far as is known: a disk that has no room for it then shows before

@@ -1,10 +1,7 @@
 //! L2: is every page of a database part of exactly one thing? Checks of single tables cannot tell.
 
-use crate::sqlite::SqliteHeader;
+use crate::sqlite::{PENDING_BYTE, SqliteHeader};
 use rusqlite::Connection;
-
-/// The byte at which SQLite's locks are; the page around it holds nothing.
-const LOCK_BYTE: u64 = 1 << 30;
 
 /// Counts the pages of all b-trees, each of which was found sound by itself. The answer is what is wrong, if anything.
 pub(super) fn walk(connection: &Connection, header: &SqliteHeader) -> rusqlite::Result<Option<String>> {
@@ -24,7 +21,7 @@ pub(super) fn walk(connection: &Connection, header: &SqliteHeader) -> rusqlite::
     let size = u64::from(header.page_size);
     let maps =
         if number("auto_vacuum")? == 0 { 0 } else { map_pages(count, size - u64::from(header.reserved)) };
-    let lock = u64::from(LOCK_BYTE < count * size);
+    let lock = u64::from(PENDING_BYTE < count * size);
     let known = seen.used + free + maps + lock;
     Ok((known != count).then(|| format!("of {count} pages, {known} are in use or free")))
 }

@@ -92,7 +92,7 @@ pub(super) fn check(image: &[u8], which: Integrity) -> Verdict {
 }
 
 pub(super) fn sound() -> Verdict {
-    Verdict::Sound { left_out: Vec::new() }
+    Verdict::Sound { left_out: Vec::new(), odd_values: Vec::new() }
 }
 
 /// A plain connection to an image, and what became of the image.

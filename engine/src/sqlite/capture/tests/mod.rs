@@ -41,13 +41,10 @@ fn later() -> Timestamp {
 type Whole = Result<(Vec<u8>, Captured<()>), Failed<io::Error>>;
 
 fn taken(main: &Path, kind: Kind) -> Whole {
-    taken_with(&Ofd, main, kind, &Patience::new(&|_| {}, &later))
-}
-
-fn taken_with(locks: &dyn Locks, main: &Path, kind: Kind, patience: &Patience<'_>) -> Whole {
     let file = File::open(main).unwrap();
     let mut bytes = Vec::new();
-    let captured = capture_under(locks, file.as_fd(), &Folder(main), kind, patience, &mut |image| {
+    let patience = Patience::new(&|_| {}, &later);
+    let captured = capture(file.as_fd(), &Folder(main), kind, &patience, &mut |image| {
         bytes.clear();
         image.reader().read_to_end(&mut bytes)?;
         assert_eq!(bytes.len() as u64, image.len());

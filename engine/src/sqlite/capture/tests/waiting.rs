@@ -61,8 +61,8 @@ fn eventful(
 ) -> Result<Captured<Vec<u8>>, Failed<io::Error>> {
     let file = File::open(main).unwrap();
     let mut reads = 0;
-    let patience = Patience::new(at_pause, &later);
-    capture_under(locks, file.as_fd(), &Folder(main), Kind::Plain, &patience, &mut |image| {
+    let patience = Patience { locks, ..Patience::new(at_pause, &later) };
+    capture(file.as_fd(), &Folder(main), Kind::Plain, &patience, &mut |image| {
         reads += 1;
         let mut bytes = vec![0; image.len() as usize / 2];
         let mut reader = image.reader();
