@@ -46,6 +46,17 @@ pub struct Rollback {
     pub overlay: Overlay,
 }
 
+/// True if a file that begins with these bytes is a journal: one of a transaction that is under way, whose header has all
+/// but magic number and count until the first flush, one that is to be rolled back, or one that was ended.
+pub fn begins(head: &[u8]) -> bool {
+    let is_unflushed = || {
+        let (unset, set) = head.split_at_checked(MAGIC.len() + 4).unwrap_or_default();
+        let sector = word(set, 8).is_some_and(|bytes| bytes.is_power_of_two() && bytes <= 65536);
+        unset.iter().all(|byte| *byte == 0) && sector && word(set, 12).is_some_and(is_page_size)
+    };
+    head.iter().all(|byte| *byte == 0) || head.starts_with(&MAGIC) || is_unflushed()
+}
+
 impl Journal {
     /// True if the first byte says that a transaction may be open. Cheap; [`Self::read`] knows more.
     pub fn may_be_open(file: BorrowedFd<'_>) -> io::Result<bool> {

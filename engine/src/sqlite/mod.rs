@@ -44,7 +44,7 @@ pub fn is_of_sqlite(sidecar: capture::Sidecar, head: &[u8]) -> bool {
     };
     match sidecar {
         capture::Sidecar::Wal => begins(&[&wal::MAGIC.to_be_bytes(), &(wal::MAGIC | 1).to_be_bytes()]),
-        capture::Sidecar::Journal => begins(&[&journal::MAGIC]),
+        capture::Sidecar::Journal => journal::begins(head),
         // Its version, in the processor's own order.
         capture::Sidecar::Shm => begins(&[&wal::VERSION.to_le_bytes(), &wal::VERSION.to_be_bytes()]),
     }
@@ -86,6 +86,19 @@ mod tests {
                 let left = std::fs::read(folder.path().join(format!("chat.db{}", sidecar.suffix()))).unwrap();
                 assert!(is_of_sqlite(*sidecar, left.get(..32).unwrap_or(&left)), "{mode} {sidecar:?}");
             }
+        }
+        for mode in ["DELETE", "PERSIST", "TRUNCATE"] {
+            let folder = tempfile::tempdir().unwrap();
+            let db = Connection::open(folder.path().join("chat.db")).unwrap();
+            db.execute_batch(&format!(
+                "PRAGMA journal_mode={mode}; CREATE TABLE m(t); BEGIN; INSERT INTO m VALUES(1);"
+            ))
+            .unwrap();
+            let open = std::fs::read(folder.path().join("chat.db-journal")).unwrap();
+            // The nonce: neither zeroes nor the magic number.
+            assert!(open[..12] == [0; 12] && open[12..16] != [0; 4], "{mode}");
+            assert!(is_of_sqlite(Sidecar::Journal, &open[..32]), "{mode}");
+            assert!(!is_of_sqlite(Sidecar::Wal, &open[..32]), "{mode}");
         }
         for sidecar in Sidecar::ALL {
             assert!(is_of_sqlite(sidecar, b""));

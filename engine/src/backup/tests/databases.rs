@@ -152,6 +152,21 @@ fn what_only_has_the_name_of_a_sidecar_is_not_lost_beside_a_database() {
 }
 
 #[test]
+fn the_journal_of_a_transaction_that_is_under_way_is_no_entry() {
+    for mode in ["DELETE", "TRUNCATE", "PERSIST"] {
+        let bench = Bench::new();
+        made(&bench.path("chat.db"));
+        let db = Connection::open(bench.path("chat.db")).unwrap();
+        db.execute_batch(&format!("PRAGMA journal_mode={mode}; BEGIN; CREATE TABLE more(t);")).unwrap();
+        assert!(fs::metadata(bench.path("chat.db-journal")).unwrap().len() > 0, "{mode}");
+        let summary = bench.take();
+        assert!(bench.node(&summary, &bench.path("chat.db-journal")).is_none(), "{mode}");
+        let database = bench.database(&summary, "chat.db").database.unwrap();
+        assert_eq!(database.sidecars, [b"chat.db-journal".to_vec()], "{mode}");
+    }
+}
+
+#[test]
 fn a_database_that_is_named_alone_is_stored_with_what_is_part_of_it_and_nothing_else() {
     let bench = Bench::new();
     let db = Connection::open(bench.path("chat.db")).unwrap();
