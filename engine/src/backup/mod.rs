@@ -142,6 +142,9 @@ impl<'r> Source<'r> {
         RunWriter::run(repo, fate, |writer| {
             let work = Work::new(repo, options, observer, writer, self);
             let root = fill(&work, self.parent.map(|(_, root)| root))?;
+            if work.tally.is_empty() {
+                return Err(nothing_stored(&self.paths));
+            }
             let lineage = self.lineages.write(writer)?;
             Ok(work.tally.finish(root, lineage))
         })
@@ -271,6 +274,13 @@ impl<'a> Work<'a> {
 }
 
 /// The error of a snapshot without any source.
+/// A snapshot without anything would be the latest one, and what is restored, compared and listed first.
+fn nothing_stored(paths: &[StoredPath]) -> Error {
+    let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
+    Error::new(Kind::Io, "take a snapshot of", names.join(", "))
+        .because("nothing of it could be stored: it could not be read, or was left out")
+}
+
 fn no_source(paths: &[PathBuf]) -> Error {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Error::new(Kind::NotFound, "take a snapshot of", names.join(", "))

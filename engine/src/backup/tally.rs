@@ -7,7 +7,7 @@ use crate::base::{BlobId, StoredPath, Warning, WarningKind};
 use crate::catalog::Staged;
 use crate::model::{NodeKind, Statistics};
 use crate::repo::writer::Added;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
 /// Most warnings, and most databases, that are kept for the summary; the observer is told of all warnings, and all
@@ -30,6 +30,8 @@ pub(super) struct Counts {
     lost: AtomicU64,
     total_bytes: AtomicU64,
     excluded: AtomicU64,
+    /// True once a source that is a folder was opened.
+    has_folder: AtomicBool,
 }
 
 /// How an entry compares with what was there before.
@@ -102,6 +104,21 @@ impl Tally {
 
     pub(super) fn new(rows: Staged) -> Self {
         Self { rows: Mutex::new(rows), ..Self::default() }
+    }
+
+    /// A folder that was named as a source is part of the snapshot, whatever is in it.
+    pub(super) fn has_folder(&self) {
+        self.counts.has_folder.store(true, Ordering::Relaxed);
+    }
+
+    /// True if of all that was named nothing is part of the snapshot.
+    pub(super) fn is_empty(&self) -> bool {
+        let Counts { files_new, files_changed, files_unmodified, symlinks, specials, has_folder, .. } =
+            &self.counts;
+        !has_folder.load(Ordering::Relaxed)
+            && [files_new, files_changed, files_unmodified, symlinks, specials]
+                .iter()
+                .all(|count| count.load(Ordering::Relaxed) == 0)
     }
 
     pub(super) fn finish(self, root: BlobId, lineage: Option<BlobId>) -> Taken {

@@ -114,6 +114,7 @@ impl Walk<'_> {
         });
         let (mut descent, dev, entries) =
             looked.map_err(|e| Error::new(Kind::NotFound, "take a snapshot of", &path).because(e))?;
+        self.work.tally.has_folder();
         let frame = self.frame(&descent, None, Below { path, node, dev, previous }, entries);
         let root = Arc::clone(&frame.folder);
         self.descend(&mut descent, frame, dev)?;
@@ -184,6 +185,7 @@ impl Walk<'_> {
             Ok(mut descent) => match descent.here().and_then(SourceDir::entries) {
                 Err(e) => self.unreadable_folder(above, below, &e),
                 Ok(entries) => {
+                    self.work.tally.has_folder();
                     let first = self.frame(&descent, Some(above), below, entries);
                     self.descend(&mut descent, first, device)
                 }

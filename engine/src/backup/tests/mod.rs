@@ -237,6 +237,27 @@ fn own_folders_are_left_out() {
 }
 
 #[test]
+fn a_snapshot_of_nothing_is_none() {
+    let bench = Bench::new();
+    bench.write("kept", b"x");
+    bench.take();
+    let own = BackupOptions { own_folders: vec![bench.path(".")], ..bench.options() };
+    let fails = |options: &BackupOptions| {
+        let failure = snapshot(&bench.repo, options, &Silent).unwrap_err();
+        assert!(failure.full_text().contains("nothing of it could be stored"), "{}", failure.full_text());
+        assert_eq!(preview(&bench.repo, options, &Silent).unwrap_err().kind(), failure.kind());
+    };
+    fails(&own);
+    // A link that leads nowhere, and a folder without entries, are something.
+    symlink("nowhere", bench.path("link")).unwrap();
+    let one = |name: &str| BackupOptions { paths: vec![bench.path(name)], ..bench.options() };
+    snapshot(&bench.repo, &one("link"), &Silent).unwrap();
+    fs::create_dir(bench.path("empty")).unwrap();
+    snapshot(&bench.repo, &one("empty"), &Silent).unwrap();
+    assert_eq!(bench.repo.snapshots(&Silent).unwrap().len(), 3);
+}
+
+#[test]
 fn a_failing_store_fails_the_run_and_no_manifest_appears() {
     let counted = Bench::new();
     counted.write("a", &noise("a", 200_000));
