@@ -191,14 +191,15 @@ struct Start {
 #[derive(Clone, Debug)]
 enum From {
     Tree(BlobId),
-    Node(Box<Node>),
+    /// One entry, and what is useless without it or it without that.
+    Nodes(Vec<Node>),
 }
 
 impl Start {
     fn walk<'r>(&self, repo: &'r Repo, cancel: &'r Cancel) -> Walk<'r> {
         let nodes = match &self.from {
             From::Tree(root) => FolderNodes::new(repo, *root),
-            From::Node(node) => FolderNodes::given(repo, vec![node.as_ref().clone()]),
+            From::Nodes(nodes) => FolderNodes::given(repo, nodes.clone()),
         };
         Walk::new(repo, self.folder.clone(), nodes, cancel)
     }

@@ -4,7 +4,7 @@ use super::existing::{Decision, look};
 use super::live::Suspects;
 use super::remove::{Act, Extras, Ground, Guard, remove};
 use super::room::{ENTRY_COST, check_room, entries, no_room};
-use super::selection::{Met, Selection, Way};
+use super::selection::{Met, Selection, Way, stored_beside};
 use super::target::{self, Identity, Place, shown};
 use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, Start};
 use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
@@ -123,7 +123,17 @@ fn start(repo: &Repo, snapshot: &Snapshot, path: Option<&StoredPath>) -> Result<
         }
         None => {
             let folder = folder.parent().unwrap_or(folder);
-            Start { folder, from: From::Node(Box::new(node)), own: None, is_whole: false }
+            let mut nodes = Vec::new();
+            for name in stored_beside(&node) {
+                match lookup(repo, snapshot, &folder.join(name)) {
+                    Ok(sidecar) => nodes.push(sidecar),
+                    Err(e) if e.kind() == Kind::NotFound => {}
+                    Err(e) => return Err(e),
+                }
+            }
+            nodes.push(node);
+            nodes.sort_by(|a, b| a.name.cmp(&b.name));
+            Start { folder, from: From::Nodes(nodes), own: None, is_whole: false }
         }
     })
 }

@@ -3,7 +3,7 @@
 use crate::base::{Error, Result, StoredPath};
 use crate::browse::{Step, Walk};
 use crate::filter::{Patterns, Verdict};
-use crate::model::{Node, NodeKind};
+use crate::model::{Database, DatabaseState, Node, NodeKind};
 use crate::sqlite::capture::Sidecar;
 use std::collections::VecDeque;
 
@@ -140,6 +140,12 @@ impl<'r> Way<'r> {
         is_restored.then_some((database, path))
     }
 
+    /// True for a log or journal without which a database that is restored would not be what it was.
+    fn comes_along(&self, node: &Node, path: &StoredPath) -> bool {
+        let database = self.database_of(node, path);
+        database.is_some_and(|(database, _)| stored_beside(&database).contains(&node.name))
+    }
+
     /// Does not enter the folder that was met last: neither its entries nor its [`Met::Leave`] follow.
     pub(super) fn skip(&mut self) {
         let Some(level) = self.handed.take() else { return };
@@ -196,7 +202,7 @@ impl<'r> Way<'r> {
             self.walk.skip();
             return;
         }
-        let included = judgement == Judgement::Included;
+        let included = judgement == Judgement::Included || self.comes_along(&node, &path);
         if included {
             for (number, level) in self.levels.iter_mut().enumerate() {
                 if let Some(folder) = level.waiting.take() {
@@ -214,5 +220,13 @@ impl<'r> Way<'r> {
             (false, true) => self.levels.push(Level { path, included, waiting: Some(node) }),
             (false, false) => {}
         }
+    }
+}
+
+/// The names of the files beside a database that was stored as its files lay: only together they are what its app had.
+pub(super) fn stored_beside(node: &Node) -> &[Vec<u8>] {
+    match &node.database {
+        Some(Database { state: DatabaseState::AsItLay, sidecars, .. }) => sidecars,
+        _ => &[],
     }
 }

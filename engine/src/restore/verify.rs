@@ -77,10 +77,14 @@ fn verify(work: &Work<'_>, check: &Check) {
     });
     match read {
         Ok(Some(file)) => {
-            let is_one_image =
-                node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay);
-            if is_one_image && !ask_sqlite(work, &file, node, path) {
-                return;
+            match node.database.as_ref().map(|database| database.state) {
+                None => {}
+                Some(DatabaseState::AsItLay) => {
+                    let message = "It is as it was stored: as its files lay, also the ones beside it. SQLite was not asked";
+                    work.warn(WarningKind::IntegrityNotChecked, Some(path), message.to_owned());
+                }
+                Some(_) if !ask_sqlite(work, &file, node, path) => return,
+                Some(_) => {}
             }
             count(&work.counts.verified);
             work.observer.add(Counter::Files, 1);

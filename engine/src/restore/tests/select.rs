@@ -12,7 +12,7 @@ use tempfile::tempdir;
 
 const OLDER: Timestamp = Timestamp { secs: MTIME.secs - 9, nanos: 0 };
 
-fn patterns(texts: &[&str]) -> Patterns {
+pub(super) fn patterns(texts: &[&str]) -> Patterns {
     Patterns::new(&texts.iter().copied().map(Pattern::new).collect::<Vec<_>>()).unwrap()
 }
 

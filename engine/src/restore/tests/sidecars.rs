@@ -1,10 +1,11 @@
 //! A database and its sidecars are of one state, whatever stands in the target and whatever fails.
 
 use super::overwrite::{NEWER, OLDER, database, run, with, write};
+use super::select::patterns;
 use super::*;
 use crate::base::{Counter, Observer};
 use crate::browse::testing::{MTIME, Maker, commit, damage, repository};
-use crate::model::{BlobKind, Content, Node};
+use crate::model::{BlobKind, Content, Database, DatabaseState, Node};
 use crate::restore::{Action, Overwrite, plan_each};
 use std::sync::atomic::{AtomicBool, Ordering};
 use tempfile::tempdir;
@@ -211,4 +212,39 @@ fn verify_asks_sqlite_of_what_it_can_read_and_of_nothing_that_is_encrypted() {
     let out = with(&temp.path().join("out"), |options| options.verify = true);
     let summary = run(&repo, &snapshot, &out).unwrap();
     assert_eq!((summary.verified, summary.sound_databases, summary.unsound_databases), (2, 1, 0));
+}
+
+#[test]
+fn what_lay_beside_a_database_comes_with_it_however_it_is_chosen() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        let mut lay = database(maker, "m.db", b"stored");
+        lay.database = lay.database.map(|database| Database {
+            state: DatabaseState::AsItLay,
+            sidecars: vec![b"m.db-wal".to_vec(), b"m.db-journal".to_vec()],
+            ..database
+        });
+        let mut image = database(maker, "n.db", b"image");
+        image.database =
+            image.database.map(|database| Database { sidecars: vec![b"n.db-wal".to_vec()], ..database });
+        let others = ["m.db-wal", "m.db-shm", "n.db-wal"].map(|name| maker.file(name, b"beside"));
+        [vec![lay, image], others.to_vec()].concat()
+    });
+    for (path, include, exclude, expected) in [
+        (Some("/m.db"), &[][..], &[][..], &["m.db", "m.db-wal"][..]),
+        (Some("/n.db"), &[], &[], &["n.db"]),
+        (Some("/m.db-wal"), &[], &[], &["m.db-wal"]),
+        (None, &["*.db"], &[], &["m.db", "m.db-wal", "n.db"]),
+        (None, &["*.db"], &["*-wal"], &["m.db", "n.db"]),
+        (None, &["*.db"], &["m.db"], &["n.db"]),
+    ] {
+        let temp = tempdir().unwrap();
+        let options = with(temp.path(), |options| {
+            options.path = path.map(|path| StoredPath::parse(path.as_bytes()).unwrap());
+            (options.include, options.exclude) = (patterns(include), patterns(exclude));
+        });
+        let summary = run(&repo, &snapshot, &options).unwrap();
+        assert_eq!(names_in(temp.path()), expected, "{path:?} {include:?} {exclude:?}");
+        assert_eq!(summary.files, expected.len() as u64);
+    }
 }
