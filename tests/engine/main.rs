@@ -15,6 +15,8 @@ mod document;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod lives;
+#[cfg(test)]
 mod model;
 #[cfg(test)]
 mod newer;

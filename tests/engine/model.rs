@@ -7,13 +7,13 @@
 //!
 //! `CHATVAULT_CASES` is the number of lives, `CHATVAULT_SEED` the seed of the first one; a failure prints its own.
 
+use crate::lives::{count, from_environment, live_once};
 use chatvault_engine::base::SnapshotId;
 use chatvault_engine::repo::Repo;
 use chatvault_engine::store::MemoryStore;
 use chatvault_tests::bytes::{noise, text};
 use chatvault_tests::{Lab, Truth, sample};
 use proptest::prelude::*;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use std::cell::Cell;
 use std::fs::{self, File, FileTimes, Permissions};
 use std::os::unix::fs::{PermissionsExt, symlink};
@@ -75,10 +75,6 @@ struct Seen {
     unmodified: Cell<u64>,
     hidden_edits: Cell<u64>,
     deleted_caches: Cell<u64>,
-}
-
-fn count(counter: &Cell<u64>, more: u64) {
-    counter.set(counter.get() + more);
 }
 
 /// A life under way.
@@ -267,30 +263,13 @@ fn live(steps: &[Step], seen: &Seen) {
     }
 }
 
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
-}
-
 #[test]
 fn every_state_that_was_stored_comes_back() {
     let (cases, first) = (from_environment("CHATVAULT_CASES", 100), from_environment("CHATVAULT_SEED", 1));
     let seen = Seen::default();
     for seed in first..first + cases {
-        let bytes = *blake3::hash(&seed.to_le_bytes()).as_bytes();
-        let config =
-            Config { cases: 1, failure_persistence: None, max_shrink_iters: 300, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-        let lives = proptest::collection::vec(step(), 5..60);
-        match runner.run(&lives, |steps| {
-            live(&steps, &seen);
-            Ok(())
-        }) {
-            Ok(()) => {}
-            Err(TestError::Fail(why, steps)) => {
-                panic!("CHATVAULT_SEED={seed} CHATVAULT_CASES=1: {why}\n{steps:#?}")
-            }
-            Err(e) => panic!("CHATVAULT_SEED={seed} CHATVAULT_CASES=1: {e}"),
-        }
+        let steps = proptest::collection::vec(step(), 5..60);
+        live_once(seed, 300, "CHATVAULT_CASES=1", &steps, |steps| live(&steps, &seen));
     }
     for counter in
         [&seen.snapshots, &seen.restores, &seen.unmodified, &seen.hidden_edits, &seen.deleted_caches]

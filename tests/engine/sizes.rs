@@ -138,10 +138,9 @@ fn printing_is_found_and_only_printing() {
 const CLOCKS: [&str; 6] =
     ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout(", "wait_timeout"];
 /// Tests that may, and why.
-const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 9] = [
+const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 7] = [
     ("tests/capture/busy.rs", "another program is let go on, and a deadline ends that where it stands still"),
     ("tests/capture/closing.rs", "how long an app has to wait for a capture is what is claimed"),
-    ("tests/capture/main.rs", "the seconds that each case takes are shown"),
     (
         "tests/capture/take.rs",
         "a capture compares the clock with the file system's, and pauses let another program go on",
@@ -154,8 +153,7 @@ const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 9] = [
         "tests/cli/restore_again.rs",
         "another program is waited for, and a deadline makes a failure of a wait for ever",
     ),
-    ("tests/faults/main.rs", "the seconds that each case takes are shown"),
-    ("tests/samples/main.rs", "the seconds that all take are shown"),
+    ("tests/src/harness.rs", "the seconds that each case takes are shown"),
     (
         "tests/src/meeting.rs",
         "another thread is waited for, and a deadline makes a failure of a wait for ever",

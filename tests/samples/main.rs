@@ -4,7 +4,6 @@
 //! `CHATVAULT_SAMPLES` names the folder of samples (else `../shared/data` beside the checkout), `CHATVAULT_WORKLOAD` a
 //! folder with `states/state0` to `states/state7`.
 #![allow(
-    clippy::print_stdout,
     clippy::unwrap_used,
     clippy::expect_used,
     clippy::panic,
@@ -15,80 +14,27 @@ mod databases;
 mod known;
 mod workload;
 
+use chatvault_tests::harness::{Harness, Outcome, Trial};
 use chatvault_tests::{Lab, Truth};
 use known::KNOWN;
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
-use std::time::Instant;
-
-/// How one sample ended.
-enum Outcome {
-    Passed(String),
-    Skipped(String),
-}
-
-type Test<'t> = (String, Box<dyn FnOnce() -> Outcome + 't>);
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let begun = Instant::now();
     let folder = std::env::var_os("CHATVAULT_SAMPLES").map_or_else(beside_the_checkout, PathBuf::from);
     let lab = Lab::new();
     drop(lab.create());
-    let tests = tests(&lab, &folder);
-    if arguments.iter().any(|argument| argument == "--list") {
-        tests.iter().for_each(|(name, _)| println!("{name}: test"));
-        return ExitCode::SUCCESS;
-    }
-    let filters: Vec<&String> = arguments.iter().filter(|argument| !argument.starts_with('-')).collect();
-    let total = tests.len();
-    let chosen: Vec<Test<'_>> = tests
-        .into_iter()
-        .filter(|(name, _)| filters.is_empty() || filters.iter().any(|f| name.contains(*f)))
-        .collect();
-    let filtered = total - chosen.len();
-    println!("\nrunning {} tests", chosen.len());
-    let (mut passed, mut failed, mut skipped) = (0, 0, 0);
-    for (name, test) in chosen {
-        match catch_unwind(AssertUnwindSafe(test)) {
-            Ok(Outcome::Passed(what)) => {
-                passed += 1;
-                println!("test {name} ... ok ({what})");
-            }
-            Ok(Outcome::Skipped(why)) => {
-                skipped += 1;
-                println!("test {name} ... ignored, {why}");
-            }
-            Err(why) => {
-                failed += 1;
-                println!("test {name} ... FAILED\n    {}", text_of(why.as_ref()));
-            }
-        }
-    }
-    println!("\nsamples: {} run, {skipped} skipped", passed + failed);
-    let result = if failed == 0 { "ok" } else { "FAILED" };
-    println!(
-        "\ntest result: {result}. {passed} passed; {failed} failed; {skipped} ignored; 0 measured; {filtered} filtered \
-         out; finished in {:.2}s\n",
-        begun.elapsed().as_secs_f64()
-    );
-    if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
-}
-
-fn text_of(why: &(dyn Any + Send)) -> String {
-    let text =
-        why.downcast_ref::<String>().map(String::as_str).or_else(|| why.downcast_ref::<&str>().copied());
-    text.unwrap_or("it panicked").to_owned()
+    // One after the other: they share the lab.
+    Harness::in_turns("samples").run(&arguments, tests(&lab, &folder))
 }
 
 fn beside_the_checkout() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join("../shared/data")
 }
 
-fn tests<'t>(lab: &'t Lab, folder: &Path) -> Vec<Test<'t>> {
-    let mut tests: Vec<Test<'t>> = Vec::new();
+fn tests<'t>(lab: &'t Lab, folder: &Path) -> Vec<(String, Trial<'t>)> {
+    let mut tests: Vec<(String, Trial<'t>)> = Vec::new();
     for (name, files, hash) in KNOWN {
         let folder = folder.join(name);
         tests.push((format!("sample {name}"), Box::new(move || sample(lab, &folder, files, hash))));
@@ -113,7 +59,7 @@ fn tests<'t>(lab: &'t Lab, folder: &Path) -> Vec<Test<'t>> {
 
 fn absent(folder: &Path) -> Outcome {
     let name = folder.file_name().unwrap_or_default().to_string_lossy();
-    Outcome::Skipped(format!("{name} is not there"))
+    Outcome::Ignored(format!("{name} is not there"))
 }
 
 fn sample(lab: &Lab, folder: &Path, files: usize, hash: &str) -> Outcome {

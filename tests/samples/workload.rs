@@ -27,7 +27,7 @@ impl Drop for Moved<'_> {
 
 pub fn run() -> Outcome {
     let Some(workload) = std::env::var_os("CHATVAULT_WORKLOAD").map(PathBuf::from) else {
-        return Outcome::Skipped("CHATVAULT_WORKLOAD is not set".to_owned());
+        return Outcome::Ignored("CHATVAULT_WORKLOAD is not set".to_owned());
     };
     let workload = workload.canonicalize().expect("CHATVAULT_WORKLOAD names a folder");
     let days: Vec<PathBuf> = (0..8).map(|day| workload.join(format!("states/state{day}"))).collect();

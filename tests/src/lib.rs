@@ -12,6 +12,7 @@
 
 pub mod bytes;
 mod hand_on;
+pub mod harness;
 pub mod lab;
 pub mod meeting;
 pub mod sample;

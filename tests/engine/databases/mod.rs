@@ -13,13 +13,13 @@ mod sql;
 mod step;
 mod world;
 
+use crate::lives::{from_environment, live_once};
 use chatvault_engine::base::BlobId;
 use chatvault_engine::base::event::Silent;
 use chatvault_engine::model::{BlobKind, Content, ListItem};
 use chatvault_engine::repo::{Repo, Session, Snapshot};
 use chatvault_engine::store::MemoryStore;
 use chatvault_tests::Lab;
-use proptest::test_runner::{Config, RngAlgorithm, TestError, TestRng, TestRunner};
 use rusqlite::Connection;
 use std::cell::Cell;
 use std::fs;
@@ -55,20 +55,12 @@ struct Seen {
     deepest: Cell<u64>,
 }
 
-fn count(counter: &Cell<u64>, more: u64) {
-    counter.set(counter.get() + more);
-}
-
 fn live(steps: &[Step], seen: &Seen) {
     let mut world = World::new(seen);
     for step in steps {
         world.take(step);
     }
     world.end();
-}
-
-fn from_environment(name: &str, otherwise: u64) -> u64 {
-    std::env::var(name).map_or(otherwise, |value| value.parse().unwrap())
 }
 
 #[test]
@@ -78,20 +70,8 @@ fn every_version_of_every_database_comes_back() {
     let seen = Seen::default();
     let mut lives = 0;
     while seen.edits.get() < edits {
-        let bytes = *blake3::hash(&seed.to_le_bytes()).as_bytes();
-        let config =
-            Config { cases: 1, failure_persistence: None, max_shrink_iters: 200, ..Config::default() };
-        let mut runner = TestRunner::new_with_rng(config, TestRng::from_seed(RngAlgorithm::ChaCha, &bytes));
-        match runner.run(&proptest::collection::vec(step(), 30..150), |steps| {
-            live(&steps, &seen);
-            Ok(())
-        }) {
-            Ok(()) => {}
-            Err(TestError::Fail(why, steps)) => {
-                panic!("CHATVAULT_SEED={seed} CHATVAULT_EDITS=1: {why}\n{steps:#?}")
-            }
-            Err(e) => panic!("CHATVAULT_SEED={seed} CHATVAULT_EDITS=1: {e}"),
-        }
+        let steps = proptest::collection::vec(step(), 30..150);
+        live_once(seed, 200, "CHATVAULT_EDITS=1", &steps, |steps| live(&steps, &seen));
         (seed, lives) = (seed + 1, lives + 1);
     }
     println!("{lives} lives: {seen:?}");

@@ -1,7 +1,8 @@
 //! Two machines with databases, and the repository in which both keep them.
 
 use super::step::{Edit, Ending, Files, Step};
-use super::{Seen, chains, count, sql};
+use super::{Seen, chains, sql};
+use crate::lives::count;
 use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{LineageId, SnapshotId};
 use chatvault_engine::model::DatabaseState;

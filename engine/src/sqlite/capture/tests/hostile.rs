@@ -65,12 +65,18 @@ fn a_damaged_log_gives_what_sqlite_makes_of_it() {
         crash.run(&format!("INSERT INTO message(text) VALUES(hex(zeroblob({round} * 150)))"));
     }
     let left = crash.leave();
-    let log = sidecar_of(left, Sidecar::Wal);
-    let whole = std::fs::read(&log).unwrap();
+    judge_damaged(left, Sidecar::Wal);
+}
+
+/// Damages a sidecar in many ways.
+fn judge_damaged(left: &Path, sidecar: Sidecar) {
+    let path = sidecar_of(left, sidecar);
+    let whole = std::fs::read(&path).unwrap();
+    assert!(whole.len() > 10_000, "{}", whole.len());
     proptest!(cases(), |(damages in damages())| {
         let mut bytes = whole.clone();
         damages.iter().for_each(|damage| apply(&mut bytes, damage));
-        std::fs::write(&log, bytes).unwrap();
+        std::fs::write(&path, bytes).unwrap();
         judge(left);
     });
 }
@@ -87,16 +93,7 @@ fn a_damaged_journal_gives_what_sqlite_makes_of_it() {
                    INSERT INTO message SELECT i, hex(randomblob(100)) FROM n",
         );
         crash.run("BEGIN; UPDATE message SET text = hex(randomblob(120))");
-        let left = crash.leave();
-        let path = sidecar_of(left, Sidecar::Journal);
-        let whole = std::fs::read(&path).unwrap();
-        assert!(whole.len() > 10_000, "{}", whole.len());
-        proptest!(cases(), |(damages in damages())| {
-            let mut bytes = whole.clone();
-            damages.iter().for_each(|damage| apply(&mut bytes, damage));
-            std::fs::write(&path, bytes).unwrap();
-            judge(left);
-        });
+        judge_damaged(crash.leave(), Sidecar::Journal);
     }
 }
 
