@@ -47,16 +47,16 @@ fn is_left(found: &Metadata, made: &Metadata) -> bool {
 mod tests {
     use super::super::PrivateCopy;
     use super::*;
-    use std::time::SystemTime;
 
     #[test]
     fn what_a_killed_program_left_is_removed_by_the_next_copy_and_nothing_else_is() {
         let dir = tempfile::tempdir().unwrap();
-        let old = SystemTime::now() - 2 * LEFT;
+        let now = fs::metadata(dir.path()).unwrap().modified().unwrap();
+        let old = now - 2 * LEFT;
         for (name, content, time) in [
             (new_name(), "", old),
             ("check-0123456789abcdef".to_owned(), "", old),
-            ("check-1123456789abcdef".to_owned(), "", SystemTime::now()),
+            ("check-1123456789abcdef".to_owned(), "", now),
             ("check-2123456789abcdef".to_owned(), "somebody's", old),
             ("check-3123456789abcdeg".to_owned(), "", old),
             ("check-4".to_owned(), "", old),
