@@ -28,7 +28,7 @@ pub type Trial<'t> = Box<dyn FnOnce() -> Outcome + Send + 't>;
 /// How a test program runs its cases.
 #[derive(Clone, Copy, Debug)]
 pub struct Harness {
-    /// The name of the program: its last line but one, `NAME: 3 run, 1 ignored`, is what `.ci/run` looks for.
+    /// The name of the program: its last line, `NAME: 3 run, 1 skipped`, is what `.ci/run` looks for.
     pub name: &'static str,
     /// Cases that run at the same time: more than one if they share nothing.
     pub threads: usize,
@@ -90,13 +90,13 @@ impl Harness {
             }
         }));
         let Ended { passed, failed, ignored } = self.run_all(chosen);
-        println!("\n{}: {} run, {ignored} ignored", self.name, passed + failed);
         let result = if failed == 0 { "ok" } else { "FAILED" };
         println!(
             "\ntest result: {result}. {passed} passed; {failed} failed; {ignored} ignored; 0 measured; {filtered} \
              filtered out; finished in {:.2}s\n",
             begun.elapsed().as_secs_f64()
         );
+        println!("{}: {} run, {ignored} skipped", self.name, passed + failed);
         if failed == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
 
