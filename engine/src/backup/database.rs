@@ -212,7 +212,7 @@ impl Read for Copying<'_> {
 
 /// Decides what to check, while the image can be read: a copy is made only of one that was not checked before.
 fn check(work: &Work<'_>, name: Option<BlobId>, copying: Copying<'_>) -> std::result::Result<Check, Failed> {
-    let (Some(name), Some(_)) = (name, copying.scratch) else { return Ok(Check::Not) };
+    let Some(name) = name else { return Ok(Check::Not) };
     if let Some(known) = work.lineages.checked(&name, work.options.integrity) {
         return Ok(Check::Known(known));
     }
@@ -310,7 +310,7 @@ fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {
     let copy = match check {
         Check::Not => return Checked::No,
         Check::Known(known) => {
-            if known == Checked::Failed {
+            if known == Checked::Failed && work.options.integrity != Integrity::None {
                 let message =
                     "SQLite still finds this database damaged, as in an earlier snapshot of the same state";
                 work.warn(WarningKind::IntegrityFailed, path, message);
