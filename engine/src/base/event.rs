@@ -88,6 +88,8 @@ pub enum WarningKind {
     NewerSnapshot,
     /// A stored object is damaged, and a second copy of it was used.
     MirrorUsed,
+    /// Another copy of the repository, which this machine used last, has more than this one.
+    OtherCopy,
     /// A stored object is damaged.
     Damaged,
     /// Something could not be restored as it was stored.
@@ -117,6 +119,7 @@ impl WarningKind {
             Self::CacheFailed => "cache_failed",
             Self::NewerSnapshot => "newer_snapshot",
             Self::MirrorUsed => "mirror_used",
+            Self::OtherCopy => "other_copy",
             Self::Damaged => "damaged",
             Self::NotRestored => "not_restored",
             Self::MovedAside => "moved_aside",

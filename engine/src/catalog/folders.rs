@@ -49,6 +49,11 @@ pub enum Clearing {
 }
 
 impl Catalog {
+    /// Where the repository was when the cache was used last, if that is known.
+    pub(crate) fn last_location(&self) -> Option<String> {
+        self.home.as_ref().and_then(|home| read_location(home.dir()))
+    }
+
     /// Remembers where the repository is and that the cache is used. Where that fails, only a listing misses it.
     pub(crate) fn note_use(&self, location: &str) -> Result<()> {
         let Some(home) = &self.home else { return Ok(()) };

@@ -55,6 +55,8 @@ pub struct Repo {
     decompressors: Mutex<Vec<Decompressor>>,
     /// True once the catalog's blobs were loaded anew because a blob could not be read.
     fresh: Mutex<bool>,
+    /// Where a copy of the repository was used last, if that was not this one, until the index objects were compared.
+    elsewhere: Mutex<Option<String>>,
     /// What could not be read so far.
     lost: Mutex<resting::Losses>,
 }

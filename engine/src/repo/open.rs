@@ -19,7 +19,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most key slots of a repository.
 const MAX_SLOTS: usize = 64;
@@ -61,15 +61,9 @@ impl Repo {
         let mut known = catalog.known_indexes()?;
         let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
         let gone = known.iter().filter(|id| !present.contains(id)).count();
+        let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).take();
         if gone > 0 {
-            observer.warn(&Warning {
-                kind: WarningKind::Damaged,
-                path: None,
-                message: format!(
-                    "The repository lacks {} that this machine has seen; the next snapshot looks for the packs that it named",
-                    if gone == 1 { "an index object".to_owned() } else { format!("{gone} index objects") }
-                ),
-            });
+            observer.warn(&lacking(gone, elsewhere));
             catalog.clear_blobs()?;
             known.clear();
         }
@@ -111,6 +105,28 @@ impl Repo {
     }
 }
 
+/// Index objects that this machine has seen are not there: lost, unless it has seen them in another copy.
+fn lacking(gone: usize, elsewhere: Option<String>) -> Warning {
+    let what = if gone == 1 { "an index object".to_owned() } else { format!("{gone} index objects") };
+    let (kind, message) = match elsewhere {
+        Some(place) => (
+            WarningKind::OtherCopy,
+            format!(
+                "This machine used a copy of this repository at {place} last, and that has {what} that this one lacks: nothing \
+                 is wrong if this one is older"
+            ),
+        ),
+        None => (
+            WarningKind::Damaged,
+            format!(
+                "The repository lacks {what} that this machine has seen: if this is no older copy of it, they are lost, and the \
+                 next snapshot looks for the packs that they named"
+            ),
+        ),
+    };
+    Warning { kind, path: None, message }
+}
+
 impl Opened {
     pub(crate) fn into_repo(
         self,
@@ -124,7 +140,9 @@ impl Opened {
         if let Some(why) = reason {
             warn_catalog(observer, &catalog, folder.as_deref(), &why);
         }
-        let noted = catalog.note_use(&store.location());
+        let location = store.location();
+        let elsewhere = catalog.last_location().filter(|last| *last != location);
+        let noted = catalog.note_use(&location);
         let params = ChunkerParams { min: config.chunk_min, avg: config.chunk_avg, max: config.chunk_max };
         let chunker = Arc::new(Chunker::new(params, sealer.bundle.gear_table())?);
         let id_keys = BlobKind::ALL.map(|kind| sealer.bundle.id_key(kind));
@@ -139,6 +157,7 @@ impl Opened {
             id_keys,
             decompressors: Mutex::default(),
             fresh: Mutex::default(),
+            elsewhere: Mutex::new(elsewhere),
             lost: Mutex::default(),
         };
         repo.only_costs_time(noted);

@@ -8,7 +8,7 @@ use crate::crypto::{Credential, RecoveryKey};
 use crate::model::{ListItem, Node, NodeKind, PackClass};
 use crate::repo::pages::{Boundaries, EncodedNode, ListLayout, write_list, write_tree};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
-use crate::store::{MemoryStore, ObjectName};
+use crate::store::{LocalStore, MemoryStore, ObjectName};
 
 fn memory() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new())
@@ -147,6 +147,43 @@ fn manifests_of_one_catalog_form_a_chain_and_a_lost_catalog_begins_another() {
     assert_eq!(lamports, [1, 2, 3]);
     assert_eq!(all[2].manifest.heads.len(), 1);
     assert_eq!(all[2].manifest.heads[0].hash, *second.as_bytes());
+}
+
+#[test]
+fn an_older_copy_of_the_repository_is_told_from_a_loss() {
+    let (cache, folder) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let local = |name: &str| Arc::new(LocalStore::create(&folder.path().join(name)).unwrap());
+    let (a, b) = (local("a"), local("b"));
+    let (repo, key) = create(Arc::clone(&a) as Arc<dyn Store>, session(Some(cache.path())));
+    let commit = |count| {
+        let run = repo.begin(&Silent).unwrap();
+        let (all, boundaries) = (nodes(count), Boundaries::new(&repo));
+        let all: Vec<EncodedNode<'_>> = all.iter().map(|(name, bytes)| EncodedNode { name, bytes }).collect();
+        let written = RunWriter::run(&repo, Fate::Stored, |writer| write_tree(writer, &boundaries, &all));
+        let (root, packs, _) = written.unwrap();
+        let manifest = crate::model::Manifest { root, ..sample_manifest(1) };
+        repo.commit(run, packs, manifest, &Silent).unwrap();
+    };
+    commit(1);
+    for info in a.list("").unwrap() {
+        b.put_new(&info.name, &a.get(&info.name, info.size).unwrap()).unwrap();
+    }
+    commit(2);
+    drop(repo);
+    let told = |store: &Arc<LocalStore>| {
+        let (store, heard) = (Arc::clone(store) as Arc<dyn Store>, Heard::default());
+        drop(Repo::open(store, &key, session(Some(cache.path())), &heard).unwrap());
+        heard.take()
+    };
+    for _ in 0..2 {
+        assert_eq!(told(&b), [WarningKind::OtherCopy]);
+        assert_eq!(told(&b), []);
+        assert_eq!(told(&a), []);
+    }
+    for info in a.list("index").unwrap() {
+        a.delete(&info.name).unwrap();
+    }
+    assert_eq!(told(&a), [WarningKind::Damaged]);
 }
 
 /// Names and encoded nodes of a folder, ascending.
