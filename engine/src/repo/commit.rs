@@ -85,7 +85,7 @@ impl Repo {
         // Packs of a run that is alive are its own to index.
         if !run.dead.is_empty() || !somebody_writes {
             // Indexed at once: the catalog outlives this run, and must not know packs that no index names.
-            self.write_indexes(self.adopt_packs(&packs, observer)?)?;
+            self.write_indexes(self.adopt_packs(&packs, observer)?, Rest::OnAnything)?;
         }
         if !run.dead.is_empty() {
             let now = self.session.now();
@@ -143,7 +143,7 @@ impl Repo {
         observer: &dyn Observer,
     ) -> Result<SnapshotId> {
         let Identity { writer, sequence, previous, .. } = run.identity;
-        let written = self.write_indexes(packs).and_then(|()| {
+        let written = self.write_indexes(packs, Rest::OnStored).and_then(|()| {
             self.session.cancel.check()?;
             manifest.writer = writer;
             manifest.sequence = sequence;
@@ -204,21 +204,25 @@ impl Repo {
 
     /// Writes index objects for durable packs, and has the catalog learn of them. A long run does so before it is done:
     /// an index that no manifest needs does no harm, and what it names is used by the next run.
-    pub(crate) fn write_indexes(&self, packs: Vec<PackRecord>) -> Result<()> {
+    ///
+    /// # Errors
+    /// Among others [`Kind::Damaged`] if something rests on what another program has found lost since, and `rest` does not
+    /// allow that.
+    pub(crate) fn write_indexes(&self, packs: Vec<PackRecord>, rest: Rest) -> Result<()> {
         let mut index = Index::default();
         let mut bytes = 0;
         for pack in packs {
             bytes += index_len(&pack);
             index.packs.push(pack);
             if bytes >= TARGET_LEN {
-                self.write_index(&std::mem::take(&mut index))?;
+                self.write_index(&std::mem::take(&mut index), rest)?;
                 bytes = 0;
             }
         }
-        if index.packs.is_empty() { Ok(()) } else { self.write_index(&index) }
+        if index.packs.is_empty() { Ok(()) } else { self.write_index(&index, rest) }
     }
 
-    fn write_index(&self, index: &Index) -> Result<()> {
+    fn write_index(&self, index: &Index, rest: Rest) -> Result<()> {
         let object = self.sealer.seal(ObjectType::Index, index.encode())?;
         let body = self.sealer.open(ObjectType::Index, &object, "the new index")?;
         if Index::decode(&body)? != *index {
@@ -226,11 +230,15 @@ impl Repo {
         }
         let id = IndexId::new(hash::digest(&object));
         self.store.put_new(&ObjectName::index(&id), &object)?;
-        // A pack that was adopted may rest on one that is lost.
-        self.with_catalog(|catalog| match catalog.add_index(&id, &index.packs)? {
-            0 => Ok(()),
-            _ => catalog.drop_orphans().map(|_| ()),
-        })
+        let dropped = self.with_catalog(|catalog| match catalog.add_index(&id, &index.packs)? {
+            0 => Ok(0),
+            _ => catalog.drop_orphans(),
+        })?;
+        if dropped > 0 && rest == Rest::OnStored {
+            let lost = "a pack that new blobs rest on was lost while they were stored";
+            return Err(Error::damaged("store", "a snapshot", lost));
+        }
+        Ok(())
     }
 
     fn write_manifest(&self, manifest: &Manifest) -> Result<SnapshotId> {
@@ -257,6 +265,15 @@ impl Repo {
         self.only_costs_time(self.catalog().put_manifest(&id, &body));
         Ok(id)
     }
+}
+
+/// What the blobs of new index objects may rest on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// Only on what is stored: a snapshot is going to need them.
+    OnStored,
+    /// Also on what is lost: then nobody deduplicates against them.
+    OnAnything,
 }
 
 /// The heads of the other writers; of more than a manifest can hold, those that wrote most.

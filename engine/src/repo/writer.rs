@@ -9,6 +9,7 @@ use crate::format::pack::{MAX_BLOB_LEN, PackedBlob};
 use crate::model::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 use crate::repo::Repo;
 use crate::repo::budget::{Budget, Permit};
+use crate::repo::commit::Rest;
 use crate::repo::delta::Link;
 use crate::repo::pages::PageSink;
 use crate::repo::workshop::{Held, Workshop};
@@ -66,6 +67,20 @@ struct Job {
     last: bool,
     /// In which order it was sent.
     number: u64,
+}
+
+/// Has the pack writers end, also if the work panics: they would be waited for for ever.
+struct Ending<'j>(&'j Sender<Job>);
+
+impl Drop for Ending<'_> {
+    fn drop(&mut self) {
+        // An empty buffer marked as last tells one pack writer to end.
+        for _ in 0..PACK_WRITERS {
+            let end =
+                Job { class: PackClass::Metadata, buffer: Buffer::default(), last: true, number: u64::MAX };
+            let _receivers_outlive_this = self.0.send(end);
+        }
+    }
 }
 
 /// Packs that are durable and stand in no index yet.
@@ -186,19 +201,10 @@ impl<'r> RunWriter<'r> {
             }
             // With no pack writer left, nobody waits for one.
             drop(receiver);
+            let _ending = Ending(&shared.jobs);
             let done = work(shared).and_then(|value| shared.flush().map(|()| value));
             if let Err(e) = &done {
                 shared.fail(Error::new(e.kind(), e.act(), e.subject()));
-            }
-            // An empty buffer marked as last tells one pack writer to end.
-            for _ in 0..PACK_WRITERS {
-                let end = Job {
-                    class: PackClass::Metadata,
-                    buffer: Buffer::default(),
-                    last: true,
-                    number: u64::MAX,
-                };
-                let _receivers_outlive_this = shared.jobs.send(end);
             }
             done
         });
@@ -424,7 +430,7 @@ impl<'r> RunWriter<'r> {
     fn index(&self, packs: Vec<PackRecord>) -> Result<()> {
         let blobs: Vec<_> =
             packs.iter().flat_map(|pack| &pack.entries).map(|entry| (entry.kind, entry.id)).collect();
-        self.repo.write_indexes(packs)?;
+        self.repo.write_indexes(packs, Rest::OnStored)?;
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         for blob in &blobs {
             seen.remove(blob);

@@ -3,9 +3,11 @@
 use super::*;
 use crate::base::event::Silent;
 use crate::base::{PackId, hash};
+use crate::catalog::Catalog;
 use crate::crypto::Credential;
 use crate::format::pack::{PackedBlob, assemble};
 use crate::model::{BlobEntry, CodecTag, PackClass, PackRecord};
+use crate::repo::commit::Rest;
 use crate::repo::testing::{create, session};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
 use crate::store::{MemoryStore, ObjectName, Operation, RecordingStore, Store};
@@ -46,7 +48,7 @@ impl Lab {
         })
         .unwrap();
         let entry = packs.iter().flat_map(|pack| &pack.entries).next().cloned();
-        repo.write_indexes(packs).unwrap();
+        repo.write_indexes(packs, Rest::OnStored).unwrap();
         (id, entry)
     }
 
@@ -104,6 +106,31 @@ fn three_hundred_versions_come_back_and_none_is_deeper_than_sixteen() {
     assert_eq!(base(16), Some(versions[0].0));
     assert_eq!(base(64), Some(versions[48].0));
     assert_eq!(base(128), Some(versions[64].0));
+}
+
+#[test]
+fn a_run_whose_bases_are_lost_before_its_index_is_written_fails() {
+    let lab = Lab::new();
+    let versions = lab.versions(2);
+    let (base, plain) = (versions[1].0, &versions[1].2);
+    let next = [&plain[..RUN - 50], &noise(9, 50)].concat();
+    let offer =
+        Offer { kind: BlobKind::Data, class: PackClass::Runs, packing: Packing::Tried, previous: Some(base) };
+    let (_, packs, _) = RunWriter::run(&lab.repo, Fate::Stored, |writer| {
+        writer.put(offer, next.clone(), writer.reserve(next.len())?)
+    })
+    .unwrap();
+    assert!(packs[0].entries[0].base.is_some(), "it rests on something");
+    // Another program with the same catalog finds out that all packs are lost.
+    let known: Vec<_> = lab.repo.with_catalog(Catalog::known_packs).unwrap().into_iter().collect();
+    lab.repo.with_catalog(|catalog| catalog.drop_packs(&known)).unwrap();
+    let failure = lab.repo.write_indexes(packs.clone(), Rest::OnStored).unwrap_err();
+    assert_eq!(failure.kind(), Kind::Damaged);
+    // The next run stores it anew, and what was found by chance harms nobody.
+    lab.repo.write_indexes(packs, Rest::OnAnything).unwrap();
+    let (id, entry) = lab.put(&lab.repo, &next, Some(base));
+    assert!(entry.is_some_and(|entry| entry.base.is_none()));
+    assert!(lab.repo.read_blob(BlobKind::Data, &id).unwrap() == next);
 }
 
 #[test]
@@ -279,7 +306,7 @@ fn a_base_that_only_its_seal_vouches_for_gives_way_to_another_copy() {
                 break record;
             }
         };
-        one.write_indexes(vec![false_pack]).unwrap();
+        one.write_indexes(vec![false_pack], Rest::OnAnything).unwrap();
         if !has_another {
             lab.store.delete(&ObjectName::pack(&good)).unwrap();
         }
