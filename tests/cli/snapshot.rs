@@ -37,6 +37,25 @@ fn a_person_reads_four_lines_and_quiet_is_silent() {
 }
 
 #[test]
+fn quiet_is_silent_about_this_programs_own_folders_unless_one_was_named() {
+    let world = World::with_repository();
+    world.write("home/notes.txt", "x");
+    world.repo(&["list"]).succeeded();
+    let words = "belongs to chatvault itself";
+    let ran = world.repo(&["snapshot", "home"]).succeeded();
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    let ran = world.repo(&["-q", "snapshot", "home"]).succeeded();
+    assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
+    let ran = world.repo(&["-q", "snapshot", "--dry-run", "home"]).succeeded();
+    assert_eq!(ran.stderr, "");
+    let line = world.repo(&["-q", "snapshot", "home", "--json"]).succeeded().json_lines().pop().unwrap();
+    assert_eq!(line["warnings"][0]["kind"], "own_folder_left_out");
+    let cache = world.text("home/.cache/chatvault");
+    let ran = world.repo(&["-q", "snapshot", "live", &cache]).ended_with(0);
+    assert!(ran.stderr.contains(words) && ran.stderr.contains(&cache), "{}", ran.stderr);
+}
+
+#[test]
 fn the_source_is_not_touched() {
     let world = World::with_repository();
     let before = picture(&world.path("live"));
