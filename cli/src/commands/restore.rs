@@ -41,7 +41,7 @@ Examples:
   chatvault restore latest:/home/ann/WhatsApp --target ~/WhatsApp --overwrite always --delete --dry-run
 
 Exit codes: 0 done, 1 failed (also if something stands in the way, an app is using the target, the target refused some \
-files, or --verify found a difference), 2 wrong usage (also if the target overlaps with the repository, or \
+files, or --verify found a difference), 2 wrong usage (also if something would come into the repository, or \
 --delete would remove what the snapshot left out), 10 no repository, 12 wrong password or key, 21 restored as stored, but SQLite finds a \
 database damaged (--verify), 22 some files are lost to damage, the others are restored, 130 cancelled.";
 
@@ -244,7 +244,8 @@ fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
             "leave --delete out, name with --exclude what is to stay and add --force-delete, or say --force-delete \
              if all that is meant to be gone (with --dry-run it shows what)",
         ),
-        Kind::Usage => Failure::from(error).with_hint("name another folder: --target DIR"),
+        Kind::Usage => Failure::from(error)
+            .with_hint("name another folder: --target DIR, or leave out what must not be there: --exclude PATTERN"),
         Kind::NoSpace => {
             let failure = Failure::from(error).with_hint(if has_begun {
                 "make room there and run this again with `--overwrite if-changed`: what is there is not written again"
