@@ -45,6 +45,17 @@ fn what_stands_in_the_way_is_never_overwritten() {
 }
 
 #[test]
+fn a_target_that_is_a_file_is_refused_with_what_to_name_instead() {
+    let world = World::with_snapshot();
+    world.write("out.txt", "mine");
+    let place = format!("latest:{}", world.text("live/a.txt"));
+    let ran = world.repo(&["restore", &place, "--target", "out.txt", "--overwrite", "always"]);
+    let ran = ran.failed_with(1, &["a file is there, and no folder", "name a folder: --target DIR"]);
+    assert!(!ran.stderr.contains("--overwrite"), "{}", ran.stderr);
+    assert_eq!(world.read("out.txt"), "mine");
+}
+
+#[test]
 fn a_target_in_the_repository_is_wrong_usage() {
     let world = World::with_snapshot();
     let before = world.files("repo");

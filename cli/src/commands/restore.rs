@@ -232,6 +232,9 @@ fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
         .with_hint("to go on, run the same command with `--overwrite if-changed`: what is there is not written again"),
         Kind::Cancelled => Failure::new(Condition::Cancelled, "Cancelled: nothing was restored")
             .with_hint("run the same command again"),
+        Kind::AlreadyThere if target.is_file() => Failure::from(error).with_hint(
+            "nothing was restored; name a folder: --target DIR; a single file comes into it under its own name",
+        ),
         Kind::AlreadyThere => Failure::from(error).with_hint(
             "nothing was restored; name a new or empty folder: --target DIR, or say what may be overwritten: \
              --overwrite if-changed, if-newer, never or always (--dry-run shows what that would do)",
