@@ -351,4 +351,5 @@ fn an_interrupt_at_the_question_ends_it_at_once() {
     terminal.types("\x03");
     let ran = terminal.ends();
     assert_eq!(ran.code, 130, "{}", ran.stdout);
+    assert!(!ran.stdout.contains("once more"), "{}", ran.stdout);
 }
