@@ -4,7 +4,7 @@ use crate::args::filter::FilterArgs;
 use crate::args::patterns;
 use crate::args::secret::SecretSource;
 use crate::args::select::Place;
-use crate::context::Context;
+use crate::context::{Context, missing};
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
@@ -204,7 +204,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         Ok(restored) => restored,
         Err(error) => {
             warnings::show(ui, &told, progress.warnings_dropped());
-            return Err(explained(error, &args.target, has_begun));
+            return Err(match error.kind() {
+                Kind::NotFound => missing::not_held(error, snapshot, place.path.as_ref()),
+                _ => explained(error, &args.target, has_begun),
+            });
         }
     };
     let outcome = restored.outcome(&told);

@@ -1,6 +1,7 @@
 //! What a command works with: streams, settings, clock, and the way to an open repository.
 
 pub(crate) mod create;
+pub(crate) mod missing;
 
 use crate::args::{secret, time};
 use crate::config::{Environment, Folders, Settings, kept, known};
