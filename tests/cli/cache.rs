@@ -35,7 +35,9 @@ fn all_caches_are_cleared_also_of_repositories_that_are_gone() {
     world.run(["-r", "second", "--recovery-key-file", "key2", "list"]).succeeded();
     fs::remove_dir_all(world.path("second")).unwrap();
     assert_eq!(folders(&world).len(), 2);
-    world.run(["-r", "second", "cache", "clear"]).failed_with(10, &["second"]);
+    world
+        .run(["-r", "second", "cache", "clear"])
+        .failed_with(10, &["second", "`chatvault cache clear --all`"]);
     let lines = world.run(["cache", "clear", "--all", "--json"]).succeeded().json_lines();
     assert_eq!(lines.len(), 3);
     assert!(lines[..2].iter().all(|line| line["cleared"] == true));

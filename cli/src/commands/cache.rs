@@ -100,7 +100,12 @@ fn row(cache: &CacheFolder, context: &Context) -> Vec<String> {
 
 /// This repository's cache. It needs no key: a cache is found by the id that the repository says in the clear.
 fn clear_one(folder: &Path, context: &Context) -> Result<Outcome> {
-    let ids = repository_ids(&context.open_store()?)?;
+    let store = context.open_store().map_err(|failure| match failure.condition() {
+        Condition::NoRepository => failure
+            .with_hint("`chatvault cache clear --all` clears all caches, also of repositories that are gone"),
+        _ => failure,
+    })?;
+    let ids = repository_ids(&store)?;
     let found: Vec<CacheFolder> =
         caches(folder)?.into_iter().filter(|cache| ids.contains(&cache.repository)).collect();
     let mut freed = Vec::new();
