@@ -32,6 +32,8 @@ fn a_person_reads_four_lines_and_quiet_is_silent() {
     }
     let next = "`chatvault -r repo --recovery-key-file key restore latest --target DIR`";
     assert!(ran.stderr.contains(next), "{}", ran.stderr);
+    let ran = world.repo(&["snapshot", "live/sub"]).succeeded();
+    assert!(!ran.stderr.contains("Next:"), "{}", ran.stderr);
     let ran = world.repo(&["snapshot", "-q", "live"]).succeeded();
     assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
 }

@@ -18,6 +18,7 @@ use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase};
 use crate::output::{Ui, human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored, Selection};
+use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{
     Kind, Phase, Result as EngineResult, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
 };
@@ -106,7 +107,8 @@ fn told(
     let (failures, told): (Vec<Warning>, Vec<Warning>) = told.into_iter().partition(is_failure);
     warnings::show(ui, &without_usual(told, ui, &summary.paths), 0);
     tell_failures(context, &failures);
-    if summary.parent.is_none() {
+    // Who has taken one before knows.
+    if summary.parent.is_none() && repo.snapshots(&Silent).is_ok_and(|all| all.len() == 1) {
         ui.status(format_args!(
             "Next: `{}` shows the snapshots, `{}` gives one back.",
             context.command("list"),
