@@ -94,6 +94,19 @@ fn what_a_lost_base_takes_with_it_is_named_by_cat_and_restore() {
 }
 
 #[test]
+fn a_repository_without_its_config_is_damaged_and_not_missing() {
+    let world = World::with_snapshot();
+    let config = fs::read(world.path("repo/config")).unwrap();
+    fs::remove_file(world.path("repo/config")).unwrap();
+    fs::remove_file(world.path("repo/mirror/config")).unwrap();
+    world
+        .repo(&["list"])
+        .failed_with(22, &["both copies of its `config` are gone", "copy `config` from a copy"]);
+    world.write("repo/config", config);
+    world.repo(&["list"]).succeeded();
+}
+
+#[test]
 fn an_index_object_that_is_none_is_told_once() {
     let world = World::with_snapshot();
     world.write(&format!("repo/index/{}", "ab".repeat(32)), "nonsense");

@@ -169,8 +169,13 @@ impl Context {
     /// [`Condition::NoRepository`] with what to do about it.
     pub(crate) fn open_store(&self) -> Result<LocalStore> {
         let path = self.repository_path()?;
-        LocalStore::open(&path).map_err(|error| {
-            if error.kind() == Kind::NoRepository { self.missing(&path, error) } else { error.into() }
+        LocalStore::open(&path).map_err(|error| match error.kind() {
+            Kind::NoRepository => self.missing(&path, error),
+            Kind::Damaged => Failure::from(error).with_hint(
+                "without that file nothing opens the repository; copy `config` from a copy of this repository: it \
+                 never changes, so that of any day will do; change nothing else there",
+            ),
+            _ => error.into(),
         })
     }
 

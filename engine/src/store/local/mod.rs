@@ -88,6 +88,10 @@ impl LocalStore {
     }
 
     /// Opens a folder in which a repository was created; writes nothing.
+    ///
+    /// # Errors
+    /// [`Kind::NoRepository`] if none is there; [`Kind::Damaged`] if one is there that lost both copies of its config; fails
+    /// if the folder cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let no_repository =
             |why: String| Err(Error::new(Kind::NoRepository, "open repository", shown(path)).because(why));
@@ -104,6 +108,12 @@ impl LocalStore {
         let config = ObjectName::config();
         if store.stat(&config)?.is_none() && store.stat(&config.mirror())?.is_none() {
             let there = files::entries(&store.root).map_err(|e| Error::io("list folder", shown(path), e))?;
+            // Keys alone are what is left of an `init` that was killed.
+            let has = |wanted: &[u8]| there.iter().any(|name| name == wanted);
+            if has(b"keys") && (has(b"packs") || has(b"index") || has(b"snapshots")) {
+                let why = format!("both copies of its `config` are gone; it has {}", some_of(&there));
+                return Err(Error::damaged("open repository", shown(path), why));
+            }
             return no_repository(match there.as_slice() {
                 [] => "the folder is empty".to_owned(),
                 some => format!("the folder has no `config`, it has {}", some_of(some)),
