@@ -3,7 +3,7 @@
 //! Ending at once is safe: a killed run leaves nothing but garbage that the next one uses or passes over.
 
 use crate::exit::Condition;
-use crate::output::Ui;
+use crate::output::{Ui, prompt};
 use crate::process;
 use chatvault_engine::base::Cancel;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
@@ -22,8 +22,11 @@ pub(crate) fn listen(cancel: &Cancel, ui: &Arc<Ui>) {
             if cancel.is_cancelled() {
                 end_at_once();
             }
+            let is_asking = prompt::is_asking();
             cancel.cancel();
-            ui.status("Stopping; once more ends it at once.");
+            if !is_asking {
+                ui.status("Stopping; once more ends it at once.");
+            }
         }
     });
 }

@@ -94,6 +94,29 @@ fn what_a_lost_base_takes_with_it_is_named_by_cat_and_restore() {
 }
 
 #[test]
+fn a_repository_without_its_config_is_damaged_and_not_missing() {
+    let world = World::with_snapshot();
+    let config = fs::read(world.path("repo/config")).unwrap();
+    fs::remove_file(world.path("repo/config")).unwrap();
+    fs::remove_file(world.path("repo/mirror/config")).unwrap();
+    world
+        .repo(&["list"])
+        .failed_with(22, &["both copies of its `config` are gone", "copy `config` from a copy"]);
+    world.write("repo/config", config);
+    world.repo(&["list"]).succeeded();
+}
+
+#[test]
+fn an_index_object_that_is_none_is_told_once() {
+    let world = World::with_snapshot();
+    world.write(&format!("repo/index/{}", "ab".repeat(32)), "nonsense");
+    for verb in [&["list"][..], &["snapshot", "live"], &["snapshot", "--dry-run", "live"]] {
+        let ran = world.repo(verb).ended_with(22);
+        assert_eq!(ran.stderr.matches("An index object cannot be used").count(), 1, "{}", ran.stderr);
+    }
+}
+
+#[test]
 fn a_snapshot_lost_to_damage_is_told_and_the_others_are_listed() {
     let world = World::with_snapshot();
     let first = world.ids().remove(0);

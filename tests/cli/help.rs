@@ -24,7 +24,14 @@ const VERBS: [&str; 17] = [
 ];
 
 /// Verbs below a verb.
-const BELOW: [[&str; 2]; 4] = [["key", "list"], ["key", "add"], ["key", "remove"], ["key", "passwd"]];
+const BELOW: [[&str; 2]; 6] = [
+    ["key", "list"],
+    ["key", "add"],
+    ["key", "remove"],
+    ["key", "passwd"],
+    ["cache", "list"],
+    ["cache", "clear"],
+];
 
 fn golden(name: &str) -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../tests/cli/golden").join(format!("{name}.txt"))
@@ -61,6 +68,15 @@ fn the_verbs_are_these_and_no_others() {
         .filter(|verb| *verb != "help")
         .collect();
     assert_eq!(verbs, VERBS);
+}
+
+#[test]
+fn help_as_a_verb_says_the_same_of_verbs_below_a_verb() {
+    let world = World::new();
+    for below in BELOW {
+        let asked = world.run(["help"].iter().chain(&below)).succeeded().stdout;
+        assert_eq!(asked, world.run(below.iter().chain(&["--help"])).succeeded().stdout, "{below:?}");
+    }
 }
 
 #[test]

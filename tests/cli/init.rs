@@ -56,6 +56,14 @@ fn without_any_secret_and_without_a_terminal_the_ways_are_named() {
 }
 
 #[test]
+fn what_stands_in_the_way_is_told_before_a_secret_is_asked_for() {
+    let world = World::with_repository();
+    // Without a terminal a question would be the failure.
+    world.run(["-r", "repo", "init"]).failed_with(1, &["a repository is there"]);
+    world.run(["-r", "live", "init"]).failed_with(1, &["not empty"]);
+}
+
+#[test]
 fn an_empty_password_is_refused() {
     let world = World::new();
     world.write("pw", "\n");

@@ -324,6 +324,24 @@ fn at_a_terminal_a_new_password_is_asked_for_twice() {
 }
 
 #[test]
+fn a_kept_key_that_is_lost_is_named_and_the_printed_one_may_be_typed() {
+    let world = World::new();
+    world.write("live/a", "a");
+    world.run(["snapshot", "-q", "live"]).succeeded();
+    world.run(["recovery-kit", "--output", "kit"]).succeeded();
+    let keys = world.path("home/.config/chatvault/recovery-keys");
+    let kept = fs::read_dir(&keys).unwrap().next().unwrap().unwrap().path();
+    let key = fs::read_to_string(&kept).unwrap();
+    fs::rename(world.path("home/.config/chatvault"), world.path("elsewhere")).unwrap();
+    let file = kept.to_str().unwrap();
+    world.run(["list"]).failed_with(2, &[file, "printed page", "--recovery-key-file FILE"]);
+    let list = || Terminal::new(&world, "list");
+    let ran = list().answers("Recovery key or password", &["wrong-horse", key.trim()]).succeeded();
+    assert!(ran.stdout.contains(file) && ran.stdout.contains("printed page"), "{}", ran.stdout);
+    world.run(["--recovery-key-file", "kit", "list"]).succeeded();
+}
+
+#[test]
 fn an_interrupt_at_the_question_ends_it_at_once() {
     let world = World::new();
     world.write("pw", "right\n");
@@ -333,4 +351,5 @@ fn an_interrupt_at_the_question_ends_it_at_once() {
     terminal.types("\x03");
     let ran = terminal.ends();
     assert_eq!(ran.code, 130, "{}", ran.stdout);
+    assert!(!ran.stdout.contains("once more"), "{}", ran.stdout);
 }

@@ -40,6 +40,33 @@ fn the_long_form_shows_permissions_owner_size_and_time() {
 }
 
 #[test]
+fn who_writes_no_whole_path_hears_which_ones_there_are() {
+    let world = World::with_snapshot();
+    let sources = format!("this snapshot is of {}", world.text("live"));
+    for place in ["latest:~/live", "latest:live"] {
+        for verb in
+            [&["ls", place][..], &["cat", place], &["stats", place], &["restore", place, "--target", "o"]]
+        {
+            world
+                .repo(verb)
+                .failed_with(1, &["write the whole path", &sources, "--recovery-key-file key ls "]);
+        }
+    }
+}
+
+#[test]
+fn a_name_that_is_no_text_comes_back_as_the_hint_says() {
+    let world = World::with_repository();
+    let odd = world.path("live").join(OsStr::from_bytes(b"caf\xe9.jpg"));
+    std::fs::write(&odd, "x").unwrap();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    let shown = format!("latest:{}", world.text("live/caf\\xe9.jpg"));
+    world.repo(&["cat", &shown]).failed_with(1, &["--include 'caf?.jpg'"]);
+    world.repo(&["restore", "latest", "--include", "caf?.jpg", "--target", "out"]).succeeded();
+    assert!(world.path("out").join(odd.strip_prefix("/").unwrap()).exists());
+}
+
+#[test]
 fn a_path_that_is_not_there_is_1() {
     World::with_snapshot().repo(&["ls", "latest:/nowhere/at/all"]).failed_with(1, &["/nowhere/at/all"]);
 }

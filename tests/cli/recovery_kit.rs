@@ -41,6 +41,21 @@ fn an_existing_file_is_never_overwritten_and_no_key_is_added_then() {
 }
 
 #[test]
+fn a_file_in_a_folder_that_is_not_there_is_refused_in_words_that_help() {
+    let world = World::with_repository();
+    for (arguments, file) in [
+        (&["recovery-kit", "--output", "gone/kit.txt"][..], "gone/kit.txt"),
+        (&["-r", "new", "--recovery-key-file", "gone/n.key", "init"], "gone/n.key"),
+        (&["-r", "new", "-p", "key", "--key-file", "gone/n.key", "init"], "gone/n.key"),
+    ] {
+        let ran = if arguments[0] == "-r" { world.run(arguments) } else { world.repo(arguments) };
+        let ran = ran.failed_with(1, &[&format!("Failed to make {file}"), "the folder gone is not there"]);
+        assert!(!ran.stderr.contains(".chatvault-") && ran.stderr.contains("make that folder"), "{ran:?}");
+    }
+    assert!(!world.path("new").exists());
+}
+
+#[test]
 fn verify_proves_a_typed_page_and_writes_nothing() {
     let world = World::with_repository();
     let page = world.repo(&["recovery-kit"]).succeeded().stdout;

@@ -45,13 +45,43 @@ fn what_stands_in_the_way_is_never_overwritten() {
 }
 
 #[test]
-fn a_target_that_overlaps_with_the_repository_is_wrong_usage() {
+fn a_target_that_is_a_file_is_refused_with_what_to_name_instead() {
+    let world = World::with_snapshot();
+    world.write("out.txt", "mine");
+    let place = format!("latest:{}", world.text("live/a.txt"));
+    let ran = world.repo(&["restore", &place, "--target", "out.txt", "--overwrite", "always"]);
+    let ran = ran.failed_with(1, &["a file is there, and no folder", "name a folder: --target DIR"]);
+    assert!(!ran.stderr.contains("--overwrite"), "{}", ran.stderr);
+    assert_eq!(world.read("out.txt"), "mine");
+}
+
+#[test]
+fn a_target_in_the_repository_is_wrong_usage() {
     let world = World::with_snapshot();
     let before = world.files("repo");
-    for target in ["repo", "repo/inside", "repo/packs/deep/inside", "."] {
+    for target in ["repo", "repo/inside", "repo/packs/deep/inside"] {
         world.repo(&["restore", "latest", "--target", target]).failed_with(2, &["repository"]);
     }
     assert_eq!(world.files("repo"), before);
+}
+
+#[test]
+fn a_folder_that_holds_the_repository_is_put_back_in_place() {
+    let world = World::with_snapshot();
+    world.write("repo.txt", "beside it");
+    world.repo(&["snapshot", "-q", "."]).succeeded();
+    let before = world.files("repo");
+    fs::remove_file(world.path("live/a.txt")).unwrap();
+    world.write("live/too-much", "");
+    let place = format!("latest:{}", world.text("live").strip_suffix("/live").unwrap());
+    // What chatvault itself wrote since is a part of the same folder here.
+    let keep = ["--exclude", "home", "--exclude", "tmp"];
+    let restore = ["restore", &place, "--target", ".", "--overwrite", "if-changed", "--delete"];
+    world.repo(&[&restore[..], &keep].concat()).succeeded();
+    assert_eq!(world.read("live/a.txt"), "first\n");
+    assert!(!world.path("live/too-much").exists());
+    assert_eq!(world.files("repo"), before);
+    world.repo(&["list"]).succeeded();
 }
 
 #[test]

@@ -32,8 +32,29 @@ fn a_person_reads_four_lines_and_quiet_is_silent() {
     }
     let next = "`chatvault -r repo --recovery-key-file key restore latest --target DIR`";
     assert!(ran.stderr.contains(next), "{}", ran.stderr);
+    let ran = world.repo(&["snapshot", "live/sub"]).succeeded();
+    assert!(!ran.stderr.contains("Next:"), "{}", ran.stderr);
     let ran = world.repo(&["snapshot", "-q", "live"]).succeeded();
     assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
+}
+
+#[test]
+fn quiet_is_silent_about_this_programs_own_folders_unless_one_was_named() {
+    let world = World::with_repository();
+    world.write("home/notes.txt", "x");
+    world.repo(&["list"]).succeeded();
+    let words = "belongs to chatvault itself";
+    let ran = world.repo(&["snapshot", "home"]).succeeded();
+    assert!(ran.stderr.contains(words), "{}", ran.stderr);
+    let ran = world.repo(&["-q", "snapshot", "home"]).succeeded();
+    assert_eq!((ran.stdout, ran.stderr), (String::new(), String::new()));
+    let ran = world.repo(&["-q", "snapshot", "--dry-run", "home"]).succeeded();
+    assert_eq!(ran.stderr, "");
+    let line = world.repo(&["-q", "snapshot", "home", "--json"]).succeeded().json_lines().pop().unwrap();
+    assert_eq!(line["warnings"][0]["kind"], "own_folder_left_out");
+    let cache = world.text("home/.cache/chatvault");
+    let ran = world.repo(&["-q", "snapshot", "live", &cache]).ended_with(0);
+    assert!(ran.stderr.contains(words) && ran.stderr.contains(&cache), "{}", ran.stderr);
 }
 
 #[test]

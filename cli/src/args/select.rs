@@ -50,7 +50,7 @@ impl Place {
             Some(path) => Ok((place.selector, path)),
             None => Err(Failure::usage(format!("Failed to use {}", shown(text.as_bytes())))
                 .because("a path in the snapshot is wanted: SNAPSHOT:PATH")
-                .with_hint(format!("`chatvault ls {}` shows the paths", shown(text.as_bytes())))),
+                .with_hint(format!("`chatvault ls {}` shows the paths", clean(text.as_bytes())))),
         }
     }
 }
@@ -185,7 +185,8 @@ mod tests {
     #[test]
     fn a_path_can_be_demanded_or_refused() {
         assert!(Place::parse_snapshot(OsStr::new("latest:/a"), &now()).is_err());
-        assert!(Place::parse_with_path(OsStr::new("latest"), &now()).is_err());
+        let failure = Place::parse_with_path(OsStr::new("latest"), &now()).unwrap_err();
+        assert_eq!(failure.hint().unwrap(), "`chatvault ls latest` shows the paths");
         assert!(Place::parse_with_path(OsStr::new("latest:/a"), &now()).is_ok());
     }
 

@@ -8,7 +8,7 @@ use crate::output::table::{self, Column};
 use crate::output::wire::cache::{WireCache, WireCacheSummary};
 use chatvault_engine::base::RepoId;
 use chatvault_engine::catalog::{CacheFolder, Clearing, caches, clear_cache};
-use clap::{Args, ValueEnum};
+use clap::{Args, Subcommand};
 use std::path::Path;
 
 const EXAMPLES: &str = "\
@@ -22,25 +22,44 @@ Examples:
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 10 no repository, 11 the cache is in use.";
 
+const LIST: &str = "\
+Examples:
+  chatvault cache list
+  chatvault cache list --json
+
+Exit codes: 0 done, 1 failed, 2 wrong usage.";
+
+const CLEAR: &str = "\
+Nothing is lost by it: the next command makes a new cache, and reads more for that.
+
+Examples:
+  chatvault cache clear           clear the cache of this repository; no key is needed
+  chatvault cache clear --all     clear all, also of repositories that are gone
+
+Exit codes: 0 done, 1 failed, 2 wrong usage, 10 no repository, 11 the cache is in use.";
+
 /// Show the caches on this machine, or clear them
+///
+/// Without a command they are shown.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
 pub(crate) struct CacheArgs {
-    /// What to do
-    #[arg(value_enum, default_value = "list")]
-    action: Action,
-
-    /// With `clear`: the caches of all repositories
-    #[arg(long)]
-    all: bool,
+    #[command(subcommand)]
+    command: Option<CacheCommand>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-enum Action {
-    /// Show where they are, of which repositories, and how large
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Subcommand)]
+enum CacheCommand {
+    /// Show where the caches are, of which repositories, and how large
+    #[command(after_long_help = LIST)]
     List,
     /// Delete what no living program uses
-    Clear,
+    #[command(after_long_help = CLEAR)]
+    Clear {
+        /// The caches of all repositories
+        #[arg(long)]
+        all: bool,
+    },
 }
 
 const COLUMNS: [Column; 4] =
@@ -52,12 +71,10 @@ pub(crate) fn run(args: &CacheArgs, context: &Context) -> Result<Outcome> {
             .because("no cache is to be kept, or HOME is not set")
             .with_hint("leave --no-cache and CHATVAULT_NO_CACHE out, or name one with --cache-dir PATH"));
     };
-    match (args.action, args.all) {
-        (Action::List, false) => list(folder, context),
-        (Action::List, true) => Err(Failure::usage("`--all` belongs to `cache clear`")
-            .with_hint("`chatvault cache` shows all caches as it is")),
-        (Action::Clear, true) => clear_all(folder, context),
-        (Action::Clear, false) => clear_one(folder, context),
+    match args.command.unwrap_or(CacheCommand::List) {
+        CacheCommand::List => list(folder, context),
+        CacheCommand::Clear { all: true } => clear_all(folder, context),
+        CacheCommand::Clear { all: false } => clear_one(folder, context),
     }
 }
 
@@ -100,7 +117,12 @@ fn row(cache: &CacheFolder, context: &Context) -> Vec<String> {
 
 /// This repository's cache. It needs no key: a cache is found by the id that the repository says in the clear.
 fn clear_one(folder: &Path, context: &Context) -> Result<Outcome> {
-    let ids = repository_ids(&context.open_store()?)?;
+    let store = context.open_store().map_err(|failure| match failure.condition() {
+        Condition::NoRepository => failure
+            .with_hint("`chatvault cache clear --all` clears all caches, also of repositories that are gone"),
+        _ => failure,
+    })?;
+    let ids = repository_ids(&store)?;
     let found: Vec<CacheFolder> =
         caches(folder)?.into_iter().filter(|cache| ids.contains(&cache.repository)).collect();
     let mut freed = Vec::new();

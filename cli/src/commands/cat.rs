@@ -2,7 +2,7 @@
 
 use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
-use crate::context::Context;
+use crate::context::{Context, missing};
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
@@ -39,7 +39,8 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let (repo, snapshot) = &context.open_at(&filter, &selector, &progress)?;
     let outcome = warnings::tell(ui, &progress);
-    let node = browse::lookup(repo, snapshot, &path)?;
+    let node = browse::lookup(repo, snapshot, &path)
+        .map_err(|error| missing::not_held(error, snapshot, Some(&path)))?;
     if node.kind != NodeKind::File {
         let failure = Failure::new(Condition::Failed, format!("Failed to show the content of {path}"));
         return Err(if node.kind == NodeKind::Dir {

@@ -2,7 +2,7 @@
 
 use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
-use crate::context::Context;
+use crate::context::{Context, missing};
 use crate::exit::Outcome;
 use crate::output::error::{Result, one_line};
 use crate::output::progress::Progress;
@@ -63,7 +63,9 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     match listed {
         // Nobody reads on: nothing more to do, and nothing failed.
         Err(_) if ui.is_unread() => Ok(outcome),
-        listed => Ok(listed.map(|()| outcome)?),
+        listed => {
+            listed.map(|()| outcome).map_err(|error| missing::not_held(error, snapshot, place.path.as_ref()))
+        }
     }
 }
 

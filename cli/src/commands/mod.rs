@@ -38,7 +38,7 @@ one at or before that time (@2026-11-20, \"@2026-11-20 18:00\", @yesterday, @mon
 path in it.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 snapshot stored but some files could not be read, 10 no repository, \
-11 another program's work forbids it, 12 wrong password or key, 22 something in the repository is damaged, \
+11 another program's work forbids it, 12 wrong password or key, 21 SQLite finds a database damaged, 22 something in the repository is damaged, \
 130 cancelled.";
 
 /// Keeps every state that your chats were ever in
@@ -106,11 +106,22 @@ impl Cli {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::exit::Condition;
     use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_names_every_exit_code() {
+        let help = EXAMPLES.rsplit("Exit codes: ").next().unwrap_or_default();
+        let numbers = help.split([' ', ',']).filter_map(|word| word.parse().ok());
+        let mut codes: Vec<u8> = Condition::BY_PRECEDENCE.iter().map(|condition| condition.code()).collect();
+        codes.push(0);
+        codes.sort_unstable();
+        assert_eq!(numbers.collect::<Vec<u8>>(), codes);
     }
 
     #[test]

@@ -4,7 +4,7 @@ use crate::args::filter::FilterArgs;
 use crate::args::patterns;
 use crate::args::secret::SecretSource;
 use crate::args::select::Place;
-use crate::context::Context;
+use crate::context::{Context, missing};
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
@@ -41,7 +41,7 @@ Examples:
   chatvault restore latest:/home/ann/WhatsApp --target ~/WhatsApp --overwrite always --delete --dry-run
 
 Exit codes: 0 done, 1 failed (also if something stands in the way, an app is using the target, the target refused some \
-files, or --verify found a difference), 2 wrong usage (also if the target overlaps with the repository, or \
+files, or --verify found a difference), 2 wrong usage (also if something would come into the repository, or \
 --delete would remove what the snapshot left out), 10 no repository, 12 wrong password or key, 21 restored as stored, but SQLite finds a \
 database damaged (--verify), 22 some files are lost to damage, the others are restored, 130 cancelled.";
 
@@ -204,7 +204,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         Ok(restored) => restored,
         Err(error) => {
             warnings::show(ui, &told, progress.warnings_dropped());
-            return Err(explained(error, &args.target, has_begun));
+            return Err(match error.kind() {
+                Kind::NotFound => missing::not_held(error, snapshot, place.path.as_ref()),
+                _ => explained(error, &args.target, has_begun),
+            });
         }
     };
     let outcome = restored.outcome(&told);
@@ -232,6 +235,9 @@ fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
         .with_hint("to go on, run the same command with `--overwrite if-changed`: what is there is not written again"),
         Kind::Cancelled => Failure::new(Condition::Cancelled, "Cancelled: nothing was restored")
             .with_hint("run the same command again"),
+        Kind::AlreadyThere if target.is_file() => Failure::from(error).with_hint(
+            "nothing was restored; name a folder: --target DIR; a single file comes into it under its own name",
+        ),
         Kind::AlreadyThere => Failure::from(error).with_hint(
             "nothing was restored; name a new or empty folder: --target DIR, or say what may be overwritten: \
              --overwrite if-changed, if-newer, never or always (--dry-run shows what that would do)",
@@ -244,7 +250,8 @@ fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
             "leave --delete out, name with --exclude what is to stay and add --force-delete, or say --force-delete \
              if all that is meant to be gone (with --dry-run it shows what)",
         ),
-        Kind::Usage => Failure::from(error).with_hint("name another folder: --target DIR"),
+        Kind::Usage => Failure::from(error)
+            .with_hint("name another folder: --target DIR, or leave out what must not be there: --exclude PATTERN"),
         Kind::NoSpace => {
             let failure = Failure::from(error).with_hint(if has_begun {
                 "make room there and run this again with `--overwrite if-changed`: what is there is not written again"

@@ -2,7 +2,7 @@
 
 use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
-use crate::context::Context;
+use crate::context::{Context, missing};
 use crate::exit::Outcome;
 use crate::output::error::{Result, one_line};
 use crate::output::progress::Progress;
@@ -79,7 +79,10 @@ pub(crate) fn run(args: &StatsArgs, context: &Context) -> Result<Outcome> {
     let path = place.as_ref().and_then(|place| place.path.as_ref());
     let counted = stats(&repo, &StatsOptions { all: &all, chosen: &chosen, path }, &progress);
     let outcome = warnings::tell(ui, &progress);
-    let counted = counted?;
+    let counted = counted.map_err(|error| match chosen.first() {
+        Some(snapshot) => missing::not_held(error, snapshot, path),
+        None => error.into(),
+    })?;
     if ui.style().json {
         ui.json(&WireStats::new(&counted, &chosen, path, &outcome));
         return Ok(outcome);

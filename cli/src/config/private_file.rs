@@ -13,12 +13,16 @@ const UNFINISHED: &str = ".chatvault-";
 /// Makes a file that only its owner can read. One of this name, even a dangling link, is never touched.
 pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
     write(path, content).map_err(|cause| {
-        let there = cause.kind() == io::ErrorKind::AlreadyExists;
+        let kind = cause.kind();
         let failure = Failure::io("make", shown(path), cause);
-        if there {
-            failure.with_hint("a file with a secret is never overwritten: name another one")
-        } else {
-            failure
+        match kind {
+            io::ErrorKind::AlreadyExists => {
+                failure.with_hint("a file with a secret is never overwritten: name another one")
+            }
+            io::ErrorKind::NotFound => failure
+                .because(format!("the folder {} is not there", shown(parent_of(path))))
+                .with_hint("make that folder, or name another one"),
+            _ => failure,
         }
     })
 }
@@ -26,7 +30,9 @@ pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
 /// The file gets its name when it is whole: a killed program leaves no half a key under a name that is relied on.
 fn write(path: &Path, content: &str) -> io::Result<()> {
     // Readable by its owner only, as every file of this library.
-    let mut file = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent_of(path))?;
+    let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent_of(path));
+    // Without the temporary name, which says nothing to anybody.
+    let mut file = made.map_err(|cause| io::Error::from(cause.kind()))?;
     file.write_all(content.as_bytes())?;
     file.as_file().sync_all()?;
     match file.persist_noclobber(path) {
@@ -95,6 +101,9 @@ mod tests {
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "one");
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
+        let lost = create(&folder.path().join("gone/key"), "x").unwrap_err();
+        assert!(lost.message().ends_with("/gone is not there") && !lost.message().contains(UNFINISHED));
+        assert!(lost.hint().unwrap().contains("make that folder"));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();
         assert!(create(&link, "three").is_err());

@@ -54,6 +54,8 @@ impl Context {
     /// Fails if one is there, or a folder that is not empty; then nothing was made.
     pub(crate) fn create(&self) -> Result<Created> {
         let path = self.repository_path()?;
+        // Before a new password is asked for, twice.
+        LocalStore::check_free(&path)?;
         let prepared = self.prepare(&path)?;
         let store = match LocalStore::create(&path) {
             Ok(store) => store,

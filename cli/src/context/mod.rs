@@ -1,6 +1,7 @@
 //! What a command works with: streams, settings, clock, and the way to an open repository.
 
 pub(crate) mod create;
+pub(crate) mod missing;
 
 use crate::args::{secret, time};
 use crate::config::{Environment, Folders, Settings, kept, known};
@@ -12,7 +13,7 @@ use crate::output::{Ui, prompt, warnings};
 use crate::process;
 use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp, Warning, WarningKind};
 use chatvault_engine::browse::{self, Selector, SnapshotFilter};
-use chatvault_engine::crypto::Credential;
+use chatvault_engine::crypto::{Credential, RecoveryKey};
 use chatvault_engine::format::config;
 use chatvault_engine::repo::{self, Repo, Session, Snapshot};
 use chatvault_engine::store::{LocalStore, ObjectName, Store};
@@ -168,8 +169,13 @@ impl Context {
     /// [`Condition::NoRepository`] with what to do about it.
     pub(crate) fn open_store(&self) -> Result<LocalStore> {
         let path = self.repository_path()?;
-        LocalStore::open(&path).map_err(|error| {
-            if error.kind() == Kind::NoRepository { self.missing(&path, error) } else { error.into() }
+        LocalStore::open(&path).map_err(|error| match error.kind() {
+            Kind::NoRepository => self.missing(&path, error),
+            Kind::Damaged => Failure::from(error).with_hint(
+                "without that file nothing opens the repository; copy `config` from a copy of this repository: it \
+                 never changes, so that of any day will do; change nothing else there",
+            ),
+            _ => error.into(),
         })
     }
 
@@ -227,13 +233,40 @@ impl Context {
         {
             return Ok((credential, Origin::Kept(kept::path_of(&config, id))));
         }
+        let lost = self.lost_key(&ids);
         if !prompt::is_possible() {
-            return Err(no_credential("open", &store.location()));
+            let failure = no_credential("open", &store.location());
+            return Err(match &lost {
+                Some(file) => failure.because(no_kept_key(file)).with_hint(
+                    "the recovery kit, the printed page, opens it: type its key into a file, and give that with \
+                     --recovery-key-file FILE; or put the kept key back where it was",
+                ),
+                None => failure,
+            });
+        }
+        if let Some(file) = &lost {
+            self.ui.remark(format_args!(
+                "For this repository, {}. The recovery kit, the printed page, opens it: type its key here, or give a file \
+                 with it: --recovery-key-file FILE",
+                no_kept_key(file)
+            ));
         }
         // Before the question: a person should not type in vain.
         let file = second()?;
         let typed = self.ask_password(&store.location())?;
         Ok((secret::with_key_file(typed, file), Origin::Typed))
+    }
+
+    /// Where the kept key of the default repository should be, which is missing when a question is near: a password was
+    /// never made for it, unless one was added.
+    fn lost_key(&self, ids: &[RepoId]) -> Option<PathBuf> {
+        let config = self.folders.config().ok().filter(|_| self.opens_by_kept_key())?;
+        Some(kept::path_of(&config, *ids.first()?))
+    }
+
+    /// True if what opens the repository is a kept key, as nothing else was named.
+    fn opens_by_kept_key(&self) -> bool {
+        self.is_default_repository() && self.settings.key_file.is_none()
     }
 
     /// Asks for the password again; a key file stays.
@@ -246,9 +279,17 @@ impl Context {
     }
 
     fn ask_password(&self, location: &str) -> Result<Credential> {
-        let typed = prompt::password(&format!("Password of the repository {location}"));
+        let what = if self.opens_by_kept_key() { "Recovery key or password" } else { "Password" };
+        let typed = prompt::password(&format!("{what} of the repository {location}"));
         self.not_cancelled()?;
-        secret::new_password(typed?.as_bytes(), "the password")
+        let typed = typed?;
+        // Only here: elsewhere a printed key may be somebody's password.
+        if self.opens_by_kept_key()
+            && let Ok(key) = RecoveryKey::parse(&typed)
+        {
+            return Ok(Credential::Recovery(key));
+        }
+        secret::new_password(typed.as_bytes(), "the password")
     }
 
     /// Fails if the user wished to stop, perhaps instead of an answer to a question.
@@ -385,6 +426,11 @@ fn adopt(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Cr
         }
     }
     Ok(None)
+}
+
+/// Why nothing opens the default repository by itself.
+fn no_kept_key(file: &Path) -> String {
+    format!("the kept key {} is not there", human::shown(file))
 }
 
 /// Nothing was given that could open the repository, and nobody can be asked.

@@ -213,6 +213,10 @@ impl Observer for Progress<'_> {
 
     fn warn(&self, warning: &Warning) {
         let mut warnings = lock(&self.warnings);
+        // What is wrong with the repository is found each time it is looked at, and told once. These are few.
+        if warning.path.is_none() && warnings.iter().any(|told| told == warning) {
+            return;
+        }
         if warnings.len() < MAX_WARNINGS {
             warnings.push(warning.clone());
         } else {
@@ -360,7 +364,8 @@ mod tests {
     fn warnings_beyond_the_limit_are_counted() {
         let (ui, _, _) = kept(Style::default());
         let progress = Progress::new(&ui);
-        let warning = Warning { kind: WarningKind::Unreadable, path: None, message: String::new() };
+        let path = StoredPath::parse(b"/a");
+        let warning = Warning { kind: WarningKind::Unreadable, path, message: String::new() };
         (0..MAX_WARNINGS + 3).for_each(|_| progress.warn(&warning));
         assert_eq!(progress.finish().len(), MAX_WARNINGS);
         assert_eq!(progress.warnings_dropped(), 3);

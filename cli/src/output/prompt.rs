@@ -3,6 +3,7 @@
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
 use std::io::{self, IsTerminal};
+use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
 /// True if somebody sits at the other end of standard input.
@@ -10,9 +11,22 @@ pub(crate) fn is_possible() -> bool {
     io::stdin().is_terminal()
 }
 
+/// Somebody is being asked. It stays so if the question was interrupted: then the program ends.
+static ASKING: AtomicBool = AtomicBool::new(false);
+
+/// True while a question stands, which an interrupt ends together with the program.
+pub(crate) fn is_asking() -> bool {
+    ASKING.load(Ordering::SeqCst)
+}
+
 /// Asks for a password, which is not shown while it is typed.
 pub(crate) fn password(question: &str) -> Result<Zeroizing<String>> {
-    rpassword::prompt_password(format!("{question}: ")).map(Zeroizing::new).map_err(|cause| {
+    ASKING.store(true, Ordering::SeqCst);
+    let typed = rpassword::prompt_password(format!("{question}: "));
+    if typed.is_ok() {
+        ASKING.store(false, Ordering::SeqCst);
+    }
+    typed.map(Zeroizing::new).map_err(|cause| {
         if cause.kind() == io::ErrorKind::Interrupted {
             return cancelled();
         }

@@ -160,21 +160,37 @@ impl Restored {
 
     fn faults(&self) -> Vec<String> {
         let summary = &self.summary;
+        let lost = "could not be read from the repository";
+        let failed = "could not be written to the target";
+        let owners = "could not be given the owner";
         [
-            (summary.damaged, "Lost:  ", "could not be read from the repository"),
-            (summary.failed, "Failed:", "could not be written to the target"),
-            (summary.unsound_databases, "Unsound:", "are as they were stored, but SQLite finds them damaged"),
+            (summary.damaged, "Lost:  ", lost, lost),
+            (summary.failed, "Failed:", failed, failed),
+            (
+                summary.unsound_databases,
+                "Unsound:",
+                "is as it was stored, but SQLite finds it damaged",
+                "are as they were stored, but SQLite finds them damaged",
+            ),
             (
                 summary.unchecked_databases,
                 "Unchecked:",
+                "is as it was stored, but SQLite could not check it",
                 "are as they were stored, but SQLite could not check them",
             ),
-            (summary.differing, "Differ:", "were not what was stored when read again"),
-            (summary.owners_failed, "Owners:", "could not be given their owner"),
+            (
+                summary.differing,
+                "Differ:",
+                "was not what was stored when read again",
+                "were not what was stored when read again",
+            ),
+            (summary.owners_failed, "Owners:", owners, owners),
         ]
         .into_iter()
-        .filter(|(count, _, _)| *count > 0)
-        .map(|(count, label, what)| format!("{label} {} {what}", human::count(count, "entry")))
+        .filter(|(count, ..)| *count > 0)
+        .map(|(count, label, one, many)| {
+            format!("{label} {} {}", human::count(count, "entry"), if count == 1 { one } else { many })
+        })
         .collect()
     }
 
@@ -229,5 +245,36 @@ fn further_names(count: u64) -> String {
         0 => String::new(),
         1 => ", and 1 further name of one of them".to_owned(),
         _ => format!(", and {} of them", human::count(count, "further name")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_is_told_in_the_singular_and_several_in_the_plural() {
+        let faults = |count| {
+            let summary = RestoreSummary {
+                unsound_databases: count,
+                unchecked_databases: count,
+                differing: count,
+                ..RestoreSummary::default()
+            };
+            Restored { summary, files: 9, bytes: 9, was_verified: true, dry_run: None }.faults()
+        };
+        assert_eq!(
+            faults(1),
+            [
+                "Unsound: 1 entry is as it was stored, but SQLite finds it damaged",
+                "Unchecked: 1 entry is as it was stored, but SQLite could not check it",
+                "Differ: 1 entry was not what was stored when read again",
+            ]
+        );
+        assert!(
+            faults(2)
+                .iter()
+                .all(|line| line.contains(" 2 entries are ") || line.contains(" 2 entries were "))
+        );
     }
 }

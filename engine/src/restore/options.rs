@@ -13,7 +13,7 @@ pub struct RestoreOptions {
     /// Only this path: the content of a folder, or the file itself, straight into the target. Without it everything,
     /// under the stored paths.
     pub path: Option<StoredPath>,
-    /// The folder of the repository, if it is on this machine: the target must not overlap with it.
+    /// The folder of the repository, if it is on this machine: the target must not lie in it, and nothing comes into it.
     pub repository: Option<PathBuf>,
     /// Only what these fit, with all that lies below, and the folders on the way there; without patterns everything.
     pub include: Patterns,

@@ -39,7 +39,7 @@ pub fn plan(
 ///
 /// # Errors
 /// [`Kind::NotFound`] if the snapshot does not hold the path, or nothing that is meant; [`Kind::Usage`] if the target
-/// overlaps with the repository; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::InUse`] if an app seems
+/// lies in the repository, or something would come into that; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::InUse`] if an app seems
 /// to use the target; [`Kind::NoSpace`] if there is too little room.
 pub fn plan_each(
     repo: &Repo,
@@ -52,17 +52,23 @@ pub fn plan_each(
     check_complete(snapshot, options)?;
     let start = start(repo, snapshot, options.path.as_ref())?;
     let place = Place::find(&options.target)?;
-    for repository in [options.repository.as_deref(), repo.local_path()].into_iter().flatten() {
-        place.keep_apart_from(repository)?;
+    let mut options = options.clone();
+    let mut repositories = Vec::new();
+    for repository in
+        [options.repository.clone(), repo.local_path().map(Path::to_owned)].into_iter().flatten()
+    {
+        repositories.push(place.keep_out_of(&repository)?);
+        options.protected.push(repository);
     }
     let (available_bytes, available_entries) = place.room()?;
-    let plan = RestorePlan::new(options, start, &place, available_bytes);
+    let plan = RestorePlan::new(&options, start, &place, available_bytes);
     let selection = plan.selection.clone();
     let protected = target::identities(&options.protected);
     let guard = Guard { selection: &selection, protected: &protected, cancel: &repo.session().cancel };
     let conflicts = |why| Conflicts::new(why, &plan.start.folder, &plan.target);
     let mut planner = Planner {
         snapshot,
+        repositories,
         observer,
         tell,
         guard,
@@ -190,6 +196,8 @@ struct Level {
 
 struct Planner<'a> {
     snapshot: &'a Snapshot,
+    /// The folders of this repository: nothing comes into them.
+    repositories: Vec<Identity>,
     observer: &'a dyn Observer,
     tell: &'a mut dyn FnMut(&Planned<'_>),
     guard: Guard<'a>,
@@ -312,6 +320,10 @@ impl Planner<'_> {
         };
         let here = target.here().map_err(looking(path))?;
         let found = look(here, &node.name).map_err(looking(path))?;
+        if found.is_some_and(|found| self.repositories.contains(&found.identity())) {
+            return Err(Error::new(Kind::Usage, "restore into", shown(&self.plan.target))
+                .because(format!("{path} of the snapshot would come into the folder of the repository")));
+        }
         if let Some(level) = self.levels.last_mut() {
             if let Some(extras) = &mut level.extras {
                 extras.has(&node.name);

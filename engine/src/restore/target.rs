@@ -61,20 +61,20 @@ impl Place {
         }
     }
 
-    /// Refuses a target that is the repository, lies in it, or holds it.
-    pub(super) fn keep_apart_from(&self, repository: &Path) -> Result<()> {
-        let inner = repository.canonicalize().map_err(|e| Error::io("look at", shown(repository), e))?;
-        let by_path = self.path.starts_with(&inner) || inner.starts_with(&self.path);
+    /// Refuses a target that is the repository or lies in it; gives back which folder that is. A target may hold the
+    /// repository, as a home does: then nothing may come into that folder, and nothing of it may go.
+    pub(super) fn keep_out_of(&self, repository: &Path) -> Result<Identity> {
+        let looking = |e| Error::io("look at", shown(repository), e);
+        let inner = repository.canonicalize().map_err(looking)?;
+        let own = inner.metadata().map(|found| (found.dev(), found.ino())).map_err(looking)?;
         // A folder can be reached under two paths, through bind mounts.
         let identity = |path: &Path| path.metadata().ok().map(|found| (found.dev(), found.ino()));
-        let own = identity(&inner);
-        let by_identity = self.base.ancestors().any(|path| own.is_some() && identity(path) == own)
-            || (self.existing.is_some() && inner.ancestors().any(|path| identity(path) == self.existing));
-        if by_path || by_identity {
+        let by_identity = self.base.ancestors().any(|path| identity(path) == Some(own));
+        if by_identity || self.path.starts_with(&inner) {
             return Err(Error::new(Kind::Usage, "restore into", shown(&self.path))
-                .because(format!("it overlaps with the repository at {}", shown(&inner))));
+                .because(format!("it lies in the repository at {}", shown(&inner))));
         }
-        Ok(())
+        Ok(own)
     }
 
     /// Bytes and entries that the file system has free; no number of entries where it does not count them.

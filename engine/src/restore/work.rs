@@ -264,7 +264,10 @@ impl<'a> Work<'a> {
     pub(super) fn summary(self) -> RestoreSummary {
         let specials = if self.plan.options.special { 0 } else { self.plan.specials };
         if specials > 0 {
-            let message = format!("{specials} pipes, sockets or devices were not restored");
+            let message = match specials {
+                1 => "1 pipe, socket or device was not restored".to_owned(),
+                _ => format!("{specials} pipes, sockets or devices were not restored"),
+            };
             self.warn(WarningKind::SpecialFile, None, message);
         }
         let mut owners_failed = 0;

@@ -43,7 +43,7 @@ The last group is a check: a mistyped digit is noticed, and nothing is harmed by
 
 HOW TO GET EVERYTHING BACK ON A NEW COMPUTER
 
-1. Install chatvault {version} or newer.
+1. Install chatvault {version}. (Until release 1.0.0 a newer one may refuse this repository.)
 2. Connect the disk with the repository, or copy its folder to the new computer. Below, REPOSITORY stands for the
    path of that folder.
 3. Type the recovery key into a text file, here key.txt. Spaces, line breaks and capital letters do not matter.
@@ -100,5 +100,6 @@ mod tests {
         assert_eq!(read_recovery_key(file.path()).unwrap().print(), key.print());
         assert!(text.lines().all(|line| line.chars().count() <= 118 && !line.contains('\x1b')), "{}", *text);
         assert!(text.contains(&"07".repeat(32)));
+        assert!(text.contains(concat!("Install chatvault ", env!("CARGO_PKG_VERSION"), ".")), "{}", *text);
     }
 }

@@ -1,6 +1,6 @@
 //! `snapshot --dry-run`: names what would be stored, and stores nothing.
 
-use super::{counts, explained, with_totals};
+use super::{counts, explained, with_totals, without_usual};
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::Result;
@@ -76,7 +76,7 @@ pub(super) fn run(
         ui.report(line);
     }
     ui.report(format_args!("Time:   {}", human::duration(progress.elapsed())));
-    warnings::show(ui, &told, progress.warnings_dropped());
+    warnings::show(ui, &without_usual(told, ui, &preview.paths), progress.warnings_dropped());
     Ok(outcome)
 }
 

@@ -15,11 +15,12 @@ use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
 use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase};
-use crate::output::{human, warnings};
+use crate::output::{Ui, human, warnings};
 use crate::{process, sources};
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored, Selection};
+use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{
-    Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning, WarningKind,
+    Kind, Phase, Result as EngineResult, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
 };
 use chatvault_engine::browse::SnapshotFilter;
 use chatvault_engine::model::Statistics;
@@ -104,9 +105,10 @@ fn told(
         ui.report(line);
     }
     let (failures, told): (Vec<Warning>, Vec<Warning>) = told.into_iter().partition(is_failure);
-    warnings::show(ui, &told, 0);
+    warnings::show(ui, &without_usual(told, ui, &summary.paths), 0);
     tell_failures(context, &failures);
-    if summary.parent.is_none() {
+    // Who has taken one before knows.
+    if summary.parent.is_none() && repo.snapshots(&Silent).is_ok_and(|all| all.len() == 1) {
         ui.status(format_args!(
             "Next: `{}` shows the snapshots, `{}` gives one back.",
             context.command("list"),
@@ -141,6 +143,17 @@ fn parent(
 /// The snapshot is stored, but a disk failed or is full, and somebody should look after it.
 fn is_failure(warning: &Warning) -> bool {
     matches!(warning.kind, WarningKind::CacheFailed | WarningKind::NotCleanedUp)
+}
+
+/// When quiet, without what each run would tell anew and nobody can mend: that folders of this program lie in a source.
+/// One that was named itself is another matter.
+fn without_usual(mut told: Vec<Warning>, ui: &Ui, sources: &[StoredPath]) -> Vec<Warning> {
+    let is_usual = |warning: &Warning| {
+        warning.kind == WarningKind::OwnFolderLeftOut
+            && warning.path.as_ref().is_some_and(|path| !sources.contains(path))
+    };
+    told.retain(|warning| !(ui.style().quiet && is_usual(warning)));
+    told
 }
 
 /// What cannot wait: that a disk is full or fails, though the snapshot is stored.

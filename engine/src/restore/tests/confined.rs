@@ -6,6 +6,7 @@ use crate::crypto::{Credential, RecoveryKey};
 use crate::format::tree::{encode_inner, encode_leaf, encode_node};
 use crate::model::{Database, DatabaseState, Node, NodeKind};
 use crate::repo::testing::session;
+use crate::restore::Overwrite;
 use crate::store::LocalStore;
 use std::os::unix::fs::symlink;
 use std::sync::Arc;
@@ -216,7 +217,7 @@ fn sidecars_that_would_join_a_restored_database_are_in_the_way() {
 }
 
 #[test]
-fn a_target_that_overlaps_with_the_repository_is_refused() {
+fn a_target_in_the_repository_is_refused() {
     let temp = tempdir().unwrap();
     let folder = temp.path().join("x/repository");
     fs::create_dir(temp.path().join("x")).unwrap();
@@ -225,21 +226,13 @@ fn a_target_that_overlaps_with_the_repository_is_refused() {
     let repo = Repo::create(store, &[key], session(None)).unwrap();
     let snapshot = commit(&repo, |maker| vec![maker.file("f", b"x")]);
     symlink(&folder, temp.path().join("link")).unwrap();
-    for at in [
-        "x/repository",
-        "x/repository/new",
-        "x/repository/packs",
-        "x",
-        "",
-        "link",
-        "link/a/b",
-        "x/./repository",
-    ] {
+    for at in ["x/repository", "x/repository/new", "x/repository/packs", "link", "link/a/b", "x/./repository"]
+    {
         let (kind, text) = refused(&repo, &snapshot, &temp.path().join(at));
         assert_eq!(kind, Kind::Usage, "{at}: {text}");
-        assert!(text.contains("overlaps"), "{at}: {text}");
+        assert!(text.contains("lies in the repository"), "{at}: {text}");
     }
-    for at in ["y", "x/other", "x/repository2"] {
+    for at in ["y", "x/other", "x/repository2", "x", ""] {
         assert!(plan(&repo, &snapshot, &options(&temp.path().join(at), None), &Silent).is_ok(), "{at}");
     }
     // Named by the caller, where the store does not know its place.
@@ -248,6 +241,35 @@ fn a_target_that_overlaps_with_the_repository_is_refused() {
     let mut options = options(&folder.join("new"), None);
     options.repository = Some(folder.clone());
     assert_eq!(plan(&repo, &snapshot, &options, &Silent).unwrap_err().kind(), Kind::Usage);
+}
+
+#[test]
+fn a_target_may_hold_the_repository_and_nothing_of_that_is_touched() {
+    let temp = tempdir().unwrap();
+    let folder = temp.path().join("x/repository");
+    fs::create_dir(temp.path().join("x")).unwrap();
+    let store = Arc::new(LocalStore::create(&folder).unwrap());
+    let key = Credential::Recovery(RecoveryKey::random().unwrap());
+    let repo = Repo::create(store, &[key], session(None)).unwrap();
+    let into = |name: &str| commit(&repo, |m| vec![m.dir("x", vec![m.dir(name, vec![m.file("f", b"x")])])]);
+    let (in_it, beside) = (into("repository"), into("new"));
+    let above = commit(&repo, |maker| vec![maker.file("x", b"x")]);
+    fs::write(temp.path().join("x/too-much"), b"").unwrap();
+    let before = all_in(&folder);
+    let options = RestoreOptions {
+        overwrite: Overwrite::Always,
+        delete: true,
+        force_delete: true,
+        ..options(temp.path(), None)
+    };
+    let error = |snapshot| plan(&repo, snapshot, &options, &Silent).unwrap_err();
+    assert_eq!(error(&in_it).kind(), Kind::Usage);
+    assert!(error(&in_it).full_text().contains("would come into the folder of the repository"));
+    assert_eq!(error(&above).kind(), Kind::AlreadyThere);
+    let planned = plan(&repo, &beside, &options, &Silent).unwrap();
+    apply(&repo, planned, &Silent).unwrap();
+    assert_eq!(all_in(&folder), before);
+    assert!(temp.path().join("x/new/f").exists() && !temp.path().join("x/too-much").exists());
 }
 
 #[test]

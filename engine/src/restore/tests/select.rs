@@ -250,4 +250,6 @@ fn specials_that_are_not_restored_are_not_deleted_either() {
     let summary = run(&repo, &snapshot, &options).unwrap();
     assert_eq!((summary.deleted, summary.specials), (0, 1));
     assert_eq!(names_in(temp.path()), ["d", "d/f", "d/fifo"]);
+    let told = "1 pipe, socket or device was not restored";
+    assert!(summary.warnings.iter().any(|warning| warning.message == told), "{:?}", summary.warnings);
 }

@@ -40,13 +40,32 @@ pub struct LocalStore {
 impl LocalStore {
     /// Makes the folder, or takes an empty one. A drive's `lost+found` does not count, nor do the key slots of an `init`
     /// that was killed before it wrote a config.
+    ///
+    /// # Errors
+    /// As [`Self::check_free`], or if the folder cannot be made.
     pub fn create(path: &Path) -> Result<Self> {
+        if let Some(store) = Self::free(path)? {
+            return Ok(store);
+        }
+        create_folders(path).map_err(|e| write_error("create repository folder", shown(path), e))?;
+        let root = Self::open_root(path);
+        root.map_err(|e| Error::io("open repository folder", shown(path), e))
+    }
+
+    /// Looks whether [`Self::create`] would take the place; writes nothing.
+    ///
+    /// # Errors
+    /// [`Kind::AlreadyThere`] if a repository is there, a file, or a folder that is not empty; fails if the folder cannot
+    /// be looked into.
+    pub fn check_free(path: &Path) -> Result<()> {
+        Self::free(path).map(|_| ())
+    }
+
+    /// The folder for a new repository; none if it is still to be made.
+    fn free(path: &Path) -> Result<Option<Self>> {
         let store = match Self::open_root(path) {
             Ok(store) => store,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => {
-                create_folders(path).map_err(|e| write_error("create repository folder", shown(path), e))?;
-                Self::open_root(path).map_err(|e| Error::io("open repository folder", shown(path), e))?
-            }
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
                 let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
                 return Err(error.because("a file stands there"));
@@ -65,10 +84,14 @@ impl LocalStore {
             let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
             return Err(error.because(format!("the folder is not empty: it has {}", some_of(&there))));
         }
-        Ok(store)
+        Ok(Some(store))
     }
 
     /// Opens a folder in which a repository was created; writes nothing.
+    ///
+    /// # Errors
+    /// [`Kind::NoRepository`] if none is there; [`Kind::Damaged`] if one is there that lost both copies of its config; fails
+    /// if the folder cannot be read.
     pub fn open(path: &Path) -> Result<Self> {
         let no_repository =
             |why: String| Err(Error::new(Kind::NoRepository, "open repository", shown(path)).because(why));
@@ -85,6 +108,12 @@ impl LocalStore {
         let config = ObjectName::config();
         if store.stat(&config)?.is_none() && store.stat(&config.mirror())?.is_none() {
             let there = files::entries(&store.root).map_err(|e| Error::io("list folder", shown(path), e))?;
+            // Keys alone are what is left of an `init` that was killed.
+            let has = |wanted: &[u8]| there.iter().any(|name| name == wanted);
+            if has(b"keys") && (has(b"packs") || has(b"index") || has(b"snapshots")) {
+                let why = format!("both copies of its `config` are gone; it has {}", some_of(&there));
+                return Err(Error::damaged("open repository", shown(path), why));
+            }
             return no_repository(match there.as_slice() {
                 [] => "the folder is empty".to_owned(),
                 some => format!("the folder has no `config`, it has {}", some_of(some)),
