@@ -79,7 +79,7 @@ class Writer:
         return header + clear + body
 
     def config(self, features=0, run=65536):
-        fields = {0: [5, 6], 1: 1, 2: 262144, 3: 1048576, 4: 4194304, 5: run, 6: 16 << 20, 7: 8 << 20}
+        fields = {0: [5, 6], 1: 1, 2: 524288, 3: 1048576, 4: 4194304, 5: run, 6: 16 << 20, 7: 8 << 20}
         clear = self.repository + struct.pack("<Q", features)
         self.put("config", self.sealed("config", fields, clear), mirror=True)
 

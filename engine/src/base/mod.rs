@@ -6,6 +6,7 @@ pub mod error;
 pub mod event;
 pub mod hash;
 pub mod id;
+pub mod past_cache;
 pub mod path;
 pub mod time;
 

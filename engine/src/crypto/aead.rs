@@ -109,6 +109,20 @@ impl ObjectKey {
     ) -> Result<&'b mut [u8], Unauthentic> {
         self.0.open_in_place(nonce(ordinal), Aad::from(additional), buffer).map_err(|_| Unauthentic)
     }
+
+    /// As [`Self::open`], with the tag apart.
+    pub fn open_separate(
+        &self,
+        ordinal: u64,
+        additional: &[u8],
+        buffer: &mut [u8],
+        tag: [u8; TAG_LEN],
+    ) -> Result<(), Unauthentic> {
+        self.0
+            .open_in_place_separate_tag(nonce(ordinal), Aad::from(additional), tag.into(), buffer, 0..)
+            .map(|_| ())
+            .map_err(|_| Unauthentic)
+    }
 }
 
 /// The ordinal as 64 bits, little-endian, then 32 zero bits.
@@ -137,6 +151,15 @@ mod tests {
             }
             assert_eq!(key.open(4, b"aad", &mut sealed.clone()), Err(Unauthentic));
             assert_eq!(key.open(3, b"aae", &mut sealed.clone()), Err(Unauthentic));
+            let (apart, tag) = sealed.split_at(7);
+            for bit in 0..TAG_LEN * 8 {
+                let mut bad: [u8; TAG_LEN] = tag.try_into().unwrap();
+                bad[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(key.open_separate(3, b"aad", &mut apart.to_vec(), bad), Err(Unauthentic));
+            }
+            let (mut apart, tag) = (apart.to_vec(), tag.try_into().unwrap());
+            assert_eq!(key.open_separate(3, b"aad", &mut apart, tag), Ok(()));
+            assert_eq!(apart, b"message");
             assert_eq!(key.open(3, b"aad", &mut sealed).unwrap(), b"message");
         }
     }

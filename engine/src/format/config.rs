@@ -38,7 +38,7 @@ impl Config {
     pub fn standard(created: Timestamp) -> Self {
         Self {
             created,
-            chunk_min: 256 << 10,
+            chunk_min: 512 << 10,
             chunk_avg: 1 << 20,
             chunk_max: 4 << 20,
             run: 128 << 10,

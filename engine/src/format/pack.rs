@@ -84,18 +84,15 @@ impl<'f> PackBuilder<'f> {
         self.file
     }
 
-    /// Seals the next blob, and says how it is listed and what stands in the pack.
-    pub fn add(&mut self, mut entry: BlobEntry, bytes: &[u8]) -> Result<(BlobEntry, &[u8])> {
-        let place = self.file.extend_from_slice(bytes);
-        let plain = self.file.get_mut(place.clone()).unwrap_or_default();
+    /// Seals the next blob where it stands and takes a copy of that; says how it is listed, and the tag of its seal.
+    pub fn add(&mut self, mut entry: BlobEntry, bytes: &mut [u8]) -> Result<(BlobEntry, [u8; TAG_LEN])> {
         let ordinal = self.entries.len() as u64;
-        let tag = self.key.seal_in_place(ordinal, &blob_additional(&entry), plain).map_err(failed)?;
-        self.digest.update(plain);
+        let tag = self.key.seal_in_place(ordinal, &blob_additional(&entry), bytes).map_err(failed)?;
+        self.append(bytes);
         self.append(&tag);
-        let sealed = self.file.get(place.start..).unwrap_or_default();
-        entry.sealed_len = u32::try_from(sealed.len()).unwrap_or(u32::MAX);
+        entry.sealed_len = u32::try_from(bytes.len() + tag.len()).unwrap_or(u32::MAX);
         self.entries.push(entry.clone());
-        Ok((entry, sealed))
+        Ok((entry, tag))
     }
 
     /// Ends the pack. With `pad`, its length is rounded up by PADME (Nikitin et al., "Reducing Metadata Leakage from
@@ -127,8 +124,8 @@ pub fn assemble(
 ) -> Result<(PackRecord, Vec<u8>)> {
     let mut file = PageBuffer::new();
     let mut builder = PackBuilder::new(sealer, 0, &mut file)?;
-    for blob in blobs {
-        builder.add(blob.entry, &blob.bytes)?;
+    for PackedBlob { entry, mut bytes } in blobs {
+        builder.add(entry, &mut bytes)?;
     }
     let record = builder.finish(class, pad)?;
     Ok((record, file.to_vec()))
@@ -271,25 +268,27 @@ pub fn open_blob(
     mut sealed: Vec<u8>,
     subject: &str,
 ) -> Result<Vec<u8>> {
-    let plain = open_blob_in_place(key, ordinal, entry, &mut sealed, subject)?.len();
+    let opened = key.open(ordinal.into(), &blob_additional(entry), &mut sealed);
+    let plain = opened.map_err(|e| unopened(entry, subject, e))?.len();
     sealed.truncate(plain);
     Ok(sealed)
 }
 
-/// As [`open_blob`], in a buffer that the caller goes on to use.
-pub fn open_blob_in_place<'b>(
+/// As [`open_blob`], where it stands, with the tag of its seal apart.
+pub fn open_blob_in_place(
     key: &ObjectKey,
     ordinal: u32,
     entry: &BlobEntry,
-    sealed: &'b mut [u8],
+    bytes: &mut [u8],
+    tag: [u8; TAG_LEN],
     subject: &str,
-) -> Result<&'b [u8]> {
-    match key.open(ordinal.into(), &blob_additional(entry), sealed) {
-        Ok(plain) => Ok(plain),
-        Err(e) => {
-            Err(Error::damaged(format!("read blob {} of pack", entry.id.short()), subject, e.to_string()))
-        }
-    }
+) -> Result<()> {
+    key.open_separate(ordinal.into(), &blob_additional(entry), bytes, tag)
+        .map_err(|e| unopened(entry, subject, e))
+}
+
+fn unopened(entry: &BlobEntry, subject: &str, e: Unauthentic) -> Error {
+    Error::damaged(format!("read blob {} of pack", entry.id.short()), subject, e.to_string())
 }
 
 /// Reads the header of a pack.

@@ -30,7 +30,6 @@ pub(super) struct Held {
 #[derive(Default)]
 pub(super) struct Workshop {
     file: PageBuffer,
-    scratch: Vec<u8>,
 }
 
 impl Workshop {
@@ -47,7 +46,7 @@ impl Workshop {
         last: bool,
     ) -> Result<(PackRecord, &[u8])> {
         shuffle(&mut blobs)?;
-        let Self { file, scratch } = self;
+        let Self { file } = self;
         let total: usize = blobs.iter().map(|held| held.blob.bytes.len() + TAG_LEN + ENTRY_LEN).sum();
         let expected = FRAME_LEN + total + if last { total / 8 } else { 0 };
         // Room for every pack that is to come: memory that is given back and taken anew leaves gaps.
@@ -56,12 +55,10 @@ impl Workshop {
         // As a reader will have it: from the header in the pack.
         let (header, clear) = pack_header(builder.bytes(), NEW_PACK)?;
         let key = repo.sealer.key(&header, NEW_PACK)?;
-        for (ordinal, Held { blob, frame }) in (0..).zip(blobs) {
-            let (entry, sealed) = builder.add(blob.entry, &blob.bytes)?;
-            scratch.clear();
-            scratch.extend_from_slice(sealed);
-            let packed = open_blob_in_place(&key, ordinal, &entry, scratch, NEW_PACK)?;
-            if !comes_back(repo, &entry, packed, frame)? {
+        for (ordinal, Held { blob: PackedBlob { entry, mut bytes }, frame }) in (0..).zip(blobs) {
+            let (entry, tag) = builder.add(entry, &mut bytes)?;
+            open_blob_in_place(&key, ordinal, &entry, &mut bytes, tag, NEW_PACK)?;
+            if !comes_back(repo, &entry, &bytes, frame)? {
                 return Err(wrong(
                     "a blob does not come back as it was: memory or processor of this machine may be faulty",
                 ));

@@ -7,6 +7,7 @@ use super::remove::{Act, remove};
 use super::target::{check_name, failed};
 use super::temporary::{Temporary, occupied, rename_new};
 use super::work::{Job, Work, count};
+use crate::base::past_cache::{InOrder, LEAST};
 use crate::base::{Counter, Error, Kind, Result, StoredPath, WarningKind};
 use crate::browse::Piece;
 use crate::model::{BlobKind, Node};
@@ -86,18 +87,27 @@ fn is_there(work: &Work<'_>, job: &Job) -> Result<bool> {
 fn write_content(work: &Work<'_>, file: &File, node: &Node, path: &StoredPath) -> Result<()> {
     let mut offset = 0u64;
     let mut written = 0u64;
+    let sparse = work.plan.options.sparse;
     let write = |bytes: &[u8], at: u64| file.write_all_at(bytes, at).map_err(failed("write", path));
+    // Up to the first hole.
+    let mut in_order = (!sparse && node.size >= LEAST as u64).then(|| InOrder::new(file));
     work.reader.for_each_piece(node, &work.stop, &mut |piece| {
         let len = match piece {
-            Piece::Hole(len) => len,
+            Piece::Hole(len) => {
+                in_order.take().map_or(Ok(()), InOrder::finish).map_err(failed("write", path))?;
+                len
+            }
             Piece::Data(bytes) => {
-                if work.plan.options.sparse {
+                if sparse {
                     for (at, part) in without_zeroes(&bytes, offset) {
                         write(part, offset + at)?;
                         written = offset + at + part.len() as u64;
                     }
                 } else {
-                    write(&bytes, offset)?;
+                    match &mut in_order {
+                        Some(in_order) => in_order.write(&bytes).map_err(failed("write", path))?,
+                        None => write(&bytes, offset)?,
+                    }
                     written = offset + bytes.len() as u64;
                 }
                 bytes.len() as u64
@@ -107,6 +117,7 @@ fn write_content(work: &Work<'_>, file: &File, node: &Node, path: &StoredPath) -
         work.observer.add(Counter::Bytes, len);
         Ok(())
     })?;
+    in_order.map_or(Ok(()), InOrder::finish).map_err(failed("write", path))?;
     if written < node.size {
         ftruncate(file, node.size).map_err(|e| failed("write", path)(e.into()))?;
     }

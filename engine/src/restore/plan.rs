@@ -6,6 +6,7 @@ use super::remove::{Act, Extras, Ground, Guard, remove};
 use super::room::{ENTRY_COST, check_room, entries, no_room};
 use super::selection::{Met, Selection, Way, stored_beside};
 use super::target::{self, Identity, Place, shown};
+use super::work::files_at_once;
 use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, Start};
 use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
 use crate::browse::lookup;
@@ -94,7 +95,7 @@ pub fn plan_each(
     }
     // Files that are replaced are there twice for a while.
     plan.needed_bytes =
-        plan.needed_bytes.saturating_add(largest.saturating_mul(repo.session().threads as u64));
+        plan.needed_bytes.saturating_add(largest.saturating_mul(files_at_once(repo.session()) as u64));
     check_room(repo, &mut plan, available_entries)?;
     Ok(plan)
 }

@@ -12,6 +12,7 @@ use rustix::io::Errno;
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Temporary names that are tried.
 const TRIES: usize = 8;
@@ -24,6 +25,18 @@ const SUFFIX: &str = ".tmp";
 pub(super) struct Names {
     beginning: String,
     next: AtomicU64,
+    turn: Turn,
+}
+
+/// Who makes or renames an entry. The kernel lets one at a time do that in a folder, and has the others turn in circles on
+/// their processors meanwhile, a tenth of a restore's time; here they sleep.
+#[derive(Debug, Default)]
+struct Turn(Mutex<()>);
+
+impl Turn {
+    fn take(&self) -> MutexGuard<'_, ()> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 impl Names {
@@ -31,20 +44,26 @@ impl Names {
         let client = &session.client;
         let random = to_hex(&random_bytes::<8>()?);
         let beginning = format!("{PREFIX}{}-{}-{random}-", client.pid, client.process_started);
-        Ok(Self { beginning, next: AtomicU64::new(0) })
+        Ok(Self { beginning, next: AtomicU64::new(0), turn: Turn::default() })
     }
 
     /// Makes an entry under a temporary name of a folder.
     pub(super) fn make<'f, T>(
-        &self,
+        &'f self,
         folder: BorrowedFd<'f>,
         make: impl Fn(&str) -> rustix::io::Result<T>,
     ) -> io::Result<(Temporary<'f>, T)> {
         let mut last = Errno::EXIST;
         for _ in 0..TRIES {
             let name = format!("{}{}{SUFFIX}", self.beginning, self.next.fetch_add(1, Ordering::Relaxed));
-            match make(&name) {
-                Ok(made) => return Ok((Temporary { folder, name, renamed: false }, made)),
+            let made = {
+                let _turn = self.turn.take();
+                make(&name)
+            };
+            match made {
+                Ok(made) => {
+                    return Ok((Temporary { folder, name, renamed: false, turn: &self.turn }, made));
+                }
                 Err(e @ (Errno::EXIST | Errno::INTR)) => last = e,
                 Err(e) => return Err(e.into()),
             }
@@ -87,6 +106,7 @@ pub(super) struct Temporary<'f> {
     folder: BorrowedFd<'f>,
     name: String,
     renamed: bool,
+    turn: &'f Turn,
 }
 
 impl Temporary<'_> {
@@ -96,16 +116,22 @@ impl Temporary<'_> {
 
     /// Gives the entry its name, if nothing has that name.
     pub(super) fn name_new(mut self, name: &[u8], path: &StoredPath) -> Result<()> {
-        self.renamed = rename_new(self.folder, self.name.as_bytes(), name)
-            .map(|()| true)
-            .map_err(|e| occupied(e, path))?;
+        let renamed = {
+            let _turn = self.turn.take();
+            rename_new(self.folder, self.name.as_bytes(), name)
+        };
+        renamed.map_err(|e| occupied(e, path))?;
+        self.renamed = true;
         Ok(())
     }
 
     /// Gives the entry its name; what had that name, and is no folder, is gone then.
     pub(super) fn name_over(mut self, name: &[u8], path: &StoredPath) -> Result<()> {
-        renameat(self.folder, self.name.as_str(), self.folder, name)
-            .map_err(|e| failed("replace", path)(e.into()))?;
+        let renamed = {
+            let _turn = self.turn.take();
+            renameat(self.folder, self.name.as_str(), self.folder, name)
+        };
+        renamed.map_err(|e| failed("replace", path)(e.into()))?;
         self.renamed = true;
         Ok(())
     }

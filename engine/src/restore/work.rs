@@ -11,7 +11,7 @@ use crate::base::{
 };
 use crate::browse::ContentReader;
 use crate::model::Node;
-use crate::repo::Repo;
+use crate::repo::{Repo, Session};
 use crate::restore::existing::Decision;
 use crate::source::{Descent, SourceDir};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -107,6 +107,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Files that are written or read at the same time. Some wait for the disk while others are opened and hashed.
+pub(super) fn files_at_once(session: &Session) -> usize {
+    2 * session.threads.max(1)
+}
+
 impl<'a> Work<'a> {
     pub(super) fn new(repo: &'a Repo, plan: RestorePlan, observer: &'a dyn Observer) -> Result<Self> {
         let session = repo.session();
@@ -115,7 +120,7 @@ impl<'a> Work<'a> {
         Ok(Self {
             repo,
             observer,
-            reader: ContentReader::new(repo, session.threads)?,
+            reader: ContentReader::new(repo, files_at_once(session))?,
             names: Names::new(session)?,
             setter: Setter::new(plan.options.ownership.clone()),
             counts: Counts { damaged: AtomicU64::new(plan.damaged.len() as u64), ..Counts::default() },
@@ -149,7 +154,7 @@ impl<'a> Work<'a> {
     }
 
     pub(super) fn threads(&self) -> usize {
-        self.repo.session().threads.max(1)
+        files_at_once(self.repo.session())
     }
 
     /// What may be removed.

@@ -1,10 +1,11 @@
 //! L2: single calls of the file system, relative to open folders. The only place of the store that knows the platform.
 
+use crate::base::Timestamp;
 use crate::base::id::to_hex;
-use crate::base::{PageBuffer, Timestamp};
+use crate::base::past_cache::write_past_cache;
 use crate::crypto::random_bytes;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat, fcntl_setfl};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::{Errno, pread, retry_on_intr};
 use std::fs::File;
 use std::io::{self, Read, Write};
@@ -14,8 +15,6 @@ use std::path::Path;
 const TEMPORARY: &str = ".tmp-";
 /// Bytes that are compared at a time.
 const COMPARE_LEN: usize = 128 * 1024;
-/// Fewer bytes are not worth waiting for the disk.
-const LEAST_PAST_CACHE: usize = 1 << 20;
 
 /// Opens the repository's own folder; a link to it is the user's way to name it and is followed.
 pub(super) fn open_root(path: &Path) -> io::Result<File> {
@@ -188,41 +187,6 @@ pub(super) fn compare(folder: &File, name: &str, bytes: &[u8]) -> io::Result<Exi
         }
     }
     Ok(Existing::Same(file))
-}
-
-/// Writes the whole blocks of a long row of bytes without a copy in the kernel's cache, where memory, file system and
-/// platform allow, and says how many bytes were written; the rest is for a plain write. Nobody reads a new pack soon, it
-/// is flushed at once, and copying it would cost as much time as encrypting it.
-#[cfg(target_os = "linux")]
-fn write_past_cache(file: &File, bytes: &[u8]) -> io::Result<usize> {
-    let blocks = bytes.len() - bytes.len() % PageBuffer::ALIGNMENT;
-    let is_aligned = bytes.as_ptr().align_offset(PageBuffer::ALIGNMENT) == 0;
-    // Not by `open`: some file systems would refuse that after they have made the file.
-    if blocks < LEAST_PAST_CACHE || !is_aligned || fcntl_setfl(file, OFlags::DIRECT).is_err() {
-        return Ok(0);
-    }
-    let mut written = 0;
-    let outcome = loop {
-        match rustix::io::write(file, bytes.get(written..blocks).unwrap_or_default()) {
-            Ok(0) => break Ok(()),
-            Ok(count) => written += count,
-            Err(Errno::INTR) => {}
-            // Its blocks are longer than ours, or it wrote a part of one.
-            Err(Errno::INVAL) => break Ok(()),
-            Err(e) => break Err(e),
-        }
-        if written >= blocks {
-            break Ok(());
-        }
-    };
-    fcntl_setfl(file, OFlags::empty())?;
-    outcome?;
-    Ok(written)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn write_past_cache(_: &File, _: &[u8]) -> io::Result<usize> {
-    Ok(0)
 }
 
 /// True for names that [`Temporary`] gives.
