@@ -326,7 +326,7 @@ fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {
         cancel: work.writer.cancel.clone(),
     };
     let wanted = work.options.integrity;
-    match copy.check(wanted, &limits) {
+    match work.check_time.check(copy, wanted, &limits) {
         Verdict::Sound { left_out, odd_values } => {
             for (kind, message) in remarks(&left_out, &odd_values) {
                 work.warn(kind, path, message);

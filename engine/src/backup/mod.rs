@@ -34,7 +34,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
-use crate::sqlite::verify::Integrity;
+use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
 use plan::Plan;
@@ -257,6 +257,7 @@ struct Work<'a> {
     lineages: &'a Lineages<'a>,
     boundaries: Boundaries,
     tally: Tally,
+    check_time: CheckTime,
 }
 
 impl<'a> Work<'a> {
@@ -269,7 +270,8 @@ impl<'a> Work<'a> {
     ) -> Self {
         let tally = Tally::new(Memory::staged(repo));
         let (memory, lineages) = (&source.memory, &source.lineages);
-        Self { repo, options, observer, writer, memory, lineages, boundaries: Boundaries::new(repo), tally }
+        let (boundaries, check_time) = (Boundaries::new(repo), CheckTime::default());
+        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time }
     }
 }
 

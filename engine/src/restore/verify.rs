@@ -110,7 +110,7 @@ fn ask_sqlite(work: &Work<'_>, file: &SourceFile, node: &Node, path: &StoredPath
     let session = work.repo.session();
     let limits =
         CheckLimits { clock: Arc::clone(&session.clock), at_most: CHECK_AT_MOST, cancel: work.stop.clone() };
-    match copy.check(Integrity::Quick, &limits) {
+    match work.check_time.check(copy, Integrity::Quick, &limits) {
         Verdict::Sound { left_out, odd_values } => {
             count(&work.counts.sound_databases);
             for (kind, message) in remarks(&left_out, &odd_values) {

@@ -14,6 +14,7 @@ use crate::model::Node;
 use crate::repo::{Repo, Session};
 use crate::restore::existing::Decision;
 use crate::source::{Descent, SourceDir};
+use crate::sqlite::verify::CheckTime;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::hash_map::RandomState;
 use std::collections::{BTreeMap, BTreeSet, HashSet};
@@ -89,6 +90,7 @@ pub(super) struct Work<'a> {
     /// Raised when the run ends early.
     pub(super) stop: Cancel,
     pub(super) shown: String,
+    pub(super) check_time: CheckTime,
     failure: Mutex<Option<Error>>,
     target: Identity,
     protected: Vec<Identity>,
@@ -127,6 +129,7 @@ impl<'a> Work<'a> {
             begun: session.now(),
             stop: session.cancel.child(),
             shown: target::shown(&plan.target),
+            check_time: CheckTime::default(),
             failure: Mutex::default(),
             target: target::identity(&root)?,
             protected,

@@ -25,7 +25,7 @@ use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The first SQLite without the race that can damage a database in WAL mode (there since 3.7.0).
@@ -36,6 +36,35 @@ const MODES: std::ops::Range<u64> = 18..20;
 
 /// Longest time that SQLite should be given to check one database.
 pub const CHECK_AT_MOST: Duration = Duration::from_mins(15);
+
+/// Longest time that SQLite should be given to check all databases of a run together: with hostile ones in great number a run
+/// would not end otherwise.
+pub const CHECKS_AT_MOST: Duration = Duration::from_hours(1);
+
+/// The time that the checks of a run have taken.
+#[derive(Debug, Default)]
+pub struct CheckTime(Mutex<Duration>);
+
+impl CheckTime {
+    fn spent(&self) -> MutexGuard<'_, Duration> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Checks a copy as [`PrivateCopy::check`] does, within what is left of [`CHECKS_AT_MOST`].
+    #[must_use]
+    pub fn check(&self, copy: PrivateCopy, which: Integrity, limits: &CheckLimits) -> Verdict {
+        let left = CHECKS_AT_MOST.saturating_sub(*self.spent());
+        if left.is_zero() {
+            return Verdict::NotChecked("the checks of this run have taken an hour together".to_owned());
+        }
+        let limits = CheckLimits { at_most: limits.at_most.min(left), ..limits.clone() };
+        let started = (limits.clock)();
+        let verdict = copy.check(which, &limits);
+        let taken = (limits.clock)().as_nanos().saturating_sub(started.as_nanos());
+        *self.spent() += Duration::from_nanos(u64::try_from(taken).unwrap_or(0));
+        verdict
+    }
+}
 
 /// How much of a database is checked.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

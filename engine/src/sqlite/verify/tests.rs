@@ -309,3 +309,23 @@ fn an_old_sqlite_is_refused_and_ours_is_not() {
     let text = refused.full_text();
     assert!(text.starts_with("Failed to use SQLite 3.51.2: versions before 3.51.3 can damage"), "{text}");
 }
+
+#[test]
+fn all_checks_of_a_run_together_end_too() {
+    let dir = tempfile::tempdir().unwrap();
+    let image = image(&[PLAIN]);
+    let (ticks, time) = (AtomicU64::new(0), CheckTime::default());
+    // Forty seconds pass whenever somebody looks.
+    let clock = move || Timestamp::new(40 * i64::try_from(ticks.fetch_add(1, Ordering::Relaxed)).unwrap(), 0);
+    let limits = CheckLimits { clock: Arc::new(clock), at_most: CHECK_AT_MOST, cancel: Cancel::new() };
+    let mut verdicts = Vec::new();
+    while !matches!(verdicts.last(), Some(Verdict::NotChecked(why)) if why.contains("an hour together")) {
+        let mut copy = PrivateCopy::new_in(dir.path());
+        copy.write_all(&image).unwrap();
+        verdicts.push(time.check(copy, Integrity::Quick, &limits));
+        assert!(verdicts.len() < 100, "{verdicts:?}");
+    }
+    // Each of them was given time, and none of them ended the hour alone.
+    assert!(verdicts.len() > 3, "{verdicts:?}");
+    assert!(time.spent().as_secs() >= CHECKS_AT_MOST.as_secs());
+}
