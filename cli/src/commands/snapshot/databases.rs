@@ -14,9 +14,13 @@ pub(super) fn words(databases: &[DatabaseReport], counts: &DatabaseCounts) -> Ve
         return Vec::new();
     }
     let mut all = format!("Databases: {} read", human::thousands(counts.read));
-    for (number, what) in
-        [(counts.sound, "sound by SQLite's check"), (counts.damaged, "damaged by SQLite's check")]
-    {
+    // Encrypted ones, those that were stored as their files lay, and those about which a warning says why.
+    let unchecked = counts.read.saturating_sub(counts.sound + counts.damaged);
+    for (number, what) in [
+        (counts.sound, "sound by SQLite's check"),
+        (counts.damaged, "damaged by SQLite's check"),
+        (unchecked, "not checked"),
+    ] {
         if number > 0 {
             all.push_str(&format!(", {} {what}", human::thousands(number)));
         }
@@ -71,7 +75,7 @@ mod tests {
         assert_eq!(
             all_words(&all),
             [
-                "Databases: 3 read, 2 sound by SQLite's check",
+                "Databases: 3 read, 2 sound by SQLite's check, 1 not checked",
                 "  /chat.db: captured in 0.4 s, 1,898 WAL frames merged",
                 "  /chat.db: an unfinished change was taken back (1 page)",
             ]
@@ -81,7 +85,7 @@ mod tests {
         assert_eq!(all_words(&many)[MOST_LINES + 1], "  and 4 more");
         let counts = DatabaseCounts { read: 12_000, captured: 11_000, damaged: 2, ..Default::default() };
         let told = words(&many, &counts);
-        assert_eq!(told[0], "Databases: 12,000 read, 2 damaged by SQLite's check", "more than are listed");
+        assert_eq!(told[0], "Databases: 12,000 read, 2 damaged by SQLite's check, 11,998 not checked");
         assert_eq!(told[MOST_LINES + 1], "  and 10,995 more");
     }
 }
