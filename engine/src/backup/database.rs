@@ -158,8 +158,9 @@ fn read_image<'s>(
     Ok(Reading { assembly, hash: cut.hash, check })
 }
 
-/// Reads an image, and writes what is read into a private copy from where it is known that there is something to check:
-/// an image that was checked before needs no copy, and one that turns out to be new need not be read twice.
+/// Reads an image, and writes what is read into a private copy from where it differs from the version before: an image that
+/// is as it was needs no copy, and one that is new need not be read twice. The copy of one that turns out to have been
+/// checked some other time is thrown away.
 struct Copying<'i> {
     image: &'i Image<'i>,
     assembly: &'i Assembly,
@@ -210,7 +211,7 @@ impl Read for Copying<'_> {
     }
 }
 
-/// Decides what to check, while the image can be read: a copy is made only of one that was not checked before.
+/// Decides what to check, while the image can be read: nothing of one that was checked before.
 fn check(work: &Work<'_>, name: Option<BlobId>, copying: Copying<'_>) -> std::result::Result<Check, Failed> {
     let Some(name) = name else { return Ok(Check::Not) };
     if let Some(known) = work.lineages.checked(&name, work.options.integrity) {

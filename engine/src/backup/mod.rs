@@ -275,7 +275,6 @@ impl<'a> Work<'a> {
     }
 }
 
-/// The error of a snapshot without any source.
 /// A snapshot without anything would be the latest one, and what is restored, compared and listed first.
 fn nothing_stored(paths: &[StoredPath]) -> Error {
     let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
@@ -283,6 +282,7 @@ fn nothing_stored(paths: &[StoredPath]) -> Error {
         .because("nothing of it could be stored: it could not be read, or was left out")
 }
 
+/// The error of a snapshot without any source.
 fn no_source(paths: &[PathBuf]) -> Error {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Error::new(Kind::NotFound, "take a snapshot of", names.join(", "))

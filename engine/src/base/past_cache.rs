@@ -31,7 +31,7 @@ pub fn write_past_cache(file: &File, bytes: &[u8]) -> io::Result<usize> {
             Ok(count) => written += count,
             Err(Errno::INTR) => {}
             // Its blocks are longer than ours, or it wrote a part of one.
-            Err(Errno::INVAL) => break Ok(()),
+            Err(Errno::INVAL | Errno::NOTSUP) => break Ok(()),
             Err(e) => break Err(e),
         }
         if written >= blocks {
@@ -122,10 +122,12 @@ mod tests {
         let mut bytes = PageBuffer::new();
         bytes.extend_from_slice(&vec![7; LEAST + 5000]);
         let whole = LEAST + PageBuffer::ALIGNMENT;
-        assert_eq!(write_past_cache(&file, &bytes).unwrap(), if can { whole } else { 0 });
+        let written = write_past_cache(&file, &bytes).unwrap();
+        // A disk may have longer blocks than ours, and refuse when it is written to.
+        assert!(if can { written == whole || written == 0 } else { written == 0 }, "{written}");
         assert_eq!(write_past_cache(&file, &bytes[1..]).unwrap(), 0, "not aligned");
         assert_eq!(write_past_cache(&file, &bytes[..LEAST - 1]).unwrap(), 0, "too short");
-        assert_eq!(file.metadata().unwrap().len(), if can { whole as u64 } else { 0 });
+        assert_eq!(file.metadata().unwrap().len(), written as u64);
     }
 
     #[cfg(target_os = "linux")]

@@ -235,7 +235,8 @@ impl Repo {
             _ => catalog.drop_orphans(),
         })?;
         if dropped > 0 && rest == Rest::OnStored {
-            let lost = "a pack that new blobs rest on was lost while they were stored";
+            let lost = "what new blobs rest on is not known any more: a pack was lost meanwhile, or another program used \
+                        another copy of this repository; take the snapshot again";
             return Err(Error::damaged("store", "a snapshot", lost));
         }
         Ok(())

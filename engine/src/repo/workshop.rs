@@ -57,6 +57,10 @@ impl Workshop {
         let key = repo.sealer.key(&header, NEW_PACK)?;
         for (ordinal, Held { blob: PackedBlob { entry, mut bytes }, frame }) in (0..).zip(blobs) {
             let (entry, tag) = builder.add(entry, &mut bytes)?;
+            // What goes to the disk is what is opened now.
+            if builder.bytes().strip_suffix(&tag).is_none_or(|file| !file.ends_with(&bytes)) {
+                return Err(wrong("a blob was not copied as it is: memory of this machine may be faulty"));
+            }
             open_blob_in_place(&key, ordinal, &entry, &mut bytes, tag, NEW_PACK)?;
             if !comes_back(repo, &entry, &bytes, frame)? {
                 return Err(wrong(

@@ -69,6 +69,23 @@ struct Job {
     number: u64,
 }
 
+/// A pack that is under way no longer, also if writing it panics: it would be waited for for ever.
+struct Done<'w, 'r> {
+    writer: &'w RunWriter<'r>,
+    number: u64,
+}
+
+impl Drop for Done<'_, '_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.writer
+                .fail(Error::new(Kind::Internal, "write", "a pack").because("a defect of this program"));
+        }
+        self.writer.under_way().0.remove(&self.number);
+        self.writer.one_less.notify_all();
+    }
+}
+
 /// Has the pack writers end, also if the work panics: they would be waited for for ever.
 struct Ending<'j>(&'j Sender<Job>);
 
@@ -402,14 +419,13 @@ impl<'r> RunWriter<'r> {
             if job.last && job.buffer.blobs.is_empty() {
                 return;
             }
+            let _done = Done { writer: self, number };
             // After a failure jobs are only taken, so that nobody waits for a place in the channel.
             if !self.cancel.is_cancelled()
                 && let Err(e) = self.write_pack(job, &mut workshop).and_then(|record| self.finish(record))
             {
                 self.fail(e);
             }
-            self.under_way().0.remove(&number);
-            self.one_less.notify_all();
         }
     }
 

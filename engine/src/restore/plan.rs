@@ -94,8 +94,8 @@ pub fn plan_each(
             .because("nothing in it fits the patterns, or they leave nothing of it"));
     }
     // Files that are replaced are there twice for a while.
-    plan.needed_bytes =
-        plan.needed_bytes.saturating_add(largest.saturating_mul(files_at_once(repo.session()) as u64));
+    let twice = plan.overwritten.min(files_at_once(repo.session()) as u64);
+    plan.needed_bytes = plan.needed_bytes.saturating_add(largest.saturating_mul(twice));
     check_room(repo, &mut plan, available_entries)?;
     Ok(plan)
 }
@@ -132,8 +132,9 @@ fn start(repo: &Repo, snapshot: &Snapshot, path: Option<&StoredPath>) -> Result<
             let folder = folder.parent().unwrap_or(folder);
             let mut nodes = Vec::new();
             for name in stored_beside(&node) {
-                match lookup(repo, snapshot, &folder.join(name)) {
-                    Ok(sidecar) => nodes.push(sidecar),
+                match lookup(repo, snapshot, &folder.join(&name)) {
+                    Ok(sidecar) if sidecar.kind == NodeKind::File => nodes.push(sidecar),
+                    Ok(_) => {}
                     Err(e) if e.kind() == Kind::NotFound => {}
                     Err(e) => return Err(e),
                 }

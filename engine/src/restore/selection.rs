@@ -223,10 +223,12 @@ impl<'r> Way<'r> {
     }
 }
 
-/// The names of the files beside a database that was stored as its files lay: only together they are what its app had.
-pub(super) fn stored_beside(node: &Node) -> &[Vec<u8>] {
-    match &node.database {
-        Some(Database { state: DatabaseState::AsItLay, sidecars, .. }) => sidecars,
-        _ => &[],
-    }
+/// The names of the files beside a database that was stored as its files lay: only together they are what its app had. A
+/// record may name anything; of that, what is named as its sidecars are.
+pub(super) fn stored_beside(node: &Node) -> Vec<Vec<u8>> {
+    let Some(Database { state: DatabaseState::AsItLay, sidecars, .. }) = &node.database else {
+        return Vec::new();
+    };
+    let own = Sidecar::ALL.map(|sidecar| sidecar.beside(&node.name));
+    own.into_iter().filter(|name| sidecars.contains(name)).collect()
 }

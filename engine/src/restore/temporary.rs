@@ -10,12 +10,14 @@ use crate::source::SourceDir;
 use rustix::fs::{AtFlags, RenameFlags, renameat, renameat_with, statat, unlinkat};
 use rustix::io::Errno;
 use std::io;
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 /// Temporary names that are tried.
 const TRIES: usize = 8;
+/// Folders in which entries are made at the same time, at most.
+const TURNS: usize = 32;
 /// Beginning and end of temporary names.
 const PREFIX: &str = ".chatvault-";
 const SUFFIX: &str = ".tmp";
@@ -28,14 +30,17 @@ pub(super) struct Names {
     turn: Turn,
 }
 
-/// Who makes or renames an entry. The kernel lets one at a time do that in a folder, and has the others turn in circles on
-/// their processors meanwhile, a tenth of a restore's time; here they sleep.
+/// Who makes or renames an entry, by folder. The kernel lets one at a time do that in a folder, and has the others turn in
+/// circles on their processors meanwhile, a tenth of a restore's time; here they sleep.
 #[derive(Debug, Default)]
-struct Turn(Mutex<()>);
+struct Turn([Mutex<()>; TURNS]);
 
 impl Turn {
-    fn take(&self) -> MutexGuard<'_, ()> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    /// The files of a folder come with one descriptor of it; two folders seldom have to share a turn.
+    fn take(&self, folder: BorrowedFd<'_>) -> MutexGuard<'_, ()> {
+        let [first, ..] = &self.0;
+        let number = usize::try_from(folder.as_raw_fd()).unwrap_or(0) % TURNS;
+        self.0.get(number).unwrap_or(first).lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -57,7 +62,7 @@ impl Names {
         for _ in 0..TRIES {
             let name = format!("{}{}{SUFFIX}", self.beginning, self.next.fetch_add(1, Ordering::Relaxed));
             let made = {
-                let _turn = self.turn.take();
+                let _turn = self.turn.take(folder);
                 make(&name)
             };
             match made {
@@ -117,7 +122,7 @@ impl Temporary<'_> {
     /// Gives the entry its name, if nothing has that name.
     pub(super) fn name_new(mut self, name: &[u8], path: &StoredPath) -> Result<()> {
         let renamed = {
-            let _turn = self.turn.take();
+            let _turn = self.turn.take(self.folder);
             rename_new(self.folder, self.name.as_bytes(), name)
         };
         renamed.map_err(|e| occupied(e, path))?;
@@ -128,7 +133,7 @@ impl Temporary<'_> {
     /// Gives the entry its name; what had that name, and is no folder, is gone then.
     pub(super) fn name_over(mut self, name: &[u8], path: &StoredPath) -> Result<()> {
         let renamed = {
-            let _turn = self.turn.take();
+            let _turn = self.turn.take(self.folder);
             renameat(self.folder, self.name.as_str(), self.folder, name)
         };
         renamed.map_err(|e| failed("replace", path)(e.into()))?;

@@ -25,6 +25,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Files that wait for a thread, for each thread. Each may hold a folder open.
 const WAITING: usize = 8;
+/// Files at once for the disk's sake: each takes a few MiB, and a check of a database twenty.
+const MOST_FOR_THE_DISK: usize = 8;
 /// Most warnings that are kept.
 const MOST_WARNINGS: usize = 10_000;
 
@@ -109,9 +111,11 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// Files that are written or read at the same time. Some wait for the disk while others are opened and hashed.
+/// Files that are written or read at the same time. On few processors more than those: some wait for the disk while others
+/// are opened and hashed.
 pub(super) fn files_at_once(session: &Session) -> usize {
-    2 * session.threads.max(1)
+    let threads = session.threads.max(1);
+    threads.max((2 * threads).min(MOST_FOR_THE_DISK))
 }
 
 impl<'a> Work<'a> {

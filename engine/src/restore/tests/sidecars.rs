@@ -222,7 +222,8 @@ fn what_lay_beside_a_database_comes_with_it_however_it_is_chosen() {
         let mut lay = database(maker, "m.db", b"stored");
         lay.database = lay.database.map(|database| Database {
             state: DatabaseState::AsItLay,
-            sidecars: vec![b"m.db-wal".to_vec(), b"m.db-journal".to_vec()],
+            // The last two are what a hostile record could say.
+            sidecars: [&b"m.db-wal"[..], b"m.db-journal", b"m.db", b"n.db-wal"].map(<[u8]>::to_vec).to_vec(),
             ..database
         });
         let mut image = database(maker, "n.db", b"image");
