@@ -22,8 +22,8 @@ pub struct ChunkerParams {
 }
 
 impl Default for ChunkerParams {
-    /// 512 KiB, 1 MiB, 4 MiB. Bytes below the least length are not looked at: with 256 KiB cutting takes a third more time,
-    /// and what it would find in addition are changes within photos and videos, which nobody changes.
+    /// 512 KiB, 1 MiB, 4 MiB. Bytes below the least length are not looked at: with 256 KiB cutting takes more time, and what it
+    /// would find in addition are changes within photos and videos, which seldom change.
     fn default() -> Self {
         Self { min: 512 * 1024, avg: 1024 * 1024, max: 4 * 1024 * 1024 }
     }
