@@ -134,7 +134,10 @@ fn advice(kind: Kind) -> Option<&'static str> {
         Kind::NoSpace => {
             "make room on that disk and run this again; what is stored already is not stored again"
         }
-        Kind::Io => "check that the disk is connected and that you may read and write there",
+        Kind::Io => "check that the disk is connected and works, then run this again",
+        Kind::Denied => "check who owns it; `ls -ln` shows owners and permissions",
+        Kind::ReadOnly => "mount that disk writable, or remove its write protection, then run this again",
+        Kind::Gone => "connect the disk again, then run this again; what is stored already is not stored again",
         Kind::Source => "check that you may read it, and run this again",
         Kind::Catalog => {
             "run this again with `--no-cache`; the cache holds nothing that cannot be made again"
@@ -184,6 +187,9 @@ mod tests {
             Kind::Damaged,
             Kind::NoSpace,
             Kind::Io,
+            Kind::Denied,
+            Kind::ReadOnly,
+            Kind::Gone,
             Kind::Source,
             Kind::Catalog,
             Kind::Cancelled,

@@ -1,6 +1,6 @@
 //! What the databases of a run came from, and what is recorded of them for later runs.
 
-use crate::base::error::unless_damaged;
+use crate::base::error::unless_unreadable;
 use crate::base::{BlobId, LineageId, Result, SnapshotId, StoredPath, Timestamp};
 use crate::crypto::secret::random_bytes;
 use crate::model::BlobKind;
@@ -126,7 +126,7 @@ impl<'r> Lineages<'r> {
         };
         let read = |root: Option<BlobId>| {
             let Some(root) = root else { return Ok(Default::default()) };
-            let (records, pages) = unless_damaged(repo.read_lineage(&root))?.unwrap_or_default();
+            let (records, pages) = unless_unreadable(repo.read_lineage(&root))?.unwrap_or_default();
             let records: Records = records.into_iter().map(|record| (record.path.clone(), record)).collect();
             Ok((records, pages))
         };
@@ -214,7 +214,7 @@ impl<'r> Lineages<'r> {
         }
         let mut records = Vec::new();
         for root in &self.others {
-            let read = unless_damaged(self.repo.read_lineage(root))?;
+            let read = unless_unreadable(self.repo.read_lineage(root))?;
             records.extend(read.into_iter().flat_map(|(records, _)| records));
         }
         // Of two threads that read them at once, one is not needed.

@@ -34,8 +34,14 @@ pub enum Kind {
     Damaged,
     /// A file system is full.
     NoSpace,
-    /// The file system refused or failed.
+    /// The file system failed.
     Io,
+    /// The file system does not let this user read or write it (`EACCES`, `EPERM`): whole, but not for us.
+    Denied,
+    /// The file system is mounted read-only, or the disk is write-protected.
+    ReadOnly,
+    /// The disk or folder that held the repository is gone: nothing else of it can be read or written.
+    Gone,
     /// Something of the source could not be read.
     Source,
     /// The local catalog could not be used.
@@ -46,9 +52,36 @@ pub enum Kind {
     Internal,
 }
 
-/// A failure: kind, act, subject and cause.
+/// Whose file system an input or output failed on. Part of the JSON contract.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Whose {
+    /// The place where snapshots are stored.
+    Repository,
+    /// A folder that is being snapshotted.
+    Source,
+    /// The folder that gets restored files.
+    Target,
+    /// The local cache, which can always be rebuilt.
+    Cache,
+}
+
+impl Whose {
+    /// The name in JSON output and in messages.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Repository => "repository",
+            Self::Source => "source",
+            Self::Target => "target",
+            Self::Cache => "cache",
+        }
+    }
+}
+
+/// A failure: kind, act, subject, cause, and whose input or output it was.
 pub struct Error {
     kind: Kind,
+    whose: Option<Whose>,
     act: String,
     subject: String,
     source: Option<Box<dyn StdError + Send + Sync>>,
@@ -57,7 +90,7 @@ pub struct Error {
 impl Error {
     /// Makes an error: `act` in the infinitive (`read pack`), `subject` as a person would name it.
     pub fn new(kind: Kind, act: impl Into<String>, subject: impl fmt::Display) -> Self {
-        Self { kind, act: act.into(), subject: subject.to_string(), source: None }
+        Self { kind, whose: None, act: act.into(), subject: subject.to_string(), source: None }
     }
 
     /// Adds the cause.
@@ -67,12 +100,22 @@ impl Error {
         self
     }
 
-    /// Makes an error from a failed call of the operating system; a full disk is recognised.
+    /// Says whose input or output failed. The innermost layer that knows says it; later layers keep it.
+    #[must_use]
+    pub fn of(mut self, whose: Whose) -> Self {
+        self.whose = self.whose.or(Some(whose));
+        self
+    }
+
+    /// Makes an error from a failed call of the operating system; a full, write-protected or forbidden file system is
+    /// recognised.
     pub fn io(act: impl Into<String>, subject: impl fmt::Display, source: std::io::Error) -> Self {
         use std::io::ErrorKind as Io;
         let kind = match source.kind() {
             Io::StorageFull | Io::QuotaExceeded | Io::FileTooLarge => Kind::NoSpace,
             Io::NotFound => Kind::NotFound,
+            Io::PermissionDenied => Kind::Denied,
+            Io::ReadOnlyFilesystem => Kind::ReadOnly,
             _ => Kind::Io,
         };
         Self::new(kind, act, subject).because(source)
@@ -93,6 +136,18 @@ impl Error {
     #[must_use]
     pub fn kind(&self) -> Kind {
         self.kind
+    }
+
+    /// Whose input or output failed; none if that is unknown or the failure is no such one.
+    #[must_use]
+    pub fn whose(&self) -> Option<Whose> {
+        self.whose
+    }
+
+    /// True if one stored object cannot be used, and others may: it is damaged, or this user may not read it.
+    #[must_use]
+    pub fn is_unreadable(&self) -> bool {
+        matches!(self.kind, Kind::Damaged | Kind::Denied)
     }
 
     /// What was attempted, in the infinitive.
@@ -128,14 +183,14 @@ impl Error {
     }
 }
 
-/// Takes damage for "there is none": where what is damaged only helps. Every other failure stays one.
+/// Takes an object that cannot be used for "there is none": where what it holds only helps. Every other failure stays.
 ///
 /// # Errors
-/// What `result` failed with, unless that is [`Kind::Damaged`].
-pub fn unless_damaged<T>(result: Result<T>) -> Result<Option<T>> {
+/// What `result` failed with, unless [`Error::is_unreadable`] says so.
+pub fn unless_unreadable<T>(result: Result<T>) -> Result<Option<T>> {
     match result {
         Ok(value) => Ok(Some(value)),
-        Err(e) if e.kind() == Kind::Damaged => Ok(None),
+        Err(e) if e.is_unreadable() => Ok(None),
         Err(e) => Err(e),
     }
 }
@@ -173,18 +228,31 @@ mod tests {
     }
 
     #[test]
-    fn only_damage_counts_as_none() {
-        let failed = |kind| unless_damaged::<()>(Err(Error::new(kind, "read", "x")));
-        assert_eq!(unless_damaged(Ok(1)).unwrap(), Some(1));
+    fn only_what_cannot_be_read_counts_as_none() {
+        let failed = |kind| unless_unreadable::<()>(Err(Error::new(kind, "read", "x")));
+        assert_eq!(unless_unreadable(Ok(1)).unwrap(), Some(1));
         assert_eq!(failed(Kind::Damaged).unwrap(), None);
-        for kind in [Kind::Io, Kind::Catalog, Kind::WrongKey, Kind::NewerFormat, Kind::Cancelled] {
+        assert_eq!(failed(Kind::Denied).unwrap(), None);
+        for kind in [Kind::Io, Kind::Gone, Kind::Catalog, Kind::WrongKey, Kind::NewerFormat, Kind::Cancelled]
+        {
             assert_eq!(failed(kind).unwrap_err().kind(), kind);
         }
     }
 
     #[test]
-    fn a_full_disk_is_recognised() {
-        let full = std::io::Error::from_raw_os_error(28);
-        assert_eq!(Error::io("write", "x", full).kind(), Kind::NoSpace);
+    fn full_forbidden_and_protected_disks_are_recognised() {
+        let kind = |errno| Error::io("write", "x", std::io::Error::from_raw_os_error(errno)).kind();
+        assert_eq!(
+            [28, 13, 1, 30, 5].map(kind),
+            [Kind::NoSpace, Kind::Denied, Kind::Denied, Kind::ReadOnly, Kind::Io]
+        );
+    }
+
+    #[test]
+    fn the_layer_that_knows_first_says_whose_it_was() {
+        let error = Error::new(Kind::Io, "read", "x");
+        assert_eq!(error.whose(), None);
+        let error = error.of(Whose::Source).of(Whose::Target);
+        assert_eq!(error.with_kind(Kind::Damaged).whose(), Some(Whose::Source));
     }
 }

@@ -12,7 +12,7 @@ pub mod time;
 
 pub use buffer::PageBuffer;
 pub use cancel::Cancel;
-pub use error::{Error, Kind, Result};
+pub use error::{Error, Kind, Result, Whose};
 pub use event::{Counter, Found, Observer, Phase, Warning, WarningKind};
 pub use id::{BlobId, IndexId, KeyId, LeaseId, LineageId, PackId, RepoId, SnapshotId, WriterId};
 pub use path::StoredPath;

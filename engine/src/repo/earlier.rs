@@ -1,6 +1,6 @@
 //! The content of an earlier version of a database, run by run: what new runs may be stored as a difference to.
 
-use crate::base::error::unless_damaged;
+use crate::base::error::unless_unreadable;
 use crate::base::{BlobId, Error, Result};
 use crate::format::list::ListPage;
 use crate::model::{BlobKind, Content, ListItem};
@@ -36,7 +36,7 @@ impl<'r> EarlierRuns<'r> {
             Content::None => earlier,
             Content::Chunk(id) => Self { only: Some(id), ..earlier },
             Content::List(root) => {
-                Self { pages: unless_damaged(repo.list_leaves(&root))?.unwrap_or_default(), ..earlier }
+                Self { pages: unless_unreadable(repo.list_leaves(&root))?.unwrap_or_default(), ..earlier }
             }
         })
     }
@@ -58,7 +58,7 @@ impl<'r> EarlierRuns<'r> {
         let (wanted, place) = (number / RUNS_PER_PAGE, number % RUNS_PER_PAGE);
         if self.page.as_ref().is_none_or(|(page, _)| *page != wanted) {
             let Some(id) = self.pages.get(wanted) else { return Ok(None) };
-            let items = match unless_damaged(self.repo.list_page(id))? {
+            let items = match unless_unreadable(self.repo.list_page(id))? {
                 Some(ListPage::Leaf(items)) => items,
                 _ => Vec::new(),
             };

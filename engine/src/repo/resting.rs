@@ -1,7 +1,7 @@
 //! What rests on something that is lost: a base that cannot be read takes the versions of a database with it that were
 //! stored as differences to it, on every day that has them. All of them are named when one is met.
 
-use crate::base::error::unless_damaged;
+use crate::base::error::unless_unreadable;
 use crate::base::event::Silent;
 use crate::base::{BlobId, Result, StoredPath, Timestamp};
 use crate::catalog::Catalog;
@@ -90,7 +90,7 @@ impl Repo {
         for snapshot in snapshots {
             let Some(root) = &snapshot.manifest.lineage else { continue };
             // Records that cannot be read name nothing.
-            let Some((records, _)) = unless_damaged(self.read_lineage(root))? else { continue };
+            let Some((records, _)) = unless_unreadable(self.read_lineage(root))? else { continue };
             for Lineage { path, content, .. } in records {
                 let is_hit = match known.get(&content) {
                     Some(is_hit) => *is_hit,
@@ -116,7 +116,7 @@ impl Repo {
             Content::Chunk(id) => return Ok(lost.contains(&(BlobKind::Data, *id))),
             Content::List(root) => root,
         };
-        let Some(leaves) = unless_damaged(self.list_leaves(root))? else { return Ok(true) };
+        let Some(leaves) = unless_unreadable(self.list_leaves(root))? else { return Ok(true) };
         if leaves.iter().any(|leaf| lost.contains(&(BlobKind::ListPage, *leaf))) {
             return Ok(true);
         }
@@ -125,7 +125,7 @@ impl Repo {
             is_hit |= matches!(item, ListItem::Chunk { id, .. } if lost.contains(&(BlobKind::Data, id)));
             Ok(())
         });
-        Ok(unless_damaged(read)?.is_none() || is_hit)
+        Ok(unless_unreadable(read)?.is_none() || is_hit)
     }
 }
 
