@@ -20,6 +20,8 @@ pub(crate) enum Condition {
     Locked,
     /// It failed.
     Failed,
+    /// This user may not read something of the repository, and it was done without.
+    Denied,
     /// Something in the repository is damaged.
     Damaged,
     /// The snapshot is stored, but a database failed its integrity check.
@@ -30,13 +32,14 @@ pub(crate) enum Condition {
 
 impl Condition {
     /// All conditions; the first one that is met gives the exit code.
-    pub(crate) const BY_PRECEDENCE: [Self; 9] = [
+    pub(crate) const BY_PRECEDENCE: [Self; 10] = [
         Self::Cancelled,
         Self::Usage,
         Self::WrongKey,
         Self::NoRepository,
         Self::Locked,
         Self::Failed,
+        Self::Denied,
         Self::Damaged,
         Self::IntegrityFailed,
         Self::Incomplete,
@@ -45,7 +48,7 @@ impl Condition {
     /// The exit code.
     pub(crate) fn code(self) -> u8 {
         match self {
-            Self::Failed => 1,
+            Self::Failed | Self::Denied => 1,
             Self::Usage => 2,
             Self::Incomplete => 3,
             Self::NoRepository => 10,
@@ -61,6 +64,7 @@ impl Condition {
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Failed => "failed",
+            Self::Denied => "denied",
             Self::Usage => "usage",
             Self::Incomplete => "incomplete",
             Self::NoRepository => "no_repository",
@@ -80,6 +84,7 @@ impl Condition {
             Kind::Locked => Self::Locked,
             Kind::WrongKey => Self::WrongKey,
             Kind::Damaged => Self::Damaged,
+            Kind::Denied => Self::Denied,
             Kind::Cancelled => Self::Cancelled,
             _ => Self::Failed,
         }
@@ -103,6 +108,12 @@ impl Outcome {
             self.0.push(condition);
         }
         self
+    }
+
+    /// Both together.
+    #[must_use]
+    pub(crate) fn and(self, other: &Self) -> Self {
+        other.0.iter().fold(self, |all, condition| all.with(*condition, true))
     }
 
     /// The exit code: that of the condition that comes first by precedence.
@@ -144,6 +155,7 @@ mod tests {
                 (10, "no_repository"),
                 (11, "locked"),
                 (1, "failed"),
+                (1, "denied"),
                 (22, "damaged"),
                 (21, "integrity_failed"),
                 (3, "incomplete"),

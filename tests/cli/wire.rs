@@ -103,6 +103,7 @@ fn snapshot_and_list() {
         "exit_code",
         "warnings",
         "warnings.kind",
+        "warnings.whose",
         "warnings.path",
         "warnings.message",
     ];
@@ -273,7 +274,7 @@ fn the_others() {
     pinned("demo", &[line], &wanted);
     let ran = world.run(["list", "--json", "-r", "nowhere"]).ended_with(10);
     let line = serde_json::from_str(&ran.stderr).unwrap();
-    pinned("exit_error", &[line], &["message_type", "code", "condition", "message", "hint"]);
+    pinned("exit_error", &[line], &["message_type", "code", "condition", "whose", "message", "hint"]);
 }
 
 #[test]

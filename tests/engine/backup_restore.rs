@@ -18,7 +18,7 @@ fn lab() -> (Lab, Arc<MemoryStore>, Repo) {
 
 /// The objects of a store: all of them and the packs alone.
 fn objects(store: &dyn Store) -> (Vec<ObjectInfo>, Vec<ObjectInfo>) {
-    (store.list("").unwrap(), store.list("packs").unwrap())
+    (store.list("").unwrap().objects, store.list("packs").unwrap().objects)
 }
 
 /// Takes a snapshot and says by how many bytes the repository grew.

@@ -4,7 +4,7 @@
 use chatvault_engine::backup::{self, BackupOptions};
 use chatvault_engine::base::Result;
 use chatvault_engine::repo::Repo;
-use chatvault_engine::store::{LocalStore, ObjectInfo, Store};
+use chatvault_engine::store::{Listing, LocalStore, Store};
 use chatvault_tests::bytes::noise;
 use chatvault_tests::lab::Heard;
 use chatvault_tests::{Lab, hand_on};
@@ -30,7 +30,7 @@ impl fmt::Debug for Interrupted {
 impl Store for Interrupted {
     hand_on!(put_new rest);
 
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    fn list(&self, prefix: &str) -> Result<Listing> {
         let listed = self.inner.list(prefix);
         let act = if prefix == self.folder { self.act.lock().unwrap().take() } else { None };
         if let Some(act) = act {

@@ -55,7 +55,7 @@ fn round(lab: &Lab, sources: &[PathBuf; 2], number: usize, taken: &mut Vec<(Snap
 fn all_are_whole(lab: &Lab, taken: &[(SnapshotId, PathBuf, Truth)], what: &str) {
     let repo = lab.open();
     assert_eq!(repo.snapshots(&Silent).unwrap().len(), taken.len());
-    assert_eq!(LocalStore::open(&lab.repository()).unwrap().list("leases").unwrap(), [], "{what}");
+    assert_eq!(LocalStore::open(&lab.repository()).unwrap().list("leases").unwrap().objects, [], "{what}");
     for (id, source, truth) in taken {
         let restored = lab.restore_what_is_left(&repo, &find(&repo, id), source);
         truth.assert_same(&restored.truth(), &format!("{what}, snapshot {}", id.short()));

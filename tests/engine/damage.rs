@@ -33,7 +33,7 @@ struct Bench {
 }
 
 fn objects(store: &MemoryStore) -> Objects {
-    let infos = store.list("").unwrap();
+    let infos = store.list("").unwrap().objects;
     infos.into_iter().map(|info| (info.name.clone(), store.get(&info.name, info.size).unwrap())).collect()
 }
 
@@ -92,7 +92,7 @@ impl Bench {
         let foreign = Arc::new(MemoryStore::new());
         repository(&other, &foreign);
         let sealer = lab.sealer(store.as_ref());
-        let indexes = store.list("index").unwrap();
+        let indexes = store.list("index").unwrap().objects;
         let packs = indexes.iter().flat_map(|info| {
             let object = store.get(&info.name, info.size).unwrap();
             Index::decode(&sealer.open(ObjectType::Index, &object, "an index").unwrap()).unwrap().packs

@@ -92,7 +92,7 @@ impl<'s> Forge<'s> {
 }
 
 fn newest(store: &dyn Store, sealer: &Sealer) -> Manifest {
-    let manifests = store.list("snapshots").unwrap().into_iter().map(|info| {
+    let manifests = store.list("snapshots").unwrap().objects.into_iter().map(|info| {
         let object = store.get(&info.name, info.size).unwrap();
         let body = sealer.open(ObjectType::Manifest, &object, "a manifest").unwrap();
         manifest::decode(&body, &SnapshotId::from_hex(info.name.last()).unwrap()).unwrap()

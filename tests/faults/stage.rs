@@ -161,14 +161,14 @@ impl Stage {
     /// The packs under their own names, and those of them that an index names.
     pub fn packs(&self) -> (BTreeMap<PackId, PackRecord>, BTreeSet<PackId>) {
         let (store, sealer) = (self.store(), self.sealer());
-        let packs = store.list("packs").unwrap().into_iter().map(|info| {
+        let packs = store.list("packs").unwrap().objects.into_iter().map(|info| {
             let bytes = store.get(&info.name, info.size).unwrap();
             let record = record_of(&sealer, &info.name, &bytes);
             (record.pack, record)
         });
         let packs = packs.collect();
         let mut indexed = BTreeSet::new();
-        for info in store.list("index").unwrap() {
+        for info in store.list("index").unwrap().objects {
             let object = store.get(&info.name, info.size).unwrap();
             let body = sealer.open(ObjectType::Index, &object, "an index").unwrap();
             indexed.extend(Index::decode(&body).unwrap().packs.iter().map(|pack| pack.pack));
@@ -230,7 +230,7 @@ impl Stage {
             return Err(format!("the next snapshot ends with {}: {}", ran.code, ran.stderr));
         }
         self.restores_as(&snapshot_id(&ran), &self.truth())?;
-        let leases = self.store().list("leases").unwrap();
+        let leases = self.store().list("leases").unwrap().objects;
         if leases.is_empty() { Ok(()) } else { Err(format!("left after a run that ended well: {leases:?}")) }
     }
 

@@ -19,7 +19,7 @@ macro_rules! hand_on {
         fn list(
             &self,
             prefix: &str,
-        ) -> ::chatvault_engine::base::Result<Vec<::chatvault_engine::store::ObjectInfo>> {
+        ) -> ::chatvault_engine::base::Result<::chatvault_engine::store::Listing> {
             self.inner.list(prefix)
         }
     };

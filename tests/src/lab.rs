@@ -341,7 +341,7 @@ impl Default for Lab {
 pub fn sealer_of(store: &dyn Store, credential: &Credential) -> Sealer {
     let object = store.get(&ObjectName::config(), config::MAX_LEN).unwrap();
     let id = config::repository_id(&object).unwrap();
-    let slots = store.list("keys").unwrap();
+    let slots = store.list("keys").unwrap().objects;
     let bundle = slots.iter().find_map(|info| {
         let slot = store.get(&info.name, info.size).unwrap();
         unwrap(&id, credential, &mut Derivations::default(), &slot, "a slot").unwrap()

@@ -9,7 +9,7 @@ use crate::output::progress::Progress;
 use crate::output::wire::node::WireNode;
 use crate::output::{Ui, human, warnings};
 use chatvault_engine::base::path::clean;
-use chatvault_engine::base::{Error, StoredPath};
+use chatvault_engine::base::{Error, Observer, StoredPath, Warning};
 use chatvault_engine::browse;
 use chatvault_engine::model::{DatabaseState, Node, NodeKind};
 use chatvault_engine::repo::{Repo, Snapshot};
@@ -54,12 +54,14 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
     let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
-    let outcome = warnings::tell(ui, &progress);
-    let printer = Printer { ui, long: args.long, zone: context.zone() };
+    let opened = warnings::tell(ui, &progress);
+    let printer = Printer { ui, observer: &progress, long: args.long, zone: context.zone() };
     let listed = match &place.path {
         Some(path) => printer.entries(repo, snapshot, path, args.recursive),
         None => printer.sources(repo, snapshot, args.recursive),
     };
+    let met = warnings::tell(ui, &progress);
+    let outcome = opened.and(&met);
     match listed {
         // Nobody reads on: nothing more to do, and nothing failed.
         Err(_) if ui.is_unread() => Ok(outcome),
@@ -82,6 +84,7 @@ fn note(node: &Node) -> &'static str {
 
 struct Printer<'u> {
     ui: &'u Ui,
+    observer: &'u dyn Observer,
     long: bool,
     zone: TimeZone,
 }
@@ -99,6 +102,11 @@ impl Printer<'_> {
                 Ok(node) => node,
                 // A source that was not there when the snapshot was taken.
                 Err(error) if error.kind() == chatvault_engine::base::Kind::NotFound => continue,
+                Err(error) if error.is_unreadable() => {
+                    let what = "This source cannot be listed";
+                    self.observer.warn(&Warning::of_unreadable(Some(path), what, &error));
+                    continue;
+                }
                 Err(error) => return Err(error),
             };
             self.show(path, &node)?;
@@ -117,7 +125,8 @@ impl Printer<'_> {
         recursive: bool,
     ) -> chatvault_engine::base::Result<()> {
         let cancel = &repo.session().cancel;
-        browse::list(repo, snapshot, path, recursive, cancel, &mut |path, node| self.show(path, node))
+        let mut show = |path: &StoredPath, node: &Node| self.show(path, node);
+        browse::list(repo, snapshot, path, recursive, cancel, self.observer, &mut show)
     }
 
     fn show(&self, path: &StoredPath, node: &Node) -> chatvault_engine::base::Result<()> {

@@ -4,7 +4,7 @@
 
 use crate::exit::Condition;
 use chatvault_engine::base::path::clean;
-use chatvault_engine::base::{Error, Kind};
+use chatvault_engine::base::{Error, Kind, Whose};
 use std::error::Error as StdError;
 use std::fmt::Display;
 
@@ -15,6 +15,7 @@ const PROGRAM: &str = "{chatvault}";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Failure {
     condition: Condition,
+    whose: Option<Whose>,
     what: String,
     why: Option<String>,
     hint: Option<String>,
@@ -26,7 +27,7 @@ pub(crate) type Result<T> = std::result::Result<T, Failure>;
 impl Failure {
     /// A failure in the words of the command line itself: `what` is a sentence without a period.
     pub(crate) fn new(condition: Condition, what: impl Display) -> Self {
-        Self { condition, what: one_line(&what.to_string()), why: None, hint: None }
+        Self { condition, whose: None, what: one_line(&what.to_string()), why: None, hint: None }
     }
 
     /// A command line that makes no sense.
@@ -66,6 +67,11 @@ impl Failure {
         self.condition
     }
 
+    /// Whose files or disk failed.
+    pub(crate) fn whose(&self) -> Option<Whose> {
+        self.whose
+    }
+
     /// What was attempted, and why it failed.
     pub(crate) fn message(&self) -> String {
         match &self.why {
@@ -98,12 +104,40 @@ impl From<Error> for Failure {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        let failure = Self::new(Condition::of(error.kind()), &error);
+        let condition = Condition::of(error.kind());
+        let mut failure = match headline(&error) {
+            // What a person can do something about comes first.
+            Some(headline) => {
+                causes.insert(0, error.to_string());
+                Self::new(condition, headline)
+            }
+            None => Self::new(condition, &error),
+        };
+        failure.whose = error.whose();
         let failure = if causes.is_empty() { failure } else { failure.because(causes.join(": ")) };
-        match advice(error.kind()) {
+        let hint = match (error.kind(), error.whose()) {
+            (Kind::Denied, Some(Whose::Repository)) => Some(DENIED_HINT),
+            (kind, _) => advice(kind),
+        };
+        match hint {
             Some(hint) => failure.with_hint(hint),
             None => failure,
         }
+    }
+}
+
+/// How to get files of a repository back that another user (often root, by `sudo`) has written.
+pub(crate) const DENIED_HINT: &str =
+    "`sudo chown -R \"$(id -un):$(id -gn)\" REPOSITORY` gives the files of the repository to you";
+
+/// What happened to a whole disk, if that is why something failed.
+fn headline(error: &Error) -> Option<String> {
+    let disk = format!("The disk of the {}", error.whose()?.name());
+    match error.kind() {
+        Kind::NoSpace => Some(format!("{disk} is full")),
+        Kind::ReadOnly => Some(format!("{disk} is write-protected")),
+        Kind::Gone => Some(format!("{disk} is not connected any more")),
+        _ => None,
     }
 }
 
@@ -137,7 +171,9 @@ fn advice(kind: Kind) -> Option<&'static str> {
         Kind::Io => "check that the disk is connected and works, then run this again",
         Kind::Denied => "check who owns it; `ls -ln` shows owners and permissions",
         Kind::ReadOnly => "mount that disk writable, or remove its write protection, then run this again",
-        Kind::Gone => "connect the disk again, then run this again; what is stored already is not stored again",
+        Kind::Gone => {
+            "connect the disk again, then run this again; what is stored already is not stored again"
+        }
         Kind::Source => "check that you may read it, and run this again",
         Kind::Catalog => {
             "run this again with `--no-cache`; the cache holds nothing that cannot be made again"

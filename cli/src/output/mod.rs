@@ -15,6 +15,7 @@ pub(crate) mod warnings;
 pub(crate) mod wire;
 
 use crate::exit::Condition;
+use chatvault_engine::base::WarningKind;
 use error::{Failure, one_line};
 use indicatif::ProgressBar;
 use serde::Serialize;
@@ -144,9 +145,14 @@ impl Ui {
 
     /// A sentence about something that a person should know, though the work went on. In JSON a line of its own.
     pub(crate) fn warn(&self, text: &str) {
+        self.warn_of(None, text);
+    }
+
+    /// As [`Self::warn`], for a warning of the engine.
+    pub(crate) fn warn_of(&self, kind: Option<WarningKind>, text: &str) {
         let text = one_line(text);
         if self.style.json {
-            self.remark_json(&wire::error::Warning::new(&text));
+            self.remark_json(&wire::error::Warning::new(kind, &text));
         } else {
             self.remark(format_args!("{} {text}", self.label("warning:", "33")));
         }

@@ -1,6 +1,7 @@
 //! Warnings of an operation, for people: each with its path, a bounded number of them.
 
 use crate::exit::{Condition, Outcome};
+use crate::output::error::DENIED_HINT;
 use crate::output::progress::Progress;
 use crate::output::{Ui, human};
 use chatvault_engine::base::{Warning, WarningKind};
@@ -15,9 +16,12 @@ const MOST_SHOWN: usize = 100;
 pub(crate) fn show(ui: &Ui, warnings: &[Warning], dropped: u64) {
     for warning in warnings.iter().take(MOST_SHOWN) {
         match &warning.path {
-            Some(path) => ui.warn(&format!("{path}: {}", warning.message)),
-            None => ui.warn(&warning.message),
+            Some(path) => ui.warn_of(Some(warning.kind), &format!("{path}: {}", warning.message)),
+            None => ui.warn_of(Some(warning.kind), &warning.message),
         }
+    }
+    if !ui.style().json && warnings.iter().any(|warning| warning.kind == WarningKind::Denied) {
+        ui.remark(format_args!("hint: {DENIED_HINT}"));
     }
     let hidden =
         u64::try_from(warnings.len().saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX).saturating_add(dropped);
@@ -36,8 +40,10 @@ pub(crate) fn tell(ui: &Ui, progress: &Progress<'_>) -> Outcome {
 
 /// What warnings mean for a script.
 pub(crate) fn outcome(warnings: &[Warning]) -> Outcome {
+    let tells_of = |kind| warnings.iter().any(|warning| warning.kind == kind);
     Outcome::done()
-        .with(Condition::Damaged, warnings.iter().any(|warning| warning.kind == WarningKind::Damaged))
+        .with(Condition::Damaged, tells_of(WarningKind::Damaged))
+        .with(Condition::Denied, tells_of(WarningKind::Denied))
 }
 
 /// The warning that databases of other snapshots need what is lost, with their days; none for none.

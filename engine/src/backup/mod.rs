@@ -192,7 +192,7 @@ fn take(
     let id = repo.commit(run, packs, manifest, observer)?;
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
-    repo.tell_of_catalog(observer);
+    repo.tell_pending(observer);
     let Taken { warnings, databases, database_counts, .. } = taken;
     let tree = root;
     Ok(BackupSummary {

@@ -141,7 +141,12 @@ impl Error {
     /// Whose input or output failed; none if that is unknown or the failure is no such one.
     #[must_use]
     pub fn whose(&self) -> Option<Whose> {
-        self.whose
+        self.whose.or(match self.kind {
+            Kind::Damaged | Kind::Gone | Kind::NoRepository | Kind::NewerFormat => Some(Whose::Repository),
+            Kind::Source => Some(Whose::Source),
+            Kind::Catalog => Some(Whose::Cache),
+            _ => None,
+        })
     }
 
     /// True if one stored object cannot be used, and others may: it is damaged, or this user may not read it.
@@ -252,6 +257,7 @@ mod tests {
     fn the_layer_that_knows_first_says_whose_it_was() {
         let error = Error::new(Kind::Io, "read", "x");
         assert_eq!(error.whose(), None);
+        assert_eq!(Error::damaged("read", "x", "y").whose(), Some(Whose::Repository));
         let error = error.of(Whose::Source).of(Whose::Target);
         assert_eq!(error.with_kind(Kind::Damaged).whose(), Some(Whose::Source));
     }

@@ -1,5 +1,6 @@
 //! What an operation tells while it runs. The engine never prints: it calls an [`Observer`].
 
+use crate::base::error::{Error, Kind, Whose};
 use crate::base::path::StoredPath;
 
 /// The parts of a long operation, in words for a person.
@@ -90,8 +91,10 @@ pub enum WarningKind {
     MirrorUsed,
     /// Another copy of the repository, which this machine used last, has more than this one.
     OtherCopy,
-    /// A stored object is damaged.
+    /// A stored object is damaged, or the disk cannot read it any more.
     Damaged,
+    /// This user may not read a stored object. It is not lost.
+    Denied,
     /// Something could not be restored as it was stored.
     NotRestored,
     /// Something stood in the way and has another name now.
@@ -121,9 +124,41 @@ impl WarningKind {
             Self::MirrorUsed => "mirror_used",
             Self::OtherCopy => "other_copy",
             Self::Damaged => "damaged",
+            Self::Denied => "denied",
             Self::NotRestored => "not_restored",
             Self::MovedAside => "moved_aside",
             Self::NotCleanedUp => "not_cleaned_up",
+        }
+    }
+
+    /// Why a stored object could not be used: it is damaged, or this user may not read it.
+    #[must_use]
+    pub fn of_unreadable(error: &Error) -> Self {
+        if error.kind() == Kind::Denied { Self::Denied } else { Self::Damaged }
+    }
+
+    /// Whose files it is about.
+    #[must_use]
+    pub fn whose(self) -> Whose {
+        match self {
+            Self::Unreadable
+            | Self::ChangedWhileRead
+            | Self::Vanished
+            | Self::DatabaseNotCaptured
+            | Self::IntegrityFailed
+            | Self::IntegrityNotChecked
+            | Self::IntegrityIncomplete
+            | Self::OddValues
+            | Self::SpecialFile
+            | Self::OwnFolderLeftOut => Whose::Source,
+            Self::CatalogRebuilt | Self::CacheFailed => Whose::Cache,
+            Self::NewerSnapshot
+            | Self::MirrorUsed
+            | Self::OtherCopy
+            | Self::Damaged
+            | Self::Denied
+            | Self::NotCleanedUp => Whose::Repository,
+            Self::NotRestored | Self::MovedAside => Whose::Target,
         }
     }
 }
@@ -137,6 +172,15 @@ pub struct Warning {
     pub path: Option<StoredPath>,
     /// One sentence in plain English, without the path.
     pub message: String,
+}
+
+impl Warning {
+    /// A stored object that cannot be used; `what` is a sentence without its cause.
+    #[must_use]
+    pub fn of_unreadable(path: Option<&StoredPath>, what: &str, error: &Error) -> Self {
+        let message = format!("{what}: {}", error.full_text());
+        Self { kind: WarningKind::of_unreadable(error), path: path.cloned(), message }
+    }
 }
 
 /// Listens to an operation. Called from several threads; must return quickly.

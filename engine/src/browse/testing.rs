@@ -1,7 +1,7 @@
 //! Small repositories with hand-made trees, for the tests of the operations.
 
 use crate::base::event::Silent;
-use crate::base::{BlobId, StoredPath, Timestamp};
+use crate::base::{BlobId, Observer, StoredPath, Timestamp, Warning, WarningKind};
 use crate::format::tree::encode_node;
 use crate::model::{BlobKind, Content, EventAction, ListItem, Manifest, Node, NodeKind, PackClass};
 use crate::repo::pages::{Boundaries, EncodedNode, ListLayout, PageSink, write_list, write_tree};
@@ -9,7 +9,7 @@ use crate::repo::testing::{create, sample_manifest, session};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
 use crate::repo::{Repo, Snapshot};
 use crate::store::{MemoryStore, ObjectName, Store};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 /// The modification time of made nodes.
 pub(crate) const MTIME: Timestamp = Timestamp { secs: 1_600_000_000, nanos: 123_456_789 };
@@ -19,6 +19,24 @@ pub(crate) fn repository() -> (Arc<MemoryStore>, Repo) {
     let store = Arc::new(MemoryStore::new());
     let (repo, _) = create(store.clone(), session(None));
     (store, repo)
+}
+
+/// Keeps what an operation tells.
+#[derive(Default)]
+pub(crate) struct Told(pub(crate) Mutex<Vec<Warning>>);
+
+impl Told {
+    /// Kind and path of each warning.
+    pub(crate) fn kinds(&self) -> Vec<(WarningKind, Option<String>)> {
+        let told = self.0.lock().unwrap();
+        told.iter().map(|it| (it.kind, it.path.as_ref().map(ToString::to_string))).collect()
+    }
+}
+
+impl Observer for Told {
+    fn warn(&self, warning: &Warning) {
+        self.0.lock().unwrap().push(warning.clone());
+    }
 }
 
 /// Makes nodes, and stores what they rest on.

@@ -1,8 +1,9 @@
 //! What looking into a snapshot promises.
 
-use super::testing::{Maker, Part, commit, commit_root, damage, repository};
+use super::testing::{Maker, Part, Told, commit, commit_root, damage, repository};
 use super::*;
-use crate::base::{BlobId, Cancel, Error, Kind, Result, StoredPath};
+use crate::base::event::Silent;
+use crate::base::{BlobId, Cancel, Error, Kind, Result, StoredPath, WarningKind};
 use crate::format::list;
 use crate::format::tree::{MAX_LEVELS, encode_inner, encode_leaf, encode_node};
 use crate::model::{BlobKind, Content, ListItem, Node, NodeKind};
@@ -14,13 +15,25 @@ fn path(text: &str) -> StoredPath {
 }
 
 fn listed(repo: &Repo, snapshot: &Snapshot, at: &str, recursive: bool) -> Result<Vec<String>> {
-    let mut paths = Vec::new();
-    list(repo, snapshot, &path(at), recursive, &Cancel::new(), &mut |path, node| {
+    let (paths, told) = listed_and_told(repo, snapshot, at, recursive)?;
+    assert_eq!(told, []);
+    Ok(paths)
+}
+
+/// The paths that are listed, and where that is not all.
+fn listed_and_told(
+    repo: &Repo,
+    snapshot: &Snapshot,
+    at: &str,
+    recursive: bool,
+) -> Result<(Vec<String>, Vec<(WarningKind, Option<String>)>)> {
+    let (mut paths, told) = (Vec::new(), Told::default());
+    list(repo, snapshot, &path(at), recursive, &Cancel::new(), &told, &mut |path, node| {
         assert_eq!(path.name(), node.name);
         paths.push(path.to_string());
         Ok(())
     })?;
-    Ok(paths)
+    Ok((paths, told.kinds()))
 }
 
 fn content(repo: &Repo, node: &Node) -> Result<Vec<u8>> {
@@ -76,13 +89,13 @@ fn a_visitor_and_a_raised_flag_end_a_list() {
         seen += 1;
         Err(Error::new(Kind::Usage, "go", "on"))
     };
-    let error = list(&repo, &snapshot, &StoredPath::root(), true, &cancel, &mut visit).unwrap_err();
+    let error = list(&repo, &snapshot, &StoredPath::root(), true, &cancel, &Silent, &mut visit).unwrap_err();
     assert_eq!((error.kind(), seen), (Kind::Usage, 1));
     let mut visit = |_: &StoredPath, _: &Node| {
         cancel.cancel();
         Ok(())
     };
-    let error = list(&repo, &snapshot, &StoredPath::root(), true, &cancel, &mut visit).unwrap_err();
+    let error = list(&repo, &snapshot, &StoredPath::root(), true, &cancel, &Silent, &mut visit).unwrap_err();
     assert_eq!(error.kind(), Kind::Cancelled);
 }
 
@@ -128,7 +141,9 @@ fn what_lies_behind_a_damaged_page_is_still_met() {
         maker.tree(vec![wide_dir, maker.file("z", b"")])
     });
     damage(&store, &repo, BlobKind::TreePage, &pages[1].1);
-    assert_eq!(listed(&repo, &snapshot, "/", true).unwrap_err().kind(), Kind::Damaged);
+    let (paths, told) = listed_and_told(&repo, &snapshot, "/", true).unwrap();
+    assert_eq!(paths, ["/wide", "/wide/0", "/wide/2", "/z"]);
+    assert_eq!(told, [(WarningKind::Damaged, Some("/wide".to_owned()))]);
     let cancel = Cancel::new();
     let start = FolderNodes::new(&repo, snapshot.manifest.root);
     let mut walk = Walk::new(&repo, StoredPath::root(), start, &cancel);
@@ -161,7 +176,8 @@ fn pages_that_contradict_each_other_are_damage() {
     let other_first_name =
         commit_root(&repo, |maker| maker.page(encode_inner(1, &[(b"a".to_vec(), leaf(maker, "b"))])));
     for snapshot in [&disordered, &same_level, &level_left_out, &other_first_name] {
-        assert_eq!(listed(&repo, snapshot, "/", true).unwrap_err().kind(), Kind::Damaged);
+        let (_, told) = listed_and_told(&repo, snapshot, "/", true).unwrap();
+        assert_eq!(told, [(WarningKind::Damaged, Some("/".to_owned()))]);
         let read = repo.read_tree(&snapshot.manifest.root, &Cancel::new());
         assert_eq!(read.unwrap_err().kind(), Kind::Damaged);
     }

@@ -2,7 +2,7 @@
 
 use super::folder::FolderNodes;
 use super::sharing::Sharing;
-use crate::base::{BlobId, Cancel, Error, Kind, Result, StoredPath};
+use crate::base::{BlobId, Cancel, Error, Kind, Observer, Result, StoredPath, Warning};
 use crate::model::{Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
 
@@ -31,7 +31,8 @@ pub fn lookup(repo: &Repo, snapshot: &Snapshot, path: &StoredPath) -> Result<Nod
 }
 
 /// Hands the entries of a folder to `visit`, sorted, each folder before its own entries; all below it or only the
-/// direct ones. The folder itself is not handed over; what is no folder is handed over itself.
+/// direct ones. The folder itself is not handed over; what is no folder is handed over itself. A folder that cannot be
+/// read whole is told to `observer`, and the rest follows.
 ///
 /// # Errors
 /// The first failure of reading or of `visit`; [`Kind::NotFound`] if there is no such path.
@@ -41,6 +42,7 @@ pub fn list(
     path: &StoredPath,
     recursive: bool,
     cancel: &Cancel,
+    observer: &dyn Observer,
     visit: &mut dyn FnMut(&StoredPath, &Node) -> Result<()>,
 ) -> Result<()> {
     let node = lookup(repo, snapshot, path)?;
@@ -55,7 +57,10 @@ pub fn list(
                 visit(&walk.path_of(&node), &node)?;
             }
             Step::Leave => {}
-            Step::Broken(error) => return Err(error),
+            Step::Broken(error) => {
+                let what = "Not all entries of this folder can be read";
+                observer.warn(&Warning::of_unreadable(Some(walk.folder()), what, &error));
+            }
         }
     }
     Ok(())
@@ -69,7 +74,7 @@ pub enum Step {
     Entry(Node),
     /// The folder where we were has no more entries: we are in the one above again. The start is not left.
     Leave,
-    /// Some entries of the folder where we are cannot be read ([`Kind::Damaged`]); the others follow.
+    /// Some entries of the folder where we are cannot be read ([`Error::is_unreadable`]); the others follow.
     Broken(Error),
 }
 
@@ -143,7 +148,7 @@ impl<'r> Walk<'r> {
                 self.folder = self.folder.parent().unwrap_or_else(StoredPath::root);
                 Ok(Some(Step::Leave))
             }
-            Err(e) if e.kind() == Kind::Damaged => Ok(Some(Step::Broken(e))),
+            Err(e) if e.is_unreadable() => Ok(Some(Step::Broken(e))),
             Err(e) => Err(e),
         }
     }

@@ -23,6 +23,10 @@ pub(super) struct Entry {
 pub(super) trait Side {
     /// The next entry of the folder where we are; entries ascend by name.
     fn peek(&mut self, folder: &StoredPath) -> Result<Option<&Entry>>;
+    /// True if entries before the one that comes next cannot be read: what only the other side has there may be here too.
+    fn has_gap(&self) -> bool {
+        false
+    }
     /// Takes the entry that was looked at.
     fn take(&mut self) -> Option<Entry>;
     /// Goes into a folder that was taken; false if that cannot be read.
@@ -94,10 +98,17 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
                 (None, Some(_)) => Ordering::Greater,
                 (Some(first), Some(second)) => first.name.cmp(&second.name),
             };
+            let is_unknown = match order {
+                Ordering::Less => level.in_after && self.after.has_gap(),
+                Ordering::Greater => level.in_before && self.before.has_gap(),
+                Ordering::Equal => false,
+            };
             let before = if order == Ordering::Greater { None } else { self.before.take() };
             let after = if order == Ordering::Less { None } else { self.after.take() };
             observer.add(Counter::Files, 1);
-            self.entry(before, after, visit)?;
+            if !is_unknown {
+                self.entry(before, after, visit)?;
+            }
         }
         Ok(())
     }
@@ -286,7 +297,7 @@ impl<'r, A: Side, B: Side> Compare<'r, A, B> {
         match done {
             Ok(()) => Ok(Some(pieces)),
             // The comparison does not need the pieces: only the statistics do.
-            Err(e) if matches!(e.kind(), Kind::Usage | Kind::Damaged) => Ok(None),
+            Err(e) if e.is_unreadable() || e.kind() == Kind::Usage => Ok(None),
             Err(e) => Err(e),
         }
     }

@@ -33,7 +33,7 @@ pub struct LiveOptions<'o> {
 /// read. What has no stored content is nowhere named: the nodes of the source have none.
 ///
 /// # Errors
-/// [`crate::base::Kind::Damaged`] if a stored folder cannot be read; what `visit` fails with.
+/// What `visit` fails with. Stored folders that cannot be read whole are told to `observer`, and the others compared.
 pub fn live(
     repo: &Repo,
     snapshot: &Snapshot,
@@ -54,7 +54,7 @@ pub fn live(
         let folder = path.parent().unwrap_or_else(StoredPath::root);
         let mut now = Live { repo, options, own: &own, observer, levels: Vec::new(), descent: None };
         now.start(path);
-        let mut compare = Compare::new(repo, folder, Stored::new(repo, stored), now);
+        let mut compare = Compare::new(repo, folder, Stored::new(repo, observer, stored), now);
         compare.statistics = statistics;
         compare.run(observer, visit)?;
         statistics = compare.statistics;

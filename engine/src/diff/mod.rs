@@ -52,8 +52,8 @@ pub struct DiffStatistics {
 /// Hands every difference at and below `path` to `visit`. Folders that are the same page in both are not read.
 ///
 /// # Errors
-/// [`Kind::NotFound`] if neither snapshot holds the path; [`Kind::Damaged`] if a folder cannot be read; what `visit` fails
-/// with.
+/// [`Kind::NotFound`] if neither snapshot holds the path; what `visit` fails with. Folders that cannot be read whole are
+/// told to `observer`, and the others compared.
 pub fn snapshots(
     repo: &Repo,
     before: &Snapshot,
@@ -69,7 +69,8 @@ pub fn snapshots(
         return Err(Error::new(Kind::NotFound, "compare", path).because(why));
     }
     let folder = path.parent().unwrap_or_else(StoredPath::root);
-    let mut compare = Compare::new(repo, folder, Stored::new(repo, first), Stored::new(repo, second));
+    let mut compare =
+        Compare::new(repo, folder, Stored::new(repo, observer, first), Stored::new(repo, observer, second));
     compare.run(observer, visit)?;
     Ok(compare.statistics)
 }

@@ -2,15 +2,16 @@
 
 use super::*;
 use crate::backup::{BackupOptions, snapshot as backup};
+use crate::base::WarningKind;
 use crate::base::event::Silent;
-use crate::base::{BlobId, Timestamp, Warning};
-use crate::browse::testing::{Maker, Part, commit, damage, repository};
+use crate::base::{BlobId, Timestamp};
+use crate::browse::testing::{Maker, Part, Told, commit, commit_root, damage, repository};
+use crate::format::tree::{encode_inner, encode_leaf, encode_node};
 use crate::model::{BlobKind, Database, DatabaseState, Modifier, NodeKind};
 use crate::source::Owners;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
 use tempfile::tempdir;
 
 /// Lines such as `M /path`, which must ascend by path.
@@ -252,8 +253,37 @@ fn folders_that_are_the_same_page_are_not_read_and_others_must_be() {
     let gone = commit(&repo, |_| vec![]);
     damage(&store, &repo, BlobKind::TreePage, &same.unwrap());
     assert_eq!(compared(&repo, &before, &after, "/").0, ["M /other/f"]);
-    let error = snapshots(&repo, &before, &gone, &path("/"), &Silent, &mut |_| Ok(())).unwrap_err();
-    assert_eq!(error.kind(), Kind::Damaged);
+    let (told, mut changes) = (Told::default(), Vec::new());
+    snapshots(&repo, &before, &gone, &path("/"), &told, &mut |change| {
+        changes.push(format!("{} {}", change.modifier.letter(), change.path));
+        Ok(())
+    })
+    .unwrap();
+    assert_eq!(told.kinds(), [(WarningKind::Damaged, Some("/same".to_owned()))]);
+    assert_eq!(changes, ["- /other", "- /other/f", "- /same"], "what can be read is compared");
+}
+
+#[test]
+fn what_a_page_that_cannot_be_read_may_hold_is_neither_added_nor_removed() {
+    let (store, repo) = repository();
+    let mut lost = None;
+    let wide = commit_root(&repo, |maker| {
+        let pages: Vec<_> = ["a", "d", "g"]
+            .into_iter()
+            .map(|name| {
+                let page = maker.page(encode_leaf(&[encode_node(&maker.file(name, b"1"))]));
+                lost = if name == "d" { Some(page) } else { lost };
+                (name.as_bytes().to_vec(), page)
+            })
+            .collect();
+        maker.page(encode_inner(1, &pages))
+    });
+    let other =
+        commit(&repo, |m| ["a", "b", "c", "d", "e", "g", "h"].map(|name| m.file(name, b"2")).to_vec());
+    damage(&store, &repo, BlobKind::TreePage, &lost.unwrap());
+    // Between `a` and `g` nobody knows what was there.
+    assert_eq!(compared(&repo, &wide, &other, "/").0, ["M /a", "M /g", "+ /h"]);
+    assert_eq!(compared(&repo, &other, &wide, "/").0, ["M /a", "M /g", "- /h"]);
 }
 
 #[test]
@@ -278,15 +308,6 @@ struct Source {
     temp: tempfile::TempDir,
     repo: Repo,
     snapshot: Snapshot,
-}
-
-#[derive(Default)]
-struct Told(Mutex<Vec<Warning>>);
-
-impl Observer for Told {
-    fn warn(&self, warning: &Warning) {
-        self.0.lock().unwrap().push(warning.clone());
-    }
 }
 
 impl Source {

@@ -1,6 +1,6 @@
 //! Packs of killed runs: durable and complete, but named by no index. The next run takes them into its own.
 
-use crate::base::{Error, Kind, Observer, PackId, Result, Warning, WarningKind};
+use crate::base::{Error, Kind, Observer, PackId, Result, Warning};
 use crate::catalog::Catalog;
 use crate::format::pack::{
     MAX_PACK_LEN, TAIL_LEN, decode_trailer, encode_trailer, open_trailer, pack_header, trailer_place,
@@ -23,15 +23,9 @@ impl Repo {
             let Some(id) = id.filter(|id| !known.contains(id)) else { continue };
             match self.adopt_pack(&id, info) {
                 Ok(record) => adopted.push(record),
-                Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat | Kind::NotFound) => {
-                    observer.warn(&Warning {
-                        kind: WarningKind::Damaged,
-                        path: None,
-                        message: format!(
-                            "A pack of an earlier run that no index names was left alone: {}",
-                            e.full_text()
-                        ),
-                    });
+                Err(e) if e.is_unreadable() || matches!(e.kind(), Kind::NewerFormat | Kind::NotFound) => {
+                    let what = "A pack of an earlier run that no index names was left alone";
+                    observer.warn(&Warning::of_unreadable(None, what, &e));
                 }
                 Err(e) => return Err(e),
             }

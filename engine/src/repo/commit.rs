@@ -19,9 +19,9 @@ use crate::format::manifest;
 use crate::model::{Head, Manifest, PackRecord};
 use crate::repo::Repo;
 use crate::repo::lease::HeldLease;
-use crate::repo::open::list_ids;
+use crate::repo::open::{ids, warn_of_unreadable};
 use crate::repo::snapshots::History;
-use crate::store::{ObjectInfo, ObjectName};
+use crate::store::{Listing, ObjectName};
 use std::collections::HashMap;
 
 /// Bytes that sealing adds to a manifest, and more.
@@ -81,11 +81,12 @@ impl Repo {
         // What is known is asked before the packs are listed: another program may add to both in between.
         let known = self.with_catalog(Catalog::pack_sizes)?;
         let packs = self.store.list("packs")?;
+        warn_of_unreadable(&packs, observer);
         self.miss_packs(&known, &packs, observer)?;
         // Packs of a run that is alive are its own to index.
         if !run.dead.is_empty() || !somebody_writes {
             // Indexed at once: the catalog outlives this run, and must not know packs that no index names.
-            self.write_indexes(self.adopt_packs(&packs, observer)?, Rest::OnAnything)?;
+            self.write_indexes(self.adopt_packs(&packs.objects, observer)?, Rest::OnAnything)?;
         }
         if !run.dead.is_empty() {
             let now = self.session.now();
@@ -99,13 +100,19 @@ impl Repo {
     fn miss_packs(
         &self,
         known: &HashMap<PackId, u64>,
-        packs: &[ObjectInfo],
+        packs: &Listing,
         observer: &dyn Observer,
     ) -> Result<()> {
-        let there: HashMap<PackId, u64> =
-            packs.iter().filter_map(|info| Some((PackId::from_hex(info.name.last())?, info.size))).collect();
+        let sizes =
+            packs.objects.iter().filter_map(|info| Some((PackId::from_hex(info.name.last())?, info.size)));
+        let there: HashMap<PackId, u64> = sizes.collect();
+        // What lies in a folder that nobody could look into is not known to be missing.
+        let is_missing = |id: &PackId, size: &u64| match there.get(id) {
+            Some(there) => there != size,
+            None => !packs.hides(&ObjectName::pack(id)),
+        };
         let missing: Vec<PackId> =
-            known.iter().filter(|(id, size)| there.get(id) != Some(size)).map(|(id, _)| *id).collect();
+            known.iter().filter(|(id, size)| is_missing(id, size)).map(|(id, _)| *id).collect();
         let Some(first) = missing.first() else { return Ok(()) };
         observer.warn(&Warning {
             kind: WarningKind::Damaged,
@@ -193,7 +200,7 @@ impl Repo {
     /// Ends a run without a snapshot. If the run wrote packs, its lease stays, so that the next run finds them.
     pub fn abandon(&self, run: Run) {
         let known = self.with_catalog(Catalog::known_packs);
-        let stored = list_ids(self.store.as_ref(), "packs", PackId::from_hex);
+        let stored = self.store.list("packs").map(|packs| ids(&packs, PackId::from_hex));
         let wrote_nothing = known.is_ok_and(|known| stored.is_ok_and(|stored| stored.is_subset(&known)));
         if wrote_nothing {
             // The run has failed already; a lease that stays is found dead by the next one.

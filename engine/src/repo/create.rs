@@ -20,7 +20,7 @@ impl Repo {
         let kdf = KdfParams::standard(random_bytes()?);
         // Slots of an `init` that was killed before its config open nothing.
         for prefix in ["keys", "mirror/keys"] {
-            for info in store.list(prefix)? {
+            for info in store.list(prefix)?.complete()? {
                 store.delete(&info.name)?;
             }
         }

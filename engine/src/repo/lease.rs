@@ -64,14 +64,15 @@ impl Repo {
     /// All leases but this run's.
     pub fn other_leases(&self, own: &HeldLease) -> Result<Vec<FoundLease>> {
         let mut found = Vec::new();
-        for info in self.store.list("leases")? {
+        let listing = self.store.list("leases")?;
+        for info in listing.objects {
             if info.name == own.name {
                 continue;
             }
             let object = match self.store.get(&info.name, MAX_LEN) {
                 Ok(object) => object,
                 Err(e) if e.kind() == Kind::NotFound => continue,
-                Err(e) if e.kind() == Kind::Damaged => Vec::new(),
+                Err(e) if e.is_unreadable() => Vec::new(),
                 Err(e) => return Err(e),
             };
             let subject = info.name.as_str();

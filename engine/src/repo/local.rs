@@ -142,8 +142,12 @@ impl Repo {
         if missing.is_empty() { Ok(()) } else { catalog.drop_packs(&missing) }
     }
 
-    /// Tells the observer if the catalog had to be replaced, once.
-    pub(crate) fn tell_of_catalog(&self, observer: &dyn Observer) {
+    /// Tells the observer, once, what came up where nobody listened: that the catalog had to be replaced, or that this
+    /// user may not read something.
+    pub(crate) fn tell_pending(&self, observer: &dyn Observer) {
+        if let Some(warning) = self.take_denied() {
+            observer.warn(&warning);
+        }
         if let Some(warning) = self.local.untold.lock().unwrap_or_else(PoisonError::into_inner).take() {
             observer.warn(&warning);
         }

@@ -1,6 +1,7 @@
 //! Second copies: a copy that is missing is made again from the other one. What is damaged is left alone: it is read from
 //! the other copy, and replacing it is a repair that a person asks for.
 
+use crate::base::error::unless_unreadable;
 use crate::base::event::Silent;
 use crate::base::{KeyId, Observer, Result, SnapshotId, Warning, WarningKind};
 use crate::crypto::ObjectType;
@@ -9,7 +10,7 @@ use crate::format::{config, event, manifest};
 use crate::repo::Repo;
 use crate::repo::objects::check_name;
 use crate::repo::snapshots::{History, SlotChanges};
-use crate::store::ObjectName;
+use crate::store::{ObjectInfo, ObjectName};
 use std::collections::BTreeSet;
 
 impl Repo {
@@ -18,8 +19,8 @@ impl Repo {
     pub(crate) fn heal_mirrors(&self, history: &History, observer: &dyn Observer) -> Result<()> {
         for folder in ["config", "keys", "snapshots", "events"] {
             // Second copies first: one that is written meanwhile has its first copy already.
-            let second = self.names(&format!("mirror/{folder}"))?;
-            let first = self.names(folder)?;
+            let Some(second) = self.names(&format!("mirror/{folder}"))? else { continue };
+            let Some(first) = self.names(folder)? else { continue };
             let mut copied = Vec::new();
             for name in first.difference(&second).filter(|name| !is_removed_slot(name, &history.slots)) {
                 if self.copy_object(name, name, &name.mirror())? {
@@ -59,20 +60,26 @@ impl Repo {
         Ok(())
     }
 
-    /// The names below a folder, or the object of this name, as first copies are named.
-    fn names(&self, folder: &str) -> Result<BTreeSet<ObjectName>> {
+    /// The names below a folder, or the object of this name, as first copies are named. None where nobody could look: then
+    /// it is not known what is missing.
+    fn names(&self, folder: &str) -> Result<Option<BTreeSet<ObjectName>>> {
         if folder.ends_with("config") {
-            let there = self.store.stat(&ObjectName::new(folder)?)?.is_some();
-            return Ok(there.then(ObjectName::config).into_iter().collect());
+            let there = unless_unreadable(self.store.stat(&ObjectName::new(folder)?))?;
+            return Ok(there.map(|there| there.map(|_| ObjectName::config()).into_iter().collect()));
         }
-        let infos = self.store.list(folder)?;
-        infos.iter().map(|info| ObjectName::new(info.name.as_str().trim_start_matches("mirror/"))).collect()
+        let listing = self.store.list(folder)?;
+        if !listing.unreadable.is_empty() {
+            return Ok(None);
+        }
+        let plain = |info: &ObjectInfo| ObjectName::new(info.name.as_str().trim_start_matches("mirror/"));
+        listing.objects.iter().map(plain).collect::<Result<_>>().map(Some)
     }
 
     /// Copies an object that is what its name says; false if it is not.
     fn copy_object(&self, name: &ObjectName, from: &ObjectName, to: &ObjectName) -> Result<bool> {
         let max_len = config::MAX_LEN.max(MAX_SLOT_LEN).max(manifest::MAX_LEN).max(event::MAX_LEN);
-        let Ok(bytes) = self.store.get(from, max_len) else { return Ok(false) };
+        // Reading it as what it is tells what is wrong with it.
+        let Some(bytes) = unless_unreadable(self.store.get(from, max_len))? else { return Ok(false) };
         let sound = match name.as_str().split('/').next() {
             Some("config") => config::Config::open(&self.sealer, &bytes).is_ok(),
             Some("events") => self.sealer.open(ObjectType::Event, &bytes, name.as_str()).is_ok(),

@@ -2,7 +2,9 @@
 
 use crate::base::event::Silent;
 use crate::base::path::clean;
-use crate::base::{Error, IndexId, KeyId, Kind, Observer, Phase, RepoId, Result, Warning, WarningKind};
+use crate::base::{
+    Error, IndexId, KeyId, Kind, Observer, Phase, RepoId, Result, Warning, WarningKind, Whose,
+};
 use crate::catalog::Catalog;
 use crate::chunk::{Chunker, ChunkerParams};
 use crate::crypto::slot::{Derivations, MAX_SLOT_LEN, unwrap};
@@ -14,7 +16,7 @@ use crate::model::BlobKind;
 use crate::repo::local::{CatalogCell, cache_failed};
 use crate::repo::objects::{check_name, read_mirrored};
 use crate::repo::{Repo, Session};
-use crate::store::{ObjectName, Store};
+use crate::store::{Listing, ObjectName, Store};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashSet};
 use std::os::unix::ffi::OsStrExt;
@@ -59,8 +61,10 @@ impl Repo {
     pub(crate) fn load_index_into(&self, catalog: &Catalog, observer: &dyn Observer) -> Result<()> {
         // In this order: an index that another program adds to both in between is not taken for gone.
         let mut known = catalog.known_indexes()?;
-        let present: HashSet<IndexId> = list_ids(self.store.as_ref(), "index", IndexId::from_hex)?;
-        let gone = known.iter().filter(|id| !present.contains(id)).count();
+        let listing = self.store.list("index")?;
+        warn_of_unreadable(&listing, observer);
+        let present: HashSet<IndexId> = ids(&listing, IndexId::from_hex);
+        let gone = known.iter().filter(|id| !listing.may_hold(&ObjectName::index(id))).count();
         let elsewhere = self.elsewhere.lock().unwrap_or_else(PoisonError::into_inner).take();
         if gone > 0 {
             observer.warn(&lacking(gone, elsewhere));
@@ -77,14 +81,10 @@ impl Repo {
                     index.packs.retain(|pack| !missing.contains(&pack.pack));
                     baseless += catalog.add_index(id, &index.packs)?;
                 }
-                Err(e) if e.kind() == Kind::Damaged => observer.warn(&Warning {
-                    kind: WarningKind::Damaged,
-                    path: None,
-                    message: format!(
-                        "An index object cannot be used; what only it lists is not found: {}",
-                        e.full_text()
-                    ),
-                }),
+                Err(e) if e.is_unreadable() => {
+                    let what = "An index object cannot be used; what only it lists is not found";
+                    observer.warn(&Warning::of_unreadable(None, what, &e));
+                }
                 // Another run replaced it since it was listed.
                 Err(e) if e.kind() == Kind::NotFound => {}
                 Err(e) => return Err(e),
@@ -162,7 +162,7 @@ impl Opened {
         };
         repo.only_costs_time(noted);
         repo.refresh(observer)?;
-        repo.tell_of_catalog(observer);
+        repo.tell_pending(observer);
         Ok(repo)
     }
 }
@@ -184,11 +184,12 @@ pub fn verify_credential(store: &dyn Store, credential: &Credential) -> Result<R
 
 fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -> Result<Opened> {
     // Each copy of the config is tried as a whole: what it says before a key is there may be altered.
-    let slots = read_slots(store)?;
+    let Slots { readable: slots, unreadable } = read_slots(store)?;
     let derivations = RefCell::new(Derivations::default());
     read_mirrored(store, &ObjectName::config(), config::MAX_LEN, observer, |object| {
         let repo = config::repository_id(object)?;
-        let (slot, sealer) = open_slots(&repo, &slots, credential, &mut derivations.borrow_mut())?;
+        let (slot, sealer) =
+            open_slots(&repo, &slots, unreadable.as_ref(), credential, &mut derivations.borrow_mut())?;
         let config = Config::open(&sealer, object)?;
         Ok(Opened { sealer, config, slot })
     })
@@ -205,36 +206,53 @@ fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -
 fn open_slots(
     repo: &RepoId,
     slots: &[(KeyId, Vec<u8>)],
+    unreadable: Option<&Error>,
     credential: &Credential,
     derivations: &mut Derivations,
 ) -> Result<(KeyId, Sealer)> {
     if slots.is_empty() {
-        return Err(Error::damaged("open the repository with", GIVEN, "no key slot can be read"));
+        let (kind, why) = match unreadable {
+            Some(e) => (e.kind(), format!("no key slot can be read: {}", e.full_text())),
+            None => (Kind::Damaged, "no key slot can be read".to_owned()),
+        };
+        return Err(Error::new(kind, "open the repository with", GIVEN).because(why).of(Whose::Repository));
     }
-    let mut damaged = None;
+    let mut damaged = unreadable.map(Error::full_text);
     for (id, slot) in slots {
         match unwrap(repo, credential, derivations, slot, &id.short()) {
             Ok(Some(bundle)) => return Ok((*id, Sealer::new(*repo, bundle))),
             Ok(None) => {}
-            Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => damaged = Some(e),
+            Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => damaged = Some(e.full_text()),
             Err(e) => return Err(e),
         }
     }
     let wrong = Error::new(Kind::WrongKey, "open the repository with", GIVEN);
     Err(match damaged {
-        Some(e) => {
-            wrong.because(format!("it does not open it, and a key slot cannot be read: {}", e.full_text()))
-        }
+        Some(why) => wrong.because(format!("it does not open it, and a key slot cannot be read: {why}")),
         None => wrong.because("it does not open it"),
     })
 }
 
-/// All key slots whose bytes are what their names stand for, from both copies, in a stable order.
-pub(crate) fn read_slots(store: &dyn Store) -> Result<Vec<(KeyId, Vec<u8>)>> {
+/// The key slots of a repository.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    /// Those whose bytes are what their names stand for, from both copies, in a stable order.
+    pub(crate) readable: Vec<(KeyId, Vec<u8>)>,
+    /// Why one of the others cannot be read, if there is one of which no copy can.
+    pub(crate) unreadable: Option<Error>,
+}
+
+/// Reads all key slots.
+pub(crate) fn read_slots(store: &dyn Store) -> Result<Slots> {
     let mut slots = BTreeMap::new();
+    let mut failed: BTreeMap<Option<KeyId>, Error> = BTreeMap::new();
     let too_many = || Error::damaged("read", "the key slots", format!("there are more than {MAX_SLOTS}"));
     for prefix in ["keys", "mirror/keys"] {
-        for info in store.list(prefix)? {
+        let listing = store.list(prefix)?;
+        for unreadable in listing.unreadable {
+            failed.entry(None).or_insert(unreadable.error);
+        }
+        for info in listing.objects {
             let Some(id) = info.name.as_str().rsplit('/').next().and_then(KeyId::from_hex) else { continue };
             if slots.contains_key(&id) {
                 continue;
@@ -243,25 +261,39 @@ pub(crate) fn read_slots(store: &dyn Store) -> Result<Vec<(KeyId, Vec<u8>)>> {
             if slots.len() >= MAX_SLOTS {
                 return Err(too_many());
             }
-            if let Ok(bytes) = store.get(&info.name, MAX_SLOT_LEN)
-                && check_name(&bytes, id.as_bytes(), "read key slot", &id.short()).is_ok()
-            {
-                slots.insert(id, bytes);
+            let read = store.get(&info.name, MAX_SLOT_LEN).and_then(|bytes| {
+                check_name(&bytes, id.as_bytes(), "read key slot", &id.short()).map(|()| bytes)
+            });
+            match read {
+                Ok(bytes) => {
+                    slots.insert(id, bytes);
+                }
+                Err(e) if e.kind() == Kind::Gone => return Err(e),
+                Err(e) => {
+                    failed.entry(Some(id)).or_insert(e);
+                }
             }
         }
     }
-    Ok(slots.into_iter().collect())
+    // A folder that nobody could look into hides nothing if the other copy of it could be listed.
+    let folder = failed.remove(&None).filter(|_| slots.is_empty());
+    failed.retain(|id, _| id.is_some_and(|id| !slots.contains_key(&id)));
+    let unreadable = failed.into_values().next().or(folder);
+    Ok(Slots { readable: slots.into_iter().collect(), unreadable })
 }
 
-/// The ids that the names below a prefix end in; other names are ignored.
-pub(crate) fn list_ids<T: Eq + std::hash::Hash>(
-    store: &dyn Store,
-    prefix: &str,
+/// Tells what a listing could not look at.
+pub(crate) fn warn_of_unreadable(listing: &Listing, observer: &dyn Observer) {
+    for unreadable in &listing.unreadable {
+        let what = "Part of the repository cannot be listed, what is there is not found";
+        observer.warn(&Warning::of_unreadable(None, what, &unreadable.error));
+    }
+}
+
+/// The ids that the names of a listing end in; other names are ignored.
+pub(crate) fn ids<T: Eq + std::hash::Hash>(
+    listing: &Listing,
     parse: impl Fn(&str) -> Option<T>,
-) -> Result<HashSet<T>> {
-    Ok(store
-        .list(prefix)?
-        .iter()
-        .filter_map(|info| info.name.as_str().rsplit('/').next().and_then(&parse))
-        .collect())
+) -> HashSet<T> {
+    listing.objects.iter().filter_map(|info| parse(info.name.last())).collect()
 }

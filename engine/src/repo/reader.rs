@@ -1,7 +1,7 @@
 //! Reading blobs: the shallowest copy first, its bases before it, every plaintext compared with its name.
 
 use crate::base::event::Silent;
-use crate::base::{BlobId, Error, Kind, PackId, Result};
+use crate::base::{BlobId, Error, Kind, PackId, Result, Whose};
 use crate::catalog::{BlobCopy, Catalog};
 use crate::codec::Decompressor;
 use crate::crypto::{Header, ObjectType};
@@ -46,7 +46,8 @@ impl Repo {
     /// The plaintext of a blob.
     ///
     /// # Errors
-    /// [`Kind::Damaged`] if no copy of it can be read; the error names the blob and what failed on its first copy.
+    /// [`Kind::Damaged`] if no copy of it can be read, [`Kind::Denied`] if this user may not read one that may be whole; the
+    /// error names the blob and what failed on that copy.
     pub fn read_blob(&self, kind: BlobKind, id: &BlobId) -> Result<Vec<u8>> {
         self.read_checked(kind, id, Check::Name)
     }
@@ -73,8 +74,12 @@ impl Repo {
             reload(self)?;
             (read, attempt) = self.attempt(kind, id, check);
         }
-        if read.as_ref().is_err_and(|e| e.kind() == Kind::Damaged) {
-            self.note_lost(attempt.culprits.into_iter().map(|id| (kind, id)));
+        match &read {
+            Err(e) if e.kind() == Kind::Damaged => {
+                self.note_lost(attempt.culprits.into_iter().map(|id| (kind, id)));
+            }
+            Err(e) if e.kind() == Kind::Denied => self.note_denied(e),
+            _ => {}
         }
         read
     }
@@ -133,7 +138,9 @@ impl Repo {
                 }
                 match self.read_copy(copy, check, attempt) {
                     Ok(plain) => return Ok(plain),
-                    Err(e) if e.kind() == Kind::Cancelled => return Err(e),
+                    Err(e) if matches!(e.kind(), Kind::Cancelled | Kind::Gone) => return Err(e),
+                    // What this user may not read may be whole: nothing is called lost then.
+                    Err(e) if e.kind() == Kind::Denied => first = Some(e),
                     Err(e) => first = first.or(Some(e)),
                 }
             }
@@ -158,7 +165,7 @@ impl Repo {
                 let plain = self.read_below(entry.kind, base, entry.depth, attempt.bases, attempt);
                 Some(plain.map_err(|e| {
                     let what = format!("read blob {}, which rests on blob", entry.id.short());
-                    Error::new(e.kind(), what, base.short()).because(e.full_text())
+                    Error::new(e.kind(), what, base.short()).because(e.full_text()).of(Whose::Repository)
                 })?)
             }
             _ => return Err(Error::damaged("read blob", entry.id.short(), "its entry contradicts itself")),
@@ -167,9 +174,11 @@ impl Repo {
             let plain = self.unpack(entry, packed, base.as_deref(), check);
             plain.inspect_err(|_| attempt.is_doubtful |= base.is_some())
         });
-        unpacked.inspect_err(|_| {
+        unpacked.inspect_err(|e| {
             attempt.bad.insert((copy.pack, copy.ordinal));
-            attempt.culprits.push(entry.id);
+            if e.kind() == Kind::Damaged {
+                attempt.culprits.push(entry.id);
+            }
         })
     }
 

@@ -3,7 +3,7 @@
 
 use crate::base::error::unless_unreadable;
 use crate::base::event::Silent;
-use crate::base::{BlobId, Result, StoredPath, Timestamp};
+use crate::base::{BlobId, Error, Result, StoredPath, Timestamp, Warning, WarningKind};
 use crate::catalog::Catalog;
 use crate::model::lineage::Lineage;
 use crate::model::{BlobKind, Content, ListItem};
@@ -22,6 +22,8 @@ pub(crate) struct Losses {
     all: HashSet<Blob>,
     /// Of these, what nobody was told of yet.
     untold: HashSet<Blob>,
+    /// Why something could not be read that may be whole, and how often that happened; nobody was told of it yet.
+    denied: Option<(String, u64)>,
 }
 
 /// A blob by kind and name.
@@ -47,6 +49,25 @@ impl Repo {
                 losses.untold.insert(blob);
             }
         }
+    }
+
+    /// Notes that this user may not read something. It is not lost: what rests on it is left as it is.
+    pub(crate) fn note_denied(&self, error: &Error) {
+        let mut losses = self.losses();
+        let (_, times) = losses.denied.get_or_insert_with(|| (error.full_text(), 0));
+        *times += 1;
+    }
+
+    /// The warning that this user may not read all of the repository, once.
+    pub(crate) fn take_denied(&self) -> Option<Warning> {
+        let (first, times) = self.losses().denied.take()?;
+        let what = match times {
+            1 => "This user may not read an object of the repository, and worked without it".to_owned(),
+            _ => format!(
+                "This user may not read some objects of the repository, and {times} times worked without"
+            ),
+        };
+        Some(Warning { kind: WarningKind::Denied, path: None, message: format!("{what}: {first}") })
     }
 
     /// True for what could not be read in this run.

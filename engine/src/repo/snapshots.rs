@@ -6,7 +6,7 @@ use crate::format::{event, manifest};
 use crate::model::{Event, EventAction, Head, Manifest};
 use crate::repo::Repo;
 use crate::repo::objects::{check_name, read_mirrored};
-use crate::repo::open::list_ids;
+use crate::repo::open::warn_of_unreadable;
 use crate::store::ObjectName;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -38,6 +38,8 @@ pub struct History {
     pub forgotten: HashSet<SnapshotId>,
     /// What became of key slots.
     pub slots: SlotChanges,
+    /// True if this user may not read some of it: what is known is not enough to remove anything.
+    pub denied: bool,
 }
 
 /// What events say about key slots. The slots of `init` are in none.
@@ -57,23 +59,28 @@ impl Repo {
 
     /// Reads all manifests and events.
     pub fn history(&self, observer: &dyn Observer) -> Result<History> {
-        let mut ids = list_ids(self.store.as_ref(), "snapshots", SnapshotId::from_hex)?;
-        ids.extend(list_ids(self.store.as_ref(), "mirror/snapshots", SnapshotId::from_hex)?);
+        let (names, mut denied) = self.mirrored_names("snapshots", observer)?;
+        let ids: HashSet<SnapshotId> =
+            names.iter().filter_map(|name| SnapshotId::from_hex(name.last())).collect();
         let mut history = History::default();
         for id in &ids {
             self.session.cancel.check()?;
             match self.read_manifest(id, observer) {
                 Ok(manifest) => history.add_manifest(*id, manifest),
-                Err(e) => report(observer, id, e)?,
+                Err(e) => {
+                    denied |= e.kind() == Kind::Denied;
+                    report(observer, id, e)?;
+                }
             }
         }
+        history.denied = denied;
         self.with_catalog(|catalog| catalog.forget_manifests_except(&ids))?;
         // After the manifests: whatever a listed snapshot needs was indexed before its manifest was written.
         self.refresh(observer)?;
         let events = self.events(&mut history, observer)?;
         history.forgotten = fold(&mut history.snapshots, &events);
         history.slots = fold_slots(&events);
-        self.tell_of_catalog(observer);
+        self.tell_pending(observer);
         history.snapshots.sort_by_key(|s| (s.manifest.time, s.manifest.lamport, s.id));
         Ok(history)
     }
@@ -99,13 +106,8 @@ impl Repo {
     }
 
     fn events(&self, history: &mut History, observer: &dyn Observer) -> Result<Vec<Event>> {
-        let mut names: BTreeSet<ObjectName> = BTreeSet::new();
-        for prefix in ["events", "mirror/events"] {
-            for info in self.store.list(prefix)? {
-                let plain = info.name.as_str().strip_prefix("mirror/").map(ObjectName::new);
-                names.insert(plain.unwrap_or(Ok(info.name.clone()))?);
-            }
-        }
+        let (names, denied) = self.mirrored_names("events", observer)?;
+        history.denied |= denied;
         let mut events = Vec::new();
         for name in names {
             let read = read_mirrored(self.store.as_ref(), &name, event::MAX_LEN, observer, |object| {
@@ -126,15 +128,30 @@ impl Repo {
                     events.push(event);
                 }
                 Ok((None, _)) => {}
-                Err(e) if matches!(e.kind(), Kind::Damaged | Kind::NewerFormat) => observer.warn(&Warning {
-                    kind: WarningKind::Damaged,
-                    path: None,
-                    message: format!("An event cannot be read: {}", e.full_text()),
-                }),
+                Err(e) if e.is_unreadable() || e.kind() == Kind::NewerFormat => {
+                    history.denied |= e.kind() == Kind::Denied;
+                    observer.warn(&Warning::of_unreadable(None, "An event cannot be read", &e));
+                }
                 Err(e) => return Err(e),
             }
         }
         Ok(events)
+    }
+
+    /// The names of objects that have two copies, as first copies are named; and whether this user may not look at one of
+    /// the two folders. What only one of the two shows is enough.
+    fn mirrored_names(&self, folder: &str, observer: &dyn Observer) -> Result<(BTreeSet<ObjectName>, bool)> {
+        let (mut names, mut denied) = (BTreeSet::new(), false);
+        for prefix in [folder.to_owned(), format!("mirror/{folder}")] {
+            let listing = self.store.list(&prefix)?;
+            warn_of_unreadable(&listing, observer);
+            denied |= listing.unreadable.iter().any(|it| it.error.kind() == Kind::Denied);
+            for info in listing.objects {
+                let plain = info.name.as_str().strip_prefix("mirror/").map(ObjectName::new);
+                names.insert(plain.unwrap_or(Ok(info.name.clone()))?);
+            }
+        }
+        Ok((names, denied))
     }
 }
 
@@ -142,6 +159,7 @@ impl Repo {
 fn report(observer: &dyn Observer, id: &SnapshotId, error: Error) -> Result<()> {
     let (kind, what) = match error.kind() {
         Kind::NewerFormat => (WarningKind::NewerSnapshot, "was written by a newer version and is not shown"),
+        Kind::Denied => (WarningKind::Denied, "cannot be shown"),
         Kind::Damaged | Kind::NotFound => (WarningKind::Damaged, "is damaged and not shown"),
         _ => return Err(error),
     };

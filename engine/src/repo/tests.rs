@@ -78,7 +78,7 @@ fn config_and_slots_are_read_from_their_second_copies() {
     *flipped.last_mut().unwrap() ^= 1;
     store.overwrite(&ObjectName::config(), &flipped);
     assert!(open(&store, &key).is_ok());
-    let slot = store.list("keys").unwrap().remove(0).name;
+    let slot = store.list("keys").unwrap().objects.remove(0).name;
     store.overwrite(&slot, b"damaged");
     assert!(open(&store, &key).is_ok());
     store.overwrite(&slot.mirror(), b"damaged");
@@ -165,7 +165,7 @@ fn an_older_copy_of_the_repository_is_told_from_a_loss() {
         repo.commit(run, packs, manifest, &Silent).unwrap();
     };
     commit(1);
-    for info in a.list("").unwrap() {
+    for info in a.list("").unwrap().objects {
         b.put_new(&info.name, &a.get(&info.name, info.size).unwrap()).unwrap();
     }
     commit(2);
@@ -180,7 +180,7 @@ fn an_older_copy_of_the_repository_is_told_from_a_loss() {
         assert_eq!(told(&b), []);
         assert_eq!(told(&a), []);
     }
-    for info in a.list("index").unwrap() {
+    for info in a.list("index").unwrap().objects {
         a.delete(&info.name).unwrap();
     }
     assert_eq!(told(&a), [WarningKind::Damaged]);

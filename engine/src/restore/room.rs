@@ -82,7 +82,7 @@ fn data_of(repo: &Repo, node: &Node, limit: u64, pieces: &mut u64, cancel: &Canc
     match counted {
         Ok(()) => Ok(data),
         Err(e) if e.kind() == Kind::NoSpace => Ok(data),
-        Err(e) if e.kind() == Kind::Damaged => Ok(node.size),
+        Err(e) if e.is_unreadable() => Ok(node.size),
         Err(e) => Err(e),
     }
 }

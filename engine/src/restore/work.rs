@@ -7,7 +7,7 @@ use super::target::{self, Identity};
 use super::temporary::Names;
 use super::{RestorePlan, RestoreSummary};
 use crate::base::{
-    Cancel, Counter, Error, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning, WarningKind,
+    Cancel, Counter, Error, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning, WarningKind, Whose,
 };
 use crate::browse::ContentReader;
 use crate::model::Node;
@@ -180,7 +180,7 @@ impl<'a> Work<'a> {
     /// An entry that is not restored: told and counted, or the end of the run.
     pub(super) fn lost(&self, path: &StoredPath, error: Error) {
         match error.kind() {
-            Kind::NoSpace | Kind::Cancelled => {
+            Kind::NoSpace | Kind::Cancelled | Kind::Gone => {
                 let mut failure = lock(&self.failure);
                 // A thread that was stopped says "cancelled": the failure that stopped it is the cause.
                 if failure.is_none() && !self.stop.is_cancelled() {
@@ -198,7 +198,12 @@ impl<'a> Work<'a> {
             _ => count(&self.counts.refused),
         }
         self.leave_alone(path);
-        self.warn(WarningKind::NotRestored, Some(path), format!("Not restored: {}", error.full_text()));
+        // What the repository cannot give is no fault of the target.
+        let kind = match error.whose() {
+            Some(Whose::Repository) if error.is_unreadable() => WarningKind::of_unreadable(&error),
+            _ => WarningKind::NotRestored,
+        };
+        self.warn(kind, Some(path), format!("Not restored: {}", error.full_text()));
     }
 
     /// Something that the snapshot does not have, and that could not be removed.

@@ -1,7 +1,7 @@
 //! L2: a store in memory, for tests of everything above. Same contract as the local one; nothing outlives it.
 
-use super::{ObjectInfo, ObjectName, Store};
-use crate::base::{Error, Kind, Result, Timestamp};
+use super::{Listing, ObjectInfo, ObjectName, Store};
+use crate::base::{Error, Kind, Result, Timestamp, Whose};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -70,11 +70,12 @@ impl Store for MemoryStore {
         part.map(<[u8]>::to_vec).ok_or_else(|| too_short(name, bytes.len() as u64, offset, len))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    fn list(&self, prefix: &str) -> Result<Listing> {
         let folder = folder_prefix(prefix)?;
         let state = self.state();
         let below = state.objects.iter().filter(|(name, _)| name.as_str().starts_with(&folder));
-        Ok(below.map(|(name, object)| info(name, object)).collect())
+        let objects = below.map(|(name, object)| info(name, object)).collect();
+        Ok(Listing { objects, unreadable: Vec::new() })
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
@@ -108,11 +109,13 @@ pub(super) fn folder_prefix(prefix: &str) -> Result<String> {
 }
 
 pub(super) fn not_found(act: &str, name: &ObjectName) -> Error {
-    Error::new(Kind::NotFound, act, name).because("there is no such object")
+    Error::new(Kind::NotFound, act, name).because("there is no such object").of(Whose::Repository)
 }
 
 pub(super) fn already_there(name: &ObjectName) -> Error {
-    Error::new(Kind::AlreadyThere, "store object", name).because("other content stands under this name")
+    Error::new(Kind::AlreadyThere, "store object", name)
+        .because("other content stands under this name")
+        .of(Whose::Repository)
 }
 
 fn too_short(name: &ObjectName, size: u64, offset: u64, len: u64) -> Error {

@@ -15,7 +15,7 @@ pub use memory::MemoryStore;
 pub use name::ObjectName;
 pub use recording::{Call, Operation, RecordingStore};
 
-use crate::base::{Result, Timestamp};
+use crate::base::{Error, Result, Timestamp};
 use std::fmt::Debug;
 use std::path::Path;
 use std::sync::Arc;
@@ -31,10 +31,62 @@ pub struct ObjectInfo {
     pub modified: Timestamp,
 }
 
+/// What a store lists.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// The objects, sorted by name.
+    pub objects: Vec<ObjectInfo>,
+    /// What could not be looked at. Objects there may exist all the same.
+    pub unreadable: Vec<UnreadableName>,
+}
+
+/// A folder or object that a listing could not look at.
+#[derive(Debug)]
+pub struct UnreadableName {
+    /// The folder's name with a trailing slash, empty for the whole store; or the object's name.
+    pub name: String,
+    /// Why: [`crate::base::Kind::Damaged`] or [`crate::base::Kind::Denied`].
+    pub error: Error,
+}
+
+impl Listing {
+    /// True if an object of this name may exist: it is listed, or nobody could look.
+    #[must_use]
+    pub fn may_hold(&self, name: &ObjectName) -> bool {
+        self.objects.binary_search_by(|info| info.name.cmp(name)).is_ok() || self.hides(name)
+    }
+
+    /// True if the name lies where nobody could look.
+    #[must_use]
+    pub fn hides(&self, name: &ObjectName) -> bool {
+        self.unreadable.iter().any(|unreadable| {
+            let is_folder = unreadable.name.is_empty() || unreadable.name.ends_with('/');
+            if is_folder {
+                name.as_str().starts_with(&unreadable.name)
+            } else {
+                name.as_str() == unreadable.name
+            }
+        })
+    }
+
+    /// Fails if anything could not be looked at: for those who remove what is not listed.
+    ///
+    /// # Errors
+    /// The first reason.
+    pub fn complete(self) -> Result<Vec<ObjectInfo>> {
+        match self.unreadable.into_iter().next() {
+            Some(first) => Err(first.error),
+            None => Ok(self.objects),
+        }
+    }
+}
+
 /// A place that keeps objects under names. Objects are written once and never changed.
 ///
-/// A missing object is [`crate::base::Kind::NotFound`]; one that is too long, too short or no plain file is
-/// [`crate::base::Kind::Damaged`].
+/// Every error says that it is the repository's ([`crate::base::Whose::Repository`]). A missing object is
+/// [`crate::base::Kind::NotFound`]; one that is too long, too short or no plain file, or that the disk cannot read, is
+/// [`crate::base::Kind::Damaged`]; one that this user may not read is [`crate::base::Kind::Denied`]. A store that is not
+/// there any more is [`crate::base::Kind::Gone`], whatever was asked.
 pub trait Store: Send + Sync + Debug {
     /// Stores an object; it is durable when this returns. An object of this name with the same bytes is left as it is
     /// (that is a success), one with other bytes too ([`crate::base::Kind::AlreadyThere`]). After a failure nothing
@@ -48,8 +100,9 @@ pub trait Store: Send + Sync + Debug {
     fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>>;
 
     /// All objects below a folder (`snapshots`, `packs`), at any depth, sorted by name; all of the store for the empty
-    /// prefix. A missing folder is empty. Whatever bears a name that is no [`ObjectName`] is not shown.
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>>;
+    /// prefix. A missing folder is empty. Whatever bears a name that is no [`ObjectName`] is not shown. One folder that
+    /// cannot be read does not hide the others.
+    fn list(&self, prefix: &str) -> Result<Listing>;
 
     /// Removes an object; the removal is durable when this returns.
     fn delete(&self, name: &ObjectName) -> Result<()>;
@@ -86,7 +139,7 @@ impl<S: Store + ?Sized> Store for Arc<S> {
         (**self).get_range(name, offset, len)
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    fn list(&self, prefix: &str) -> Result<Listing> {
         (**self).list(prefix)
     }
 

@@ -1,7 +1,7 @@
 //! L2: a store that writes down what is asked of another one and fails on demand, for tests of the layers above.
 
-use super::{ObjectInfo, ObjectName, Store};
-use crate::base::{Error, Kind, Result};
+use super::{Listing, ObjectInfo, ObjectName, Store};
+use crate::base::{Error, Kind, Result, Whose};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -47,6 +47,8 @@ struct State {
     fail_once: Option<usize>,
     fail_from: Option<usize>,
     flips: BTreeMap<ObjectName, u64>,
+    refused: BTreeMap<ObjectName, Kind>,
+    refusals: u64,
 }
 
 impl<S: Store> RecordingStore<S> {
@@ -85,6 +87,24 @@ impl<S: Store> RecordingStore<S> {
         self.state().flips.insert(name.clone(), offset);
     }
 
+    /// From now on every read of this object fails with this kind: [`Kind::Damaged`] as a bad sector does,
+    /// [`Kind::Denied`] as another user's file does.
+    pub fn refuse(&self, name: &ObjectName, kind: Kind) {
+        self.state().refused.insert(name.clone(), kind);
+    }
+
+    /// How often reads were refused so far.
+    pub fn refusals(&self) -> u64 {
+        self.state().refusals
+    }
+
+    fn may_read(&self, name: &ObjectName) -> Result<()> {
+        let mut state = self.state();
+        let Some(kind) = state.refused.get(name).copied() else { return Ok(()) };
+        state.refusals += 1;
+        Err(Error::new(kind, "read object", name).because("it was told to be refused").of(Whose::Repository))
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -95,9 +115,9 @@ impl<S: Store> RecordingStore<S> {
         let number = state.calls.len();
         let fails_once = state.fail_once.take_if(|n| *n == number).is_some();
         if fails_once || state.fail_from.is_some_and(|from| number >= from) {
-            return Err(
-                Error::new(Kind::Io, "use object", name).because(format!("call {number} was told to fail"))
-            );
+            return Err(Error::new(Kind::Io, "use object", name)
+                .because(format!("call {number} was told to fail"))
+                .of(Whose::Repository));
         }
         Ok(())
     }
@@ -119,15 +139,17 @@ impl<S: Store> Store for RecordingStore<S> {
 
     fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
         self.note(Operation::Get, name.as_str(), max_len)?;
+        self.may_read(name)?;
         Ok(self.flip(name, 0, self.inner.get(name, max_len)?))
     }
 
     fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
         self.note(Operation::GetRange, name.as_str(), len)?;
+        self.may_read(name)?;
         Ok(self.flip(name, offset, self.inner.get_range(name, offset, len)?))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    fn list(&self, prefix: &str) -> Result<Listing> {
         self.note(Operation::List, prefix, 0)?;
         self.inner.list(prefix)
     }

@@ -8,7 +8,7 @@ fn name(text: &str) -> ObjectName {
 }
 
 fn names(store: &impl Store, prefix: &str) -> Vec<String> {
-    store.list(prefix).unwrap().into_iter().map(|info| info.name.as_str().to_owned()).collect()
+    store.list(prefix).unwrap().objects.into_iter().map(|info| info.name.as_str().to_owned()).collect()
 }
 
 /// Runs the whole suite, each part on a fresh store.
@@ -96,7 +96,7 @@ fn lists_are_complete_sorted_and_below_their_prefix(store: &impl Store) {
     assert_eq!(names(store, "packs/ab"), ["packs/ab/1", "packs/ab/2"]);
     assert_eq!(names(store, "pack"), Vec::<String>::new());
     assert_eq!(store.list("../x").unwrap_err().kind(), Kind::Internal);
-    assert!(store.list("").unwrap().iter().all(|info| info.size == info.name.as_str().len() as u64));
+    assert!(store.list("").unwrap().objects.iter().all(|info| info.size == info.name.as_str().len() as u64));
 }
 
 fn one_of_many_writers_of_a_name_wins(store: &impl Store) {

@@ -28,7 +28,7 @@ pub struct Chains {
 pub fn read(store: &dyn Store, credential: &Credential) -> Chains {
     let sealer = sealer_of(store, credential);
     let mut chains = Chains::default();
-    for info in store.list("index").unwrap() {
+    for info in store.list("index").unwrap().objects {
         let object = store.get(&info.name, index::MAX_LEN).unwrap();
         let body = sealer.open(ObjectType::Index, &object, "an index").unwrap();
         for entry in Index::decode(&body).unwrap().packs.into_iter().flat_map(|pack| pack.entries) {

@@ -50,6 +50,8 @@ pub(crate) fn text_and_bytes(bytes: &[u8]) -> (String, Option<String>) {
 pub(crate) struct WireWarning {
     /// Why it is given; the names are in the documentation.
     pub(crate) kind: &'static str,
+    /// Whose files it is about: `repository`, `source`, `target` or `cache`.
+    pub(crate) whose: &'static str,
     /// The path it is about.
     #[serde(flatten)]
     pub(crate) path: Option<WirePath>,
@@ -61,6 +63,7 @@ impl From<&chatvault_engine::base::Warning> for WireWarning {
     fn from(warning: &chatvault_engine::base::Warning) -> Self {
         Self {
             kind: warning.kind.name(),
+            whose: warning.kind.whose().name(),
             path: warning.path.as_ref().map(WirePath::from),
             message: warning.message.clone(),
         }

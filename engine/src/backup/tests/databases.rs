@@ -351,7 +351,7 @@ fn records_that_are_damaged_are_none_and_those_that_cannot_be_read_now_are_a_fai
     assert_eq!(find(&taken.paths).err().map(|e| e.kind()), Some(Kind::Io));
     assert_eq!(closest(&find(&elsewhere).unwrap()).unwrap_err().kind(), Kind::Io);
     bench.store.fail_from(None);
-    for pack in bench.store.inner().list("packs").unwrap() {
+    for pack in bench.store.inner().list("packs").unwrap().objects {
         bench.store.delete(&pack.name).unwrap();
     }
     assert!(find(&taken.paths).is_ok());

@@ -77,7 +77,7 @@ impl Bench {
 
     /// How many objects there are below `prefix`.
     fn written(&self, prefix: &str) -> usize {
-        self.store.inner().list(prefix).unwrap().len()
+        self.store.inner().list(prefix).unwrap().objects.len()
     }
 
     fn node(&self, summary: &BackupSummary, path: &Path) -> Option<Node> {
@@ -333,7 +333,7 @@ fn heals_after_loss(prefix: &str, choose: impl Fn(usize) -> bool) {
     bench.write("b/c", &noise("c", 300_000));
     bench.take();
     bench.take();
-    let all = bench.store.inner().list(prefix).unwrap();
+    let all = bench.store.inner().list(prefix).unwrap().objects;
     let lost: Vec<_> = all.iter().enumerate().filter(|(n, _)| choose(*n)).collect();
     assert!(!lost.is_empty());
     lost.iter().for_each(|(_, info)| bench.store.inner().delete(&info.name).unwrap());

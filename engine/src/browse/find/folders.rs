@@ -4,7 +4,7 @@
 //! one of any other page has its counterpart, if there is one, in a page that is not shared either.
 
 use crate::base::path::clean;
-use crate::base::{BlobId, Error, Kind, Result};
+use crate::base::{BlobId, Error, Result};
 use crate::catalog::scratch::Pending;
 use crate::format::tree::{Above, TreePage};
 use crate::model::Node;
@@ -140,7 +140,7 @@ impl<'a> Side<'a> {
         });
         match page {
             Ok(page) => Ok(Some(page)),
-            Err(e) if e.kind() == Kind::Damaged => {
+            Err(e) if e.is_unreadable() => {
                 self.is_broken = true;
                 (self.broken)(&e);
                 Ok(None)

@@ -12,9 +12,7 @@ mod versions;
 
 pub use versions::{Found, State, Version};
 
-use crate::base::{
-    BlobId, Counter, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning, WarningKind,
-};
+use crate::base::{BlobId, Counter, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning};
 use crate::browse::{Sharing, lookup};
 use crate::catalog::scratch::{History, Pending, Row, What};
 use crate::filter::Patterns;
@@ -134,7 +132,7 @@ impl Search<'_> {
             let (after, unknown) = match lookup(self.repo, later, &line.source) {
                 Ok(node) => (Some(node), false),
                 Err(e) if e.kind() == Kind::NotFound => (None, false),
-                Err(e) if e.kind() == Kind::Damaged => {
+                Err(e) if e.is_unreadable() => {
                     self.broken(step, &line.source, &e);
                     (None, true)
                 }
@@ -203,15 +201,9 @@ impl Search<'_> {
     }
 
     fn broken(&self, step: Step<'_>, path: &StoredPath, error: &crate::base::Error) {
-        self.observer.warn(&Warning {
-            kind: WarningKind::Damaged,
-            path: Some(path.clone()),
-            message: format!(
-                "In snapshot {} or the one before it, not all that is in it can be read: {}",
-                step.later.id.short(),
-                error.full_text()
-            ),
-        });
+        let id = step.later.id.short();
+        let what = format!("In snapshot {id} or the one before it, not all that is in it can be read");
+        self.observer.warn(&Warning::of_unreadable(Some(path), &what, error));
     }
 }
 

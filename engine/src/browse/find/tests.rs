@@ -1,6 +1,7 @@
 //! Searching repositories with hand-made trees.
 
 use super::*;
+use crate::base::WarningKind;
 use crate::base::event::Silent;
 use crate::browse::list;
 use crate::browse::testing::{Maker, commit, damage, forget, repository};
@@ -285,7 +286,7 @@ fn what_is_found_is_what_listing_every_snapshot_finds() {
         let mut wanted = BTreeSet::new();
         for (at, snapshot) in snapshots.iter().enumerate() {
             let cancel = &repo.session().cancel;
-            list(&repo, snapshot, &StoredPath::root(), true, cancel, &mut |path, node| {
+            list(&repo, snapshot, &StoredPath::root(), true, cancel, &Silent, &mut |path, node| {
                 let is_file = node.kind == NodeKind::File;
                 wanted.insert((path.to_string(), at, is_file.then_some(node.size), node.content_hash()));
                 Ok(())

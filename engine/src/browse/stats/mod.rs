@@ -13,11 +13,12 @@ pub use crate::catalog::DeltaTotals;
 pub use crate::catalog::scratch::UseTotals;
 pub use kind::ContentKind;
 
-use crate::base::{Kind, Observer, Phase, Result, SnapshotId, StoredPath, Warning, WarningKind};
+use crate::base::{Kind, Observer, Phase, Result, SnapshotId, StoredPath, Warning};
 use crate::browse::lookup;
 use crate::catalog::Catalog;
 use crate::catalog::scratch::{Sums, Uses};
 use crate::model::PackClass;
+use crate::repo::open::warn_of_unreadable;
 use crate::repo::{Repo, Snapshot};
 use std::collections::BTreeMap;
 use std::collections::HashSet;
@@ -133,7 +134,7 @@ pub fn stats(repo: &Repo, options: &StatsOptions<'_>, observer: &dyn Observer) -
                 missing = missing.or(Some(e));
                 continue;
             }
-            Err(e) if e.kind() == Kind::Damaged => {
+            Err(e) if e.is_unreadable() => {
                 damaged(observer, snapshot, &e);
                 walk::no_sums()
             }
@@ -151,19 +152,13 @@ pub fn stats(repo: &Repo, options: &StatsOptions<'_>, observer: &dyn Observer) -
             count.page(snapshot, Uses::NOBODY)?;
         }
     }
-    summed(repo, &count.uses, options, snapshots, &sums)
+    summed(&count, options, snapshots, &sums)
 }
 
 fn damaged(observer: &dyn Observer, snapshot: &Snapshot, error: &crate::base::Error) {
-    observer.warn(&Warning {
-        kind: WarningKind::Damaged,
-        path: None,
-        message: format!(
-            "Not all of snapshot {} can be read, the figures are too small: {}",
-            snapshot.id.short(),
-            error.full_text()
-        ),
-    });
+    let id = snapshot.id.short();
+    let what = format!("Not all of snapshot {id} can be read, the figures are too small");
+    observer.warn(&Warning::of_unreadable(None, &what, error));
 }
 
 fn restored(sums: &Sums) -> Restored {
@@ -175,12 +170,12 @@ fn restored(sums: &Sums) -> Restored {
 
 /// Puts the figures together.
 fn summed(
-    repo: &Repo,
-    uses: &Uses,
+    count: &Count<'_>,
     options: &StatsOptions<'_>,
     snapshots: Vec<(usize, SnapshotId, Restored)>,
     sums: &Sums,
 ) -> Result<Stats> {
+    let Count { repo, observer, uses } = count;
     let (by_kind, alone) = (uses.by_class()?, uses.alone()?);
     let kinds: Vec<KindStats> = ContentKind::ALL
         .into_iter()
@@ -228,14 +223,16 @@ fn summed(
                 blobs: totals.blobs,
             })
             .collect(),
-        folders: folders(repo)?,
+        folders: folders(repo, *observer)?,
     })
 }
 
 /// The objects of the repository, by the first part of their names.
-fn folders(repo: &Repo) -> Result<Vec<FolderStats>> {
+fn folders(repo: &Repo, observer: &dyn Observer) -> Result<Vec<FolderStats>> {
     let mut folders: BTreeMap<String, (u64, u64)> = BTreeMap::new();
-    for object in repo.store.list("")? {
+    let listing = repo.store.list("")?;
+    warn_of_unreadable(&listing, observer);
+    for object in listing.objects {
         let name = object.name.as_str().split('/').next().unwrap_or_default();
         let (files, bytes) = folders.entry(name.to_owned()).or_default();
         *files += 1;

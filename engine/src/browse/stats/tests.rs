@@ -1,6 +1,7 @@
 //! Counting repositories with hand-made trees.
 
 use super::*;
+use crate::base::WarningKind;
 use crate::base::event::Silent;
 use crate::browse::testing::{Maker, Part, commit, damage, forget, repository};
 use crate::model::{BlobKind, Node};

@@ -1,7 +1,7 @@
 //! Going down from a page to all blobs that rest on it, each for every user once, however deep and wide it is.
 
 use super::{ContentKind, damaged};
-use crate::base::{BlobId, Counter, Error, Kind, Observer, Result};
+use crate::base::{BlobId, Counter, Error, Observer, Result};
 use crate::catalog::scratch::{Meeting, Sums, Uses};
 use crate::format::list::{self, ListPage};
 use crate::format::tree::TreePage;
@@ -132,7 +132,7 @@ impl Count<'_> {
     /// The pages below one. What the page itself holds is counted when it is read first.
     fn read(&self, turn: Turn<'_>, level: &mut Level) -> Result<Vec<Page>> {
         match self.try_read(turn, level) {
-            Err(e) if e.kind() == Kind::Damaged => {
+            Err(e) if e.is_unreadable() => {
                 damaged(self.observer, turn.snapshot, &e);
                 Ok(Vec::new())
             }

@@ -7,7 +7,7 @@
 //! "Skip Lists", 1990, with fixed heights.) B is 16 for the first versions of a run, of which most have no more, and 8
 //! for those that go on for long, where base 16 would have used up its depth.
 
-use crate::base::{BlobId, Kind, Result};
+use crate::base::{BlobId, Result};
 use crate::catalog::BlobCopy;
 use crate::codec::compress_against;
 use crate::model::BlobKind;
@@ -56,7 +56,7 @@ impl Repo {
         let Some(link) = self.link(kind, previous)? else { return Ok(None) };
         let base = match self.read_blob(kind, &link.base) {
             Ok(base) => base,
-            Err(e) if e.kind() == Kind::Damaged => return Ok(None),
+            Err(e) if e.is_unreadable() => return Ok(None),
             Err(e) => return Err(e),
         };
         let frame = self.with_decompressor(|unpack| compress_against(plain, &base, unpack))?;

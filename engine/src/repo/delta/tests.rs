@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::base::event::Silent;
-use crate::base::{PackId, hash};
+use crate::base::{Kind, PackId, hash};
 use crate::catalog::Catalog;
 use crate::crypto::Credential;
 use crate::format::pack::{PackedBlob, assemble};
@@ -181,7 +181,7 @@ fn an_index_without_the_bases_makes_nothing_present() {
     // The index object that names the pack of the first version is lost, with its pack.
     let first = lab.repo.catalog().copies(BlobKind::Data, &versions[0].0).unwrap()[0].pack;
     lab.store.delete(&ObjectName::pack(&first)).unwrap();
-    for info in lab.store.list("index").unwrap() {
+    for info in lab.store.list("index").unwrap().objects {
         let object = lab.store.get(&info.name, 1 << 20).unwrap();
         let body = lab.repo.sealer.open(crate::crypto::ObjectType::Index, &object, "index").unwrap();
         if crate::format::index::Index::decode(&body).unwrap().packs.iter().any(|pack| pack.pack == first) {

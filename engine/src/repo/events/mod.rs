@@ -79,7 +79,7 @@ impl Repo {
             lamport += 1;
             self.write_event(&mut identity, lamport, action)?;
         }
-        self.tell_of_catalog(observer);
+        self.tell_pending(observer);
         Ok(())
     }
 

@@ -161,7 +161,7 @@ fn killed_at_any_call_each_event_is_whole_or_absent_and_the_next_tagger_goes_on(
         assert!(world.tags().contains(&"later".to_owned()), "after call {number}");
         // A snapshot makes the second copy that is missing.
         next.abandon(next.begin(&Silent).unwrap());
-        let names = |folder: &str| world.store.list(folder).unwrap().len();
+        let names = |folder: &str| world.store.list(folder).unwrap().objects.len();
         assert_eq!(names("events"), names("mirror/events"));
     }
     assert!(outcomes.contains(&2) && outcomes.contains(&3), "{outcomes:?}");
@@ -171,7 +171,7 @@ fn killed_at_any_call_each_event_is_whole_or_absent_and_the_next_tagger_goes_on(
 fn an_event_that_is_damaged_is_read_from_its_second_copy() {
     let world = World::new();
     apply(&world.open(None), &change(None, &["new"], &[])).unwrap();
-    let name = world.store.list("events").unwrap().remove(0).name;
+    let name = world.store.list("events").unwrap().objects.remove(0).name;
     world.store.inner().overwrite(&name, b"damaged");
     #[derive(Default)]
     struct Heard(Mutex<Vec<WarningKind>>);
@@ -199,5 +199,5 @@ fn what_no_reader_would_take_is_not_written() {
     ] {
         assert_eq!(apply(&repo, &change).unwrap_err().kind(), Kind::Usage);
     }
-    assert!(world.store.list("events").unwrap().is_empty());
+    assert!(world.store.list("events").unwrap().objects.is_empty());
 }

@@ -14,7 +14,7 @@
 //! another. The lease only spares people from meeting that case.
 
 use crate::base::event::Silent;
-use crate::base::{Error, KeyId, Kind, Observer, Result, Warning, WarningKind, WriterId};
+use crate::base::{Error, KeyId, Kind, Observer, Result, Warning, WarningKind, Whose, WriterId};
 use crate::crypto::secret::random_bytes;
 use crate::crypto::slot::{Derivations, Description, MAX_SLOT_LEN, describe, unwrap, wrap};
 use crate::crypto::{Credential, KdfParams, SlotKind};
@@ -231,6 +231,7 @@ impl Repo {
         let lease = self.take_lease(LeaseKind::KeyChange, WriterId::new(random_bytes()?))?;
         let changed = self.refuse_others(&lease).and_then(|()| self.history(observer)).and_then(|history| {
             self.session.cancel.check()?;
+            self.refuse_denied(&history)?;
             change(&history)
         });
         if let Err(e) = self.remove_lease(&lease.name)
@@ -246,6 +247,18 @@ impl Repo {
             });
         }
         changed
+    }
+
+    /// Fails if this user may not read all that says which keys there are: what is decided on half of it could lock
+    /// somebody out.
+    fn refuse_denied(&self, history: &History) -> Result<()> {
+        if !history.denied {
+            return Ok(());
+        }
+        let why = "this user may not read all snapshots and events of it; nothing was changed";
+        Err(Error::new(Kind::Denied, "change the keys of", self.location())
+            .because(why)
+            .of(Whose::Repository))
     }
 
     /// Fails while another living program changes keys or works alone. Snapshots go on: they have all keys in memory,
@@ -276,7 +289,7 @@ impl Repo {
 
     fn find_slots(&self) -> Result<Vec<Found>> {
         let (repo, bundle) = (&self.sealer.repo, &self.sealer.bundle);
-        let slots = read_slots(self.store.as_ref())?.into_iter().map(|(id, bytes)| {
+        let slots = read_slots(self.store.as_ref())?.readable.into_iter().map(|(id, bytes)| {
             let description = describe(repo, bundle, &bytes, &id.short()).ok();
             let note = description.as_ref().and_then(|told| KeyNote::decode(&told.note).ok());
             Found { id, bytes, description, note }
@@ -374,7 +387,7 @@ impl Repo {
                 .because("another program removed the others at the same time, and none would be left"));
         }
         for folder in ["mirror/keys", "keys"] {
-            for info in self.store.list(folder)? {
+            for info in self.store.list(folder)?.complete()? {
                 let id = KeyId::from_hex(info.name.last()).filter(|id| changes.removed.contains(id));
                 // A slot that was removed earlier may be in use because an old copy was put back: its user would be
                 // locked out.

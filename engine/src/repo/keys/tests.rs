@@ -37,7 +37,7 @@ fn opens(store: &Recording, credential: &Credential) -> bool {
 }
 
 fn names(store: &Recording, folder: &str) -> Vec<String> {
-    store.inner().list(folder).unwrap().iter().map(|info| info.name.last().to_owned()).collect()
+    store.inner().list(folder).unwrap().objects.iter().map(|info| info.name.last().to_owned()).collect()
 }
 
 /// The ids of all slots, both copies of each being there.
@@ -50,7 +50,7 @@ fn slots(store: &Recording) -> Vec<String> {
 /// All objects, to be put back.
 fn copy_of(store: &Recording) -> Recording {
     let copy = MemoryStore::new();
-    for info in store.inner().list("").unwrap() {
+    for info in store.inner().list("").unwrap().objects {
         copy.put_new(&info.name, &store.inner().get(&info.name, info.size).unwrap()).unwrap();
     }
     Arc::new(RecordingStore::new(copy))
@@ -453,7 +453,7 @@ fn the_lease_of_a_killed_key_change_holds_nobody_up() {
     repo.take_lease(LeaseKind::Snapshot, WriterId::new([1; 16])).unwrap();
     repo.add_key(&recovery(), None, &Silent).unwrap();
     assert_eq!(names(&store, "leases").len(), 1);
-    let object = store.inner().get(&store.inner().list("leases").unwrap()[0].name, 1 << 20).unwrap();
+    let object = store.inner().get(&store.inner().list("leases").unwrap().objects[0].name, 1 << 20).unwrap();
     let lease = Lease::decode(&repo.sealer.open(ObjectType::Lease, &object, "it").unwrap()).unwrap();
     assert_eq!(lease.kind, LeaseKind::Snapshot);
 }
@@ -482,7 +482,7 @@ fn nothing_a_person_says_about_a_key_is_in_the_clear() {
     let store = memory();
     let (repo, _) = create(shared(&store), session(None));
     repo.add_key(&recovery(), Some("a label for Ann"), &Silent).unwrap();
-    for info in store.inner().list("").unwrap() {
+    for info in store.inner().list("").unwrap().objects {
         let bytes = store.inner().get(&info.name, info.size).unwrap();
         let holds = |text: &[u8]| bytes.windows(text.len()).any(|window| window == text);
         assert!(!holds(b"label for") && !holds(b"host"), "{}", info.name);

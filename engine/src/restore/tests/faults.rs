@@ -55,7 +55,7 @@ fn of_a_damaged_file_nothing_is_left_and_the_others_come_back() {
     assert_eq!(fs::read(temp.path().join("right")).unwrap(), b"onetwo");
     let told = told.0.into_inner().unwrap();
     assert_eq!(told, summary.warnings);
-    assert!(told.iter().all(|warning| warning.kind == WarningKind::NotRestored));
+    assert!(told.iter().all(|warning| warning.kind == WarningKind::Damaged));
     let mut paths: Vec<_> = told.iter().map(|warning| warning.path.as_ref().unwrap().to_string()).collect();
     paths.sort();
     assert_eq!(paths, ["/d/exchanged", "/damaged", "/missing", "/too long", "/x1", "/x2"]);

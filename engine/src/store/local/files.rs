@@ -32,6 +32,26 @@ pub(super) fn open_folder(parent: &File, name: &str) -> io::Result<File> {
     }
 }
 
+/// The folder of an object below a folder, and the object's name in it.
+pub(super) fn folder_of<'n>(root: &File, name: &'n str) -> io::Result<(File, &'n str)> {
+    let (folders, last) = name.rsplit_once('/').unwrap_or(("", name));
+    let mut folder = root.try_clone()?;
+    for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
+        folder = open_folder(&folder, segment)?;
+    }
+    Ok((folder, last))
+}
+
+/// Lets the kernel forget what it has of a file, so that the next read asks the disk. A hint: it may not be followed.
+pub(super) fn forget_cached(file: &File) {
+    let _only_a_hint = rustix::fs::fadvise(file, 0, None, rustix::fs::Advice::DontNeed);
+}
+
+/// The number of the user to whom a file or folder belongs.
+pub(super) fn owner(folder: &File, name: &str) -> io::Result<u32> {
+    Ok(retry_on_intr(|| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))?.st_uid)
+}
+
 /// Opens a folder in a folder and makes it before, for the owner alone, if it is missing.
 pub(super) fn make_folder(parent: &File, name: &str) -> io::Result<File> {
     match open_folder(parent, name) {

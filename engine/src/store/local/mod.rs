@@ -5,16 +5,18 @@
 //! descriptor of the repository's folder, and no link below it is followed.
 
 mod cache;
+mod failure;
 mod files;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use super::memory::{already_there, check_len, check_range, folder_prefix, not_found};
-use super::{ObjectInfo, ObjectName, Store};
+use super::{Listing, ObjectInfo, ObjectName, Store};
 use crate::base::path::clean;
-use crate::base::{Error, Kind, Result, Timestamp};
+use crate::base::{Error, Kind, Result, Timestamp, Whose};
 use cache::OpenFiles;
+use failure::{Place, write_error};
 use files::{Existing, Temporary, Way};
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
@@ -49,7 +51,7 @@ impl LocalStore {
         }
         create_folders(path).map_err(|e| write_error("create repository folder", shown(path), e))?;
         let root = Self::open_root(path);
-        root.map_err(|e| Error::io("open repository folder", shown(path), e))
+        root.map_err(|e| Error::io("open repository folder", shown(path), e).of(Whose::Repository))
     }
 
     /// Looks whether [`Self::create`] would take the place; writes nothing.
@@ -70,9 +72,10 @@ impl LocalStore {
                 let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
                 return Err(error.because("a file stands there"));
             }
-            Err(e) => return Err(Error::io("open repository folder", shown(path), e)),
+            Err(e) => return Err(Error::io("open repository folder", shown(path), e).of(Whose::Repository)),
         };
-        let there = files::entries(&store.root).map_err(|e| Error::io("list folder", shown(path), e))?;
+        let there = files::entries(&store.root)
+            .map_err(|e| Error::io("list folder", shown(path), e).of(Whose::Repository))?;
         if there.iter().any(|name| name == b"config") {
             let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
             return Err(error.because("a repository is there: it has a `config`"));
@@ -103,11 +106,12 @@ impl LocalStore {
             Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
                 return no_repository("it is a file, not a folder".to_owned());
             }
-            Err(e) => return Err(Error::io("open repository folder", shown(path), e)),
+            Err(e) => return Err(Error::io("open repository folder", shown(path), e).of(Whose::Repository)),
         };
         let config = ObjectName::config();
         if store.stat(&config)?.is_none() && store.stat(&config.mirror())?.is_none() {
-            let there = files::entries(&store.root).map_err(|e| Error::io("list folder", shown(path), e))?;
+            let there = files::entries(&store.root)
+                .map_err(|e| Error::io("list folder", shown(path), e).of(Whose::Repository))?;
             // Keys alone are what is left of an `init` that was killed.
             let has = |wanted: &[u8]| there.iter().any(|name| name == wanted);
             if has(b"keys") && (has(b"packs") || has(b"index") || has(b"snapshots")) {
@@ -134,12 +138,18 @@ impl LocalStore {
 
     /// The folder of an object, and the object's name in it.
     fn folder_of<'n>(&self, name: &'n ObjectName) -> io::Result<(File, &'n str)> {
-        let (folders, last) = name.split_last();
-        let mut folder = self.root.try_clone()?;
-        for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
-            folder = files::open_folder(&folder, segment)?;
-        }
-        Ok((folder, last))
+        files::folder_of(&self.root, name.as_str())
+    }
+
+    /// What a failed call means.
+    fn place(&self) -> Place<'_> {
+        Place { path: &self.path, root: &self.root }
+    }
+
+    /// The error of a failed read of an object.
+    fn read_error(&self, act: &str, name: &ObjectName, e: io::Error) -> Error {
+        let error = self.place().read(act, name, e);
+        if error.kind() == Kind::NotFound { not_found(act, name) } else { error }
     }
 
     /// As [`Self::folder_of`]; missing folders are made, and the entries of all of them are made durable.
@@ -209,7 +219,7 @@ impl LocalStore {
             let (folder, last) = self.folder_of(name)?;
             files::open_file(&folder, last)
         };
-        open().map_err(|e| read_error("read object", name, e))
+        open().map_err(|e| self.read_error("read object", name, e))
     }
 }
 
@@ -218,14 +228,14 @@ impl Store for LocalStore {
         match self.write(name, bytes) {
             Ok(true) => Ok(()),
             Ok(false) => Err(already_there(name)),
-            Err(e) => Err(write_error("store object", name, e)),
+            Err(e) => Err(self.place().write("store object", name, e)),
         }
     }
 
     fn get(&self, name: &ObjectName, max_len: u64) -> Result<Vec<u8>> {
         let (file, size) = self.open_object(name)?;
         check_len(name, size, max_len)?;
-        files::read_all(&file, size).map_err(|e| read_error("read object", name, e))
+        files::read_all(&file, size).map_err(|e| self.read_error("read object", name, e))
     }
 
     fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> Result<Vec<u8>> {
@@ -239,13 +249,13 @@ impl Store for LocalStore {
         };
         let (file, size) = &*open;
         check_range(name, *size, offset, len)?;
-        files::read_range(file, offset, len).map_err(|e| read_error("read object", name, e))
+        files::read_range(file, offset, len).map_err(|e| self.read_error("read object", name, e))
     }
 
-    fn list(&self, prefix: &str) -> Result<Vec<ObjectInfo>> {
+    fn list(&self, prefix: &str) -> Result<Listing> {
         let folder = folder_prefix(prefix)?;
         let mut found = Vec::new();
-        walk::files(&self.root, &folder, &mut |place| {
+        let unreadable = walk::files(self.place(), &folder, &mut |place| {
             let name = std::str::from_utf8(place.name).ok();
             let name = name.and_then(|name| ObjectName::new(&format!("{}{name}", place.folder_name)).ok());
             if let Some(name) = name {
@@ -254,7 +264,7 @@ impl Store for LocalStore {
             Ok(())
         })?;
         found.sort_unstable_by(|a, b| a.name.cmp(&b.name));
-        Ok(found)
+        Ok(Listing { objects: found, unreadable })
     }
 
     fn delete(&self, name: &ObjectName) -> Result<()> {
@@ -264,7 +274,12 @@ impl Store for LocalStore {
             files::unlink(&folder, last.as_bytes())?;
             self.flush_folder(&folder)
         };
-        delete().map_err(|e| read_error("delete object", name, e))
+        delete().map_err(|e| match e.kind() {
+            io::ErrorKind::NotFound | io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
+                self.read_error("delete object", name, e)
+            }
+            _ => self.place().write("delete object", name, e),
+        })
     }
 
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
@@ -274,14 +289,14 @@ impl Store for LocalStore {
         };
         match stat() {
             Ok((size, modified)) => Ok(Some(ObjectInfo { name: name.clone(), size, modified })),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(e) => Err(read_error("look at object", name, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound && self.place().is_in_place() => Ok(None),
+            Err(e) => Err(self.read_error("look at object", name, e)),
         }
     }
 
     fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {
         let mut removed = 0;
-        walk::files(&self.root, "", &mut |place| {
+        walk::files(self.place(), "", &mut |place| {
             if !files::is_temporary(place.name) || place.modified >= older_than {
                 return Ok(());
             }
@@ -289,7 +304,7 @@ impl Store for LocalStore {
             match files::unlink(place.folder, place.name) {
                 Ok(()) => removed += 1,
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("remove temporary file", subject, e)),
+                Err(e) => return Err(self.place().write("remove temporary file", subject, e)),
             }
             Ok(())
         })?;
@@ -299,7 +314,7 @@ impl Store for LocalStore {
     fn free_space(&self) -> Result<Option<u64>> {
         files::free_space(&self.root)
             .map(Some)
-            .map_err(|e| Error::io("ask for the free space of", self.location(), e))
+            .map_err(|e| self.place().read("ask for the free space of", self.location(), e))
     }
 
     fn location(&self) -> String {
@@ -335,35 +350,4 @@ fn some_of(names: &[Vec<u8>]) -> String {
         text.push(format!("{} more", names.len() - text.len()));
     }
     text.join(", ")
-}
-
-/// The error of a failed read: what cannot be a stored object is damage.
-fn read_error(act: &str, name: &ObjectName, e: io::Error) -> Error {
-    match e.kind() {
-        io::ErrorKind::NotFound => not_found(act, name),
-        io::ErrorKind::UnexpectedEof => Error::damaged(act, name, "it became shorter while it was read"),
-        io::ErrorKind::NotADirectory | io::ErrorKind::IsADirectory => {
-            let why = "it is no plain file in plain folders (links in a repository are not followed)";
-            Error::damaged(act, name, why)
-        }
-        _ => Error::io(act, name, e),
-    }
-}
-
-/// The error of a failed write: a full disk is said to be the repository's, so that no source is suspected.
-fn write_error(act: &str, subject: impl std::fmt::Display, e: io::Error) -> Error {
-    let error = Error::io(act, subject, e);
-    let why = match error.kind() {
-        Kind::NoSpace => {
-            "the repository's file system is full, or the quota or greatest file size there is reached"
-        }
-        Kind::NotFound => "the repository's folder vanished",
-        _ => return error,
-    };
-    let kind = if error.kind() == Kind::NotFound { Kind::Io } else { error.kind() };
-    Error::new(kind, error.act(), error.subject()).because(format!("{why} ({})", cause_of(&error)))
-}
-
-fn cause_of(error: &Error) -> String {
-    std::error::Error::source(error).map(ToString::to_string).unwrap_or_default()
 }

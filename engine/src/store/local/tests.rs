@@ -58,7 +58,7 @@ fn create_takes_a_missing_or_empty_folder_and_nothing_else() {
     }
     fs::create_dir(path.join("lost+found")).unwrap();
     let again = LocalStore::create(&path).unwrap();
-    assert_eq!(again.list("").unwrap(), []);
+    assert_eq!(again.list("").unwrap().objects, []);
     fs::write(path.join("letter.txt"), b"x").unwrap();
     let e = LocalStore::create(&path).unwrap_err();
     assert_eq!(e.kind(), Kind::AlreadyThere);
@@ -187,7 +187,7 @@ fn foreign_and_temporary_files_are_not_listed_and_only_old_temporaries_are_remov
     fs::write(path.join(".Trash/files/object"), b"x").unwrap();
     fs::create_dir_all(path.join("a/b/c/d/e")).unwrap();
     fs::write(path.join("a/b/c/d/e/f"), b"x").unwrap();
-    assert_eq!(store.list("").unwrap().len(), 1);
+    assert_eq!(store.list("").unwrap().objects.len(), 1);
     let written = store.stat(&name("packs/ab/1")).unwrap().unwrap().modified;
     assert_eq!(store.remove_stale_temporaries(Timestamp::new(written.secs - 1000, 0)).unwrap(), 0);
     assert_eq!(store.remove_stale_temporaries(Timestamp::new(written.secs + 1000, 0)).unwrap(), 2);
@@ -204,7 +204,7 @@ fn a_renamed_parent_does_not_matter_to_an_open_store() {
     store.put_new(&name("packs/ab/1"), b"x").unwrap();
     fs::rename(dir.path().join("repo"), dir.path().join("moved")).unwrap();
     store.put_new(&name("packs/cd/2"), b"y").unwrap();
-    assert_eq!(store.list("packs").unwrap().len(), 2);
+    assert_eq!(store.list("packs").unwrap().objects.len(), 2);
     assert_eq!(tree(&dir.path().join("moved/packs/cd")), ["2"]);
 }
 
@@ -251,11 +251,16 @@ fn after_a_failed_flush_of_a_folder_nothing_more_is_acknowledged() {
 }
 
 #[test]
-fn a_vanished_folder_is_no_missing_object_when_writing() {
+fn a_repository_whose_folder_vanished_is_gone_whatever_is_asked() {
     let (dir, store) = store();
     fs::remove_dir(dir.path().join("repo")).unwrap();
-    assert_eq!(store.put_new(&name("packs/ab/1"), b"x").unwrap_err().kind(), Kind::Io);
-    assert_eq!(store.list("packs").unwrap(), []);
+    assert_eq!(store.put_new(&name("packs/ab/1"), b"x").unwrap_err().kind(), Kind::Gone);
+    assert_eq!(store.list("packs").unwrap_err().kind(), Kind::Gone, "and not empty");
+    let object = name("packs/ab/1");
+    assert_eq!(store.get(&object, 1).unwrap_err().kind(), Kind::Gone, "and not lost");
+    assert_eq!(store.get_range(&object, 0, 1).unwrap_err().kind(), Kind::Gone);
+    assert_eq!(store.delete(&object).unwrap_err().kind(), Kind::Gone);
+    assert_eq!(store.stat(&object).unwrap_err().kind(), Kind::Gone);
 }
 
 /// Written past the kernel's cache or not, whole blocks and the rest: what was given is what stands there.
