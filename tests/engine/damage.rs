@@ -3,7 +3,7 @@
 
 use chatvault_engine::backup::{self, BackupOptions};
 use chatvault_engine::base::event::Silent;
-use chatvault_engine::base::{Error, Kind, SnapshotId, Timestamp, WarningKind, WriterId};
+use chatvault_engine::base::{Error, Kind, SnapshotId, Timestamp, WarningKind, Whose, WriterId};
 use chatvault_engine::crypto::{Credential, ObjectType, RecoveryKey};
 use chatvault_engine::format::event;
 use chatvault_engine::format::index::Index;
@@ -11,7 +11,7 @@ use chatvault_engine::format::lease::LeaseKind;
 use chatvault_engine::model::{Event, EventAction, PackClass, PackRecord};
 use chatvault_engine::repo::{Repo, Session};
 use chatvault_engine::restore::{self, RestoreOptions};
-use chatvault_engine::store::{MemoryStore, ObjectName, Store};
+use chatvault_engine::store::{MemoryStore, ObjectName, RecordingStore, Store};
 use chatvault_tests::bytes::{noise, text};
 use chatvault_tests::lab::{Heard, is_clean_refusal};
 use chatvault_tests::{Lab, Truth, sample};
@@ -122,23 +122,74 @@ fn kind_of(name: &ObjectName) -> &str {
     plain.split('/').next().unwrap()
 }
 
+/// What is wrong with an object.
+#[derive(Clone)]
+enum Fault {
+    /// It has other bytes.
+    Altered(Vec<u8>),
+    /// It is not there.
+    Deleted,
+    /// It cannot be read: a bad sector ([`Kind::Damaged`]), or another user's file ([`Kind::Denied`]).
+    Unreadable(Kind),
+}
+
+const DENIED: &str = "another user's";
+
+/// A repository with faults.
+#[derive(Clone)]
+struct Damaged {
+    objects: Objects,
+    unreadable: Vec<(ObjectName, Kind)>,
+}
+
+impl Damaged {
+    fn none(bench: &Bench) -> Self {
+        Self { objects: bench.objects.clone(), unreadable: Vec::new() }
+    }
+
+    fn with(mut self, name: &ObjectName, fault: &Fault) -> Self {
+        let had = self.objects.get(name).cloned();
+        match fault {
+            Fault::Altered(bytes) => {
+                self.objects.insert(name.clone(), bytes.clone());
+            }
+            Fault::Deleted => {
+                self.objects.remove(name);
+            }
+            Fault::Unreadable(kind) => self.unreadable.push((name.clone(), *kind)),
+        }
+        let is_unreadable = matches!(fault, Fault::Unreadable(_));
+        assert!(is_unreadable || self.objects.get(name).cloned() != had, "{name}: nothing changed");
+        self
+    }
+
+    fn store(&self) -> Arc<RecordingStore<MemoryStore>> {
+        let store = RecordingStore::new(MemoryStore::new());
+        self.objects.iter().for_each(|(name, bytes)| store.inner().overwrite(name, bytes));
+        self.unreadable.iter().for_each(|(name, kind)| store.refuse(name, *kind));
+        Arc::new(store)
+    }
+}
+
 /// All ways to damage an object; `inside` is a place in its middle that is certainly read.
-fn faults(bench: &Bench, name: &ObjectName, inside: usize) -> Vec<(String, Option<Vec<u8>>)> {
+fn faults(bench: &Bench, name: &ObjectName, inside: usize) -> Vec<(String, Fault)> {
     let good = &bench.objects[name];
     let flipped = |at: usize| {
         let mut bad = good.clone();
         bad[at] ^= 0x10;
-        Some(bad)
+        Fault::Altered(bad)
     };
     let mut faults = vec![
         ("flip at the start".to_owned(), flipped(0)),
         ("flip inside".to_owned(), flipped(inside)),
         ("flip at the end".to_owned(), flipped(good.len() - 1)),
-        ("cut in half".to_owned(), Some(good[..inside.min(good.len() / 2)].to_vec())),
-        ("one byte short".to_owned(), Some(good[..good.len() - 1].to_vec())),
-        ("one byte longer".to_owned(), Some([&good[..], &[0]].concat())),
-        ("empty".to_owned(), Some(Vec::new())),
-        ("deleted".to_owned(), None),
+        ("cut in half".to_owned(), Fault::Altered(good[..inside.min(good.len() / 2)].to_vec())),
+        ("one byte short".to_owned(), Fault::Altered(good[..good.len() - 1].to_vec())),
+        ("one byte longer".to_owned(), Fault::Altered([&good[..], &[0]].concat())),
+        ("empty".to_owned(), Fault::Altered(Vec::new())),
+        ("deleted".to_owned(), Fault::Deleted),
+        ("unreadable".to_owned(), Fault::Unreadable(Kind::Damaged)),
+        (DENIED.to_owned(), Fault::Unreadable(Kind::Denied)),
     ];
     let is_mirror = name.as_str().starts_with("mirror/");
     let same_side = |other: &&ObjectName| other.as_str().starts_with("mirror/") == is_mirror;
@@ -147,11 +198,11 @@ fn faults(bench: &Bench, name: &ObjectName, inside: usize) -> Vec<(String, Optio
         // One of each kind is enough.
         let what = format!("replaced by {}", kind_of(other));
         if !faults.iter().any(|(known, _)| *known == what) {
-            faults.push((what, Some(bench.objects[other].clone())));
+            faults.push((what, Fault::Altered(bench.objects[other].clone())));
         }
     }
     let foreign = bench.foreign.iter().find(|(other, _)| kind_of(other) == kind_of(name)).unwrap();
-    faults.push(("replaced by a foreign repository's".to_owned(), Some(foreign.1.clone())));
+    faults.push(("replaced by a foreign repository's".to_owned(), Fault::Altered(foreign.1.clone())));
     faults
 }
 
@@ -165,21 +216,23 @@ struct Left {
     tags: Vec<String>,
     /// True if the lineage records of a snapshot cannot be read.
     records_lost: bool,
+    /// Reads that were refused.
+    refusals: u64,
 }
 
 /// Opens, lists and restores; only then are there losses, and never a wrong byte.
-fn look(bench: &Bench, damaged: &Objects, what: &str) -> Result<Left, Kind> {
-    let store = Arc::new(MemoryStore::new());
-    for (name, bytes) in damaged {
-        store.overwrite(name, bytes);
-    }
+fn look(bench: &Bench, damaged: &Damaged, what: &str) -> Result<Left, Kind> {
+    let store = damaged.store();
     let heard = Heard::default();
-    let repo = Repo::open(store, &bench.lab.credential(), bench.session(), &heard).map_err(|e| {
+    let repo = Repo::open(store.clone(), &bench.lab.credential(), bench.session(), &heard).map_err(|e| {
         assert!(is_clean_refusal(e.kind()), "{what}: {e:?}");
+        let is_wrong_key = e.kind() == Kind::WrongKey;
+        assert!(is_wrong_key || e.whose() == Some(Whose::Repository), "{what}: {e:?}");
         e.kind()
     })?;
     let snapshots = repo.snapshots(&heard).unwrap_or_else(|e| panic!("{what}: list: {e:?}"));
-    let mut left = Left { warned: Vec::new(), lost: [None, None], tags: Vec::new(), records_lost: false };
+    let mut left =
+        Left { warned: Vec::new(), lost: [None, None], tags: Vec::new(), records_lost: false, refusals: 0 };
     for (number, (id, truth)) in bench.taken.iter().enumerate() {
         if let Some(snapshot) = snapshots.iter().find(|snapshot| snapshot.id == *id) {
             left.lost[number] = Some(lost(bench, &repo, snapshot, truth, what));
@@ -191,6 +244,8 @@ fn look(bench: &Bench, damaged: &Objects, what: &str) -> Result<Left, Kind> {
         }
     }
     left.warned = heard.warnings().iter().map(|warning| warning.kind).collect();
+    left.refusals = store.refusals();
+    assert!(left.warned.iter().all(|kind| kind.whose() == Whose::Repository), "{what}: {:?}", left.warned);
     Ok(left)
 }
 
@@ -223,36 +278,45 @@ fn lost(
             assert_eq!((summary.damaged, summary.failed), (0, 0), "{what}: {:?}", summary.warnings);
             truth.assert_same(&there, what);
         }
+        // What this user may not read is not lost.
+        Ok(summary) if what.ends_with(DENIED) => {
+            assert!(summary.damaged + summary.failed > 0, "{what}: {summary:?}");
+        }
         Ok(summary) => assert!(summary.damaged > 0, "{what}: {missing:?} went missing without a word"),
-        Err(e) => assert_eq!(e.kind(), Kind::Damaged, "{what}: {e:?}"),
+        Err(e) => {
+            let expected = if what.ends_with(DENIED) { Kind::Denied } else { Kind::Damaged };
+            assert_eq!((e.kind(), e.whose()), (expected, Some(Whose::Repository)), "{what}: {e:?}");
+        }
     }
     missing
 }
 
 /// Goes through all faults of all objects of a kind, with the same fault in the second copy if `both`.
 fn each(bench: &Bench, kind: &str, both: bool, check: impl Fn(&ObjectName, &str, Result<Left, Kind>)) {
-    let mut seen = 0;
+    let (mut seen, mut refusals) = (0, 0);
     for name in bench.of_kind(kind) {
         if both && name.as_str().starts_with("mirror/") {
             continue;
         }
         let pack = bench.packs.iter().find(|pack| ObjectName::pack(&pack.pack) == name);
         let blob = pack.map(|pack| 52 + pack.entries[0].sealed_len as usize / 2);
-        for (fault, bytes) in faults(bench, &name, blob.unwrap_or(bench.objects[&name].len() / 2)) {
-            let mut damaged = bench.objects.clone();
-            for name in if both { vec![name.clone(), name.mirror()] } else { vec![name.clone()] } {
-                match &bytes {
-                    Some(bytes) => damaged.insert(name, bytes.clone()),
-                    None => damaged.remove(&name),
-                };
-            }
-            assert_ne!(damaged, bench.objects, "{name}: {fault} changed nothing");
-            let what = format!("{name}: {fault}");
-            check(&name, &fault, look(bench, &damaged, &what));
+        for (said, fault) in faults(bench, &name, blob.unwrap_or(bench.objects[&name].len() / 2)) {
+            let names = if both { vec![name.clone(), name.mirror()] } else { vec![name.clone()] };
+            let damaged = names.iter().fold(Damaged::none(bench), |damaged, name| damaged.with(name, &fault));
+            let what = format!("{name}: {said}");
+            let left = look(bench, &damaged, &what);
+            refusals += left.as_ref().map_or(1, |left| left.refusals);
+            check(&name, &said, left);
             seen += 1;
         }
     }
     assert!(seen >= 10, "only {seen} faults of {kind}");
+    assert!(refusals > 0 || kind == "leases", "no read of {kind} was refused");
+}
+
+/// What must be told of a fault.
+fn told_of(fault: &str) -> WarningKind {
+    if fault == DENIED { WarningKind::Denied } else { WarningKind::Damaged }
 }
 
 /// Everything came back.
@@ -264,7 +328,7 @@ fn assert_whole(left: &Left, what: &str) {
 #[test]
 fn an_undamaged_repository_comes_back_without_a_warning() {
     let bench = Bench::new();
-    let left = look(&bench, &bench.objects, "nothing").unwrap();
+    let left = look(&bench, &Damaged::none(&bench), "nothing").unwrap();
     assert_whole(&left, "nothing");
     assert_eq!(left.warned, []);
 }
@@ -282,7 +346,9 @@ fn one_damaged_copy_of_what_has_two_costs_nothing() {
                     assert_whole(&left, &what);
                     let first = !name.as_str().starts_with("mirror/");
                     if first && kind != "keys" {
-                        assert!(left.warned.contains(&WarningKind::MirrorUsed), "{what}: {:?}", left.warned);
+                        let told =
+                            if fault == DENIED { WarningKind::Denied } else { WarningKind::MirrorUsed };
+                        assert!(left.warned.contains(&told), "{what}: {:?}", left.warned);
                     }
                 }
             }
@@ -323,7 +389,7 @@ fn a_manifest_damaged_in_both_copies_costs_this_snapshot_only() {
         assert_eq!(left.lost[gone], None, "{what}");
         assert_eq!(left.lost[other], Some(Vec::new()), "{what}");
         if fault != "deleted" {
-            assert!(left.warned.contains(&WarningKind::Damaged), "{what}: {:?}", left.warned);
+            assert!(left.warned.contains(&told_of(fault)), "{what}: {:?}", left.warned);
         }
     });
 }
@@ -340,7 +406,7 @@ fn an_event_damaged_in_both_copies_costs_what_it_said_only() {
             let is_tag = name.as_str().contains(&WriterId::new([7; 16]).to_string());
             assert_eq!(left.tags.len(), if is_tag { 1 } else { 2 }, "{what}");
         } else {
-            assert!(left.warned.contains(&WarningKind::Damaged), "{what}: {:?}", left.warned);
+            assert!(left.warned.contains(&told_of(fault)), "{what}: {:?}", left.warned);
         }
     });
 }
@@ -358,7 +424,7 @@ fn a_damaged_index_costs_at_most_what_only_it_lists() {
             whole.set(whole.get() + 1);
         }
         if fault != "deleted" {
-            assert!(left.warned.contains(&WarningKind::Damaged), "{what}: {:?}", left.warned);
+            assert!(left.warned.contains(&told_of(fault)), "{what}: {:?}", left.warned);
         }
     });
     assert!(whole.get() > 0, "the first snapshot does not need the second one's index");
@@ -397,8 +463,7 @@ fn packs_of_the_second_snapshot_are_not_needed_for_the_first() {
     let bench = Bench::new();
     let mut untouched = 0;
     for pack in &bench.packs {
-        let mut damaged = bench.objects.clone();
-        damaged.remove(&ObjectName::pack(&pack.pack)).unwrap();
+        let damaged = Damaged::none(&bench).with(&ObjectName::pack(&pack.pack), &Fault::Deleted);
         let left = look(&bench, &damaged, "a pack deleted").unwrap();
         untouched += usize::from(left.lost[0] == Some(Vec::new()));
         assert_ne!(left.lost[1], Some(Vec::new()), "the second snapshot rests on all packs");

@@ -390,5 +390,13 @@ impl Drop for Restored {
 /// Kinds by which a failure names damage or what may come of it.
 #[must_use]
 pub fn is_clean_refusal(kind: Kind) -> bool {
-    matches!(kind, Kind::Damaged | Kind::NewerFormat | Kind::NotFound | Kind::NoRepository | Kind::WrongKey)
+    matches!(
+        kind,
+        Kind::Damaged
+            | Kind::Denied
+            | Kind::NewerFormat
+            | Kind::NotFound
+            | Kind::NoRepository
+            | Kind::WrongKey
+    )
 }

@@ -72,7 +72,7 @@ impl Repo {
             known.clear();
         }
         let missing = self.missing_packs();
-        let mut baseless = 0;
+        let (mut baseless, mut is_denied) = (0, is_denied(&listing));
         for id in present.iter().filter(|id| !known.contains(id)) {
             self.session.cancel.check()?;
             match self.read_index(id) {
@@ -82,6 +82,7 @@ impl Repo {
                     baseless += catalog.add_index(id, &index.packs)?;
                 }
                 Err(e) if e.is_unreadable() => {
+                    is_denied |= e.kind() == Kind::Denied;
                     let what = "An index object cannot be used; what only it lists is not found";
                     observer.warn(&Warning::of_unreadable(None, what, &e));
                 }
@@ -89,6 +90,9 @@ impl Repo {
                 Err(e) if e.kind() == Kind::NotFound => {}
                 Err(e) => return Err(e),
             }
+        }
+        if is_denied {
+            self.note_denied_index();
         }
         // Index objects are read in any order: only now it is known which bases are not there.
         if baseless > 0 {
@@ -280,6 +284,11 @@ pub(crate) fn read_slots(store: &dyn Store) -> Result<Slots> {
     failed.retain(|id, _| id.is_some_and(|id| !slots.contains_key(&id)));
     let unreadable = failed.into_values().next().or(folder);
     Ok(Slots { readable: slots.into_iter().collect(), unreadable })
+}
+
+/// True if this user may not look at some of what was to be listed.
+pub(crate) fn is_denied(listing: &Listing) -> bool {
+    listing.unreadable.iter().any(|unreadable| unreadable.error.kind() == Kind::Denied)
 }
 
 /// Tells what a listing could not look at.

@@ -146,13 +146,7 @@ impl Repo {
             }
         }
         attempt.lost.insert((*id, limit));
-        Err(first.unwrap_or_else(|| {
-            Error::damaged(
-                "read blob",
-                id.short(),
-                "the repository does not hold it, or no index names its pack",
-            )
-        }))
+        Err(first.unwrap_or_else(|| self.not_named(id)))
     }
 
     fn read_copy(&self, copy: &BlobCopy, check: Check, attempt: &mut Attempt) -> Result<Vec<u8>> {

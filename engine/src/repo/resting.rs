@@ -3,7 +3,7 @@
 
 use crate::base::error::unless_unreadable;
 use crate::base::event::Silent;
-use crate::base::{BlobId, Error, Result, StoredPath, Timestamp, Warning, WarningKind};
+use crate::base::{BlobId, Error, Kind, Result, StoredPath, Timestamp, Warning, WarningKind, Whose};
 use crate::catalog::Catalog;
 use crate::model::lineage::Lineage;
 use crate::model::{BlobKind, Content, ListItem};
@@ -24,6 +24,8 @@ pub(crate) struct Losses {
     untold: HashSet<Blob>,
     /// Why something could not be read that may be whole, and how often that happened; nobody was told of it yet.
     denied: Option<(String, u64)>,
+    /// True once this user could not read an index object: what is found nowhere may be named there.
+    denied_index: bool,
 }
 
 /// A blob by kind and name.
@@ -56,6 +58,21 @@ impl Repo {
         let mut losses = self.losses();
         let (_, times) = losses.denied.get_or_insert_with(|| (error.full_text(), 0));
         *times += 1;
+    }
+
+    /// Notes that this user may not read an index object, or the folder of them.
+    pub(crate) fn note_denied_index(&self) {
+        self.losses().denied_index = true;
+    }
+
+    /// The error of a blob that no index object names, as far as they can be read.
+    pub(crate) fn not_named(&self, id: &BlobId) -> Error {
+        let (kind, why) = if self.losses().denied_index {
+            (Kind::Denied, "no index object that this user may read names it")
+        } else {
+            (Kind::Damaged, "the repository does not hold it, or no index names its pack")
+        };
+        Error::new(kind, "read blob", id.short()).because(why).of(Whose::Repository)
     }
 
     /// The warning that this user may not read all of the repository, once.

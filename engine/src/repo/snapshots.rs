@@ -6,7 +6,7 @@ use crate::format::{event, manifest};
 use crate::model::{Event, EventAction, Head, Manifest};
 use crate::repo::Repo;
 use crate::repo::objects::{check_name, read_mirrored};
-use crate::repo::open::warn_of_unreadable;
+use crate::repo::open::{is_denied, warn_of_unreadable};
 use crate::store::ObjectName;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
@@ -145,7 +145,7 @@ impl Repo {
         for prefix in [folder.to_owned(), format!("mirror/{folder}")] {
             let listing = self.store.list(&prefix)?;
             warn_of_unreadable(&listing, observer);
-            denied |= listing.unreadable.iter().any(|it| it.error.kind() == Kind::Denied);
+            denied |= is_denied(&listing);
             for info in listing.objects {
                 let plain = info.name.as_str().strip_prefix("mirror/").map(ObjectName::new);
                 names.insert(plain.unwrap_or(Ok(info.name.clone()))?);
