@@ -28,6 +28,7 @@ mod power;
 mod reading;
 mod restoring;
 mod seal;
+mod sectors;
 mod stage;
 mod together;
 mod trace;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         reading::CASES,
         restoring::CASES,
         seal::CASES,
+        sectors::CASES,
         together::CASES,
         power::CASES,
         mounted::CASES,

@@ -28,11 +28,12 @@ pub fn points(calls: &[Call], most: usize) -> Vec<usize> {
     chosen
 }
 
-fn spread(from: &[usize], most: usize) -> Vec<usize> {
+/// At most so many of these, spread evenly.
+pub fn spread<T: Clone>(from: &[T], most: usize) -> Vec<T> {
     if from.len() <= most {
         return from.to_vec();
     }
-    (0..most).map(|number| from[number * from.len() / most]).collect()
+    (0..most).map(|number| from[number * from.len() / most].clone()).collect()
 }
 
 /// Fails with the first violations if there are any.

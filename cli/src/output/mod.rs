@@ -173,6 +173,13 @@ impl Ui {
         }
     }
 
+    /// What a person can do about a warning. Left out in JSON.
+    pub(crate) fn hint(&self, text: &str) {
+        if !self.style.json {
+            self.remark(format_args!("{} {text}", self.label(" hint:", "36")));
+        }
+    }
+
     /// Text that stands by itself on standard error: a usage message.
     pub(crate) fn remark(&self, text: impl Display) {
         let write = || {

@@ -62,7 +62,8 @@ impl Restored {
             unchanged: plan.unchanged,
             kept: plan.kept,
             deleted: plan.deleted,
-            damaged: u64::try_from(plan.damaged.len()).unwrap_or(u64::MAX),
+            damaged: u64::try_from(plan.damaged.len()).unwrap_or(u64::MAX).saturating_sub(plan.denied),
+            failed: plan.denied,
             ..RestoreSummary::default()
         };
         Self { summary, files: plan.files, bytes: plan.bytes, was_verified, dry_run }

@@ -20,8 +20,8 @@ pub(crate) fn show(ui: &Ui, warnings: &[Warning], dropped: u64) {
             None => ui.warn_of(Some(warning.kind), &warning.message),
         }
     }
-    if !ui.style().json && warnings.iter().any(|warning| warning.kind == WarningKind::Denied) {
-        ui.remark(format_args!("hint: {DENIED_HINT}"));
+    if warnings.iter().any(|warning| warning.kind == WarningKind::Denied) {
+        ui.hint(DENIED_HINT);
     }
     let hidden =
         u64::try_from(warnings.len().saturating_sub(MOST_SHOWN)).unwrap_or(u64::MAX).saturating_add(dropped);

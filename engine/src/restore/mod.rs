@@ -122,6 +122,8 @@ pub struct RestorePlan {
     pub available_bytes: u64,
     /// Folders of which some entries cannot be read.
     pub damaged: BTreeSet<StoredPath>,
+    /// Of these, the ones that are not known to be lost: this user may not read what tells of their entries.
+    pub denied: u64,
     /// Folders that are there and are merged into.
     merged: u64,
     options: RestoreOptions,

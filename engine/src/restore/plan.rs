@@ -8,7 +8,7 @@ use super::selection::{Met, Selection, Way, stored_beside};
 use super::target::{self, Identity, Place, shown};
 use super::work::files_at_once;
 use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, Start};
-use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
+use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning};
 use crate::browse::lookup;
 use crate::model::{Node, NodeKind, Statistics};
 use crate::repo::{Repo, Snapshot};
@@ -438,15 +438,10 @@ impl Planner<'_> {
 
     fn broken(&mut self, folder: &StoredPath, error: &Error) {
         if self.plan.damaged.insert(folder.clone()) {
-            self.observer.warn(&Warning {
-                kind: WarningKind::NotRestored,
-                path: Some(folder.clone()),
-                message: format!(
-                    "Entries of this folder in snapshot {} cannot be read: {}",
-                    self.snapshot.id.short(),
-                    error.full_text()
-                ),
-            });
+            self.plan.denied += u64::from(error.kind() == Kind::Denied);
+            let id = self.snapshot.id.short();
+            let what = format!("Not all entries of this folder in snapshot {id} can be read");
+            self.observer.warn(&Warning::of_unreadable(Some(folder), &what, error));
         }
     }
 }
@@ -502,6 +497,7 @@ impl RestorePlan {
             needed_bytes: 0,
             available_bytes,
             damaged: BTreeSet::new(),
+            denied: 0,
             merged: 0,
             selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
             options: options.clone(),

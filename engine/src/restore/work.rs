@@ -129,7 +129,11 @@ impl<'a> Work<'a> {
             reader: ContentReader::new(repo, files_at_once(session))?,
             names: Names::new(session)?,
             setter: Setter::new(plan.options.ownership.clone()),
-            counts: Counts { damaged: AtomicU64::new(plan.damaged.len() as u64), ..Counts::default() },
+            counts: Counts {
+                damaged: AtomicU64::new((plan.damaged.len() as u64).saturating_sub(plan.denied)),
+                refused: AtomicU64::new(plan.denied),
+                ..Counts::default()
+            },
             begun: session.now(),
             stop: session.cancel.child(),
             shown: target::shown(&plan.target),

@@ -1,7 +1,7 @@
 //! Going down from a page to all blobs that rest on it, each for every user once, however deep and wide it is.
 
 use super::{ContentKind, damaged};
-use crate::base::{BlobId, Counter, Error, Observer, Result};
+use crate::base::{BlobId, Counter, Observer, Result};
 use crate::catalog::scratch::{Meeting, Sums, Uses};
 use crate::format::list::{self, ListPage};
 use crate::format::tree::TreePage;
@@ -215,8 +215,7 @@ impl Count<'_> {
                 let (plain, stored) = copy.map_or((0, 0), |copy| (copy.plain_len, copy.sealed_len));
                 self.uses.add(kind, &id, turn.user, class, plain.into(), stored.into())?;
                 if copy.is_none() && kind == BlobKind::Data {
-                    let why = "the repository does not hold it, or no index names its pack";
-                    damaged(self.observer, turn.snapshot, &Error::damaged("read blob", id.short(), why));
+                    damaged(self.observer, turn.snapshot, &self.repo.not_named(&id));
                 }
             }
             let Some(base) = copy.and_then(|copy| copy.base) else { break };
