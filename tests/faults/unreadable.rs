@@ -10,13 +10,14 @@ use std::cell::Cell;
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 pub const CASES: &[Case] = &[
     ("unreadable::a_file_without_permission_is_3_and_its_history_stays", file),
     ("unreadable::a_folder_without_permission_is_3_and_its_history_stays", folder),
     ("unreadable::a_file_whose_disk_fails_is_3_and_its_history_stays", broken),
+    ("unreadable::what_another_user_wrote_into_a_repository_hides_nothing_else_and_is_never_lost", of_root),
 ];
 
 /// A user who owns nothing, for tests that run as root.
@@ -168,4 +169,54 @@ fn broken() -> Outcome {
     stage.world.write("live/closed/file", "first version");
     healed(&stage);
     Outcome::Passed(format!("{} reads gave EIO", refused.get()))
+}
+
+/// Gives what is new in the repository to root, as a `sudo chatvault snapshot` of an old version left it; says how much.
+fn give_to_root(stage: &Stage, before: &[PathBuf]) -> usize {
+    let new: Vec<PathBuf> =
+        stage.world.files("repo").into_iter().filter(|path| !before.contains(path)).collect();
+    for path in &new {
+        chown(path, Some(0), Some(0)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap();
+        // Folders of packs that were there before hold what is not root's.
+        let folder = path.parent().unwrap();
+        if before.iter().all(|old| old.parent() != Some(folder)) {
+            chown(folder, Some(0), Some(0)).unwrap();
+            fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+        }
+    }
+    new.len()
+}
+
+fn of_root() -> Outcome {
+    if !is_root() {
+        return Outcome::Ignored("only root can give files away".to_owned());
+    }
+    let (stage, first) = stage();
+    let before = stage.world.files("repo");
+    let second = snapshot_id(&repo(&stage.world, &["snapshot", "--json", "live"]).succeeded());
+    let given = give_to_root(&stage, &before);
+    assert!(given >= 4, "only {given} files are new");
+    // The cache of this machine knows both snapshots.
+    let list = repo(&stage.world, &["list", "--json"]).succeeded();
+    assert_eq!(list.json().as_array().unwrap().len(), 2);
+    fs::remove_dir_all(stage.world.path("home/.cache")).unwrap();
+    let list = repo(&stage.world, &["list", "--json"]).ended_with(1);
+    assert!(list.stderr.contains("belongs to root"), "{}", list.stderr);
+    assert_eq!(list.json()[0]["id"], first, "what is not root's is shown");
+    assert!(repo(&stage.world, &["list"]).ended_with(1).stderr.contains("sudo chown"));
+    let open = |id: &str| format!("{id}:{}", stage.world.text("live/open"));
+    assert_eq!(repo(&stage.world, &["cat", &open(&first)]).ended_with(1).stdout, "open 1");
+    // Who sees only half of what there is changes no keys.
+    let refused = repo(&stage.world, &["key", "add", "--new-recovery-key", "other"]).ended_with(1);
+    assert!(refused.stderr.contains("nothing was changed"), "{}", refused.stderr);
+    let third = repo(&stage.world, &["snapshot", "--json", "live"]).ended_with(1);
+    let summary = third.json_lines().pop().unwrap();
+    assert_eq!(summary["conditions"], serde_json::json!(["denied"]), "{summary}");
+    let cat = open(&snapshot_id(&third));
+    assert_eq!(repo(&stage.world, &["cat", &cat]).ended_with(1).stdout, "open, second version");
+    // Given back, all of it is there.
+    give_away(&stage.world.path(""));
+    assert_eq!(repo(&stage.world, &["cat", &open(&second)]).succeeded().stdout, "open, second version");
+    Outcome::Passed(format!("{given} files of root"))
 }
