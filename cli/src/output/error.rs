@@ -104,7 +104,10 @@ impl From<Error> for Failure {
             causes.push(cause.to_string());
             next = cause.source();
         }
-        let condition = Condition::of(error.kind());
+        let condition = match (error.kind(), error.whose()) {
+            (Kind::Denied, whose) if whose != Some(Whose::Repository) => Condition::Failed,
+            (kind, _) => Condition::of(kind),
+        };
         let mut failure = match headline(&error) {
             // What a person can do something about comes first.
             Some(headline) => {

@@ -27,7 +27,7 @@ pub use options::{BackupOptions, BackupPreview, BackupSummary};
 pub use select::{Marker, Selection};
 
 use crate::base::{
-    BlobId, Error, Found, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Timestamp, WriterId,
+    BlobId, Error, Found, Kind, Observer, Phase, Result, SnapshotId, StoredPath, Timestamp, Whose, WriterId,
 };
 use crate::model::{Manifest, Statistics};
 use crate::repo::pages::Boundaries;
@@ -280,6 +280,7 @@ fn nothing_stored(paths: &[StoredPath]) -> Error {
     let names: Vec<String> = paths.iter().map(ToString::to_string).collect();
     Error::new(Kind::Io, "take a snapshot of", names.join(", "))
         .because("nothing of it could be stored: it could not be read, or was left out")
+        .of(Whose::Source)
 }
 
 /// The error of a snapshot without any source.
@@ -287,4 +288,5 @@ fn no_source(paths: &[PathBuf]) -> Error {
     let names: Vec<String> = paths.iter().map(|path| path.display().to_string()).collect();
     Error::new(Kind::NotFound, "take a snapshot of", names.join(", "))
         .because("there is nothing at this path")
+        .of(Whose::Source)
 }

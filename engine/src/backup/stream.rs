@@ -6,7 +6,7 @@ use super::folder::Folder;
 use super::lineage::split;
 use super::memory::{Previous, UNTRUSTED};
 use super::walk::worker_pool;
-use crate::base::{BlobId, Error, Kind, Result, StoredPath};
+use crate::base::{BlobId, Error, Kind, Result, StoredPath, Whose};
 use crate::model::{Checked, Node, NodeKind};
 use std::io::{Cursor, Read};
 use std::sync::Arc;
@@ -64,7 +64,7 @@ fn open(
 }
 
 fn read(work: &Work<'_>, folder: &Arc<Folder>, node: Node, content: &mut (dyn Read + Send)) -> Result<()> {
-    let failed = |e| Error::io("read", "the content to be stored", e);
+    let failed = |e| Error::io("read", "the content to be stored", e).of(Whose::Source);
     let mut head = Vec::with_capacity(Nature::HEAD_LEN);
     (&mut *content).take(Nature::HEAD_LEN as u64).read_to_end(&mut head).map_err(failed)?;
     let nature = Nature::of(&head);

@@ -5,7 +5,7 @@ use super::seal::SEAL;
 use super::writer::LOCK as WRITER_LOCK;
 use super::{Catalog, files};
 use crate::base::path::clean;
-use crate::base::{Error, Kind, RepoId, Result, Timestamp};
+use crate::base::{Error, Kind, RepoId, Result, Timestamp, Whose};
 use rustix::fs::{Mode, OFlags};
 use std::fs::{self, File, TryLockError};
 use std::io::{self, ErrorKind, Read};
@@ -64,7 +64,7 @@ impl Catalog {
 
 /// The caches in a folder, by repository. A folder that is not there has none.
 pub fn caches(dir: &Path) -> Result<Vec<CacheFolder>> {
-    let failed = |e| Error::io("list the caches in", shown(dir), e);
+    let failed = |e| Error::io("list the caches in", shown(dir), e).of(Whose::Cache);
     let entries = match fs::read_dir(dir) {
         Err(e) if e.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         other => other.map_err(failed)?,
@@ -105,7 +105,8 @@ fn look_at(repository: RepoId, path: PathBuf) -> io::Result<Option<CacheFolder>>
 /// Deletes the cache of a repository, unless a living program uses it. What else lies in its folder stays there.
 pub fn clear_cache(dir: &Path, repository: &RepoId) -> Result<Clearing> {
     let path = dir.join(repository.to_string());
-    clear(&path).map_err(|e| Error::io("clear the cache", shown(&path), e).with_kind(Kind::Io))
+    clear(&path)
+        .map_err(|e| Error::io("clear the cache", shown(&path), e).of(Whose::Cache).with_kind(Kind::Io))
 }
 
 fn clear(path: &Path) -> io::Result<Clearing> {

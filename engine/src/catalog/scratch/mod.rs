@@ -7,7 +7,7 @@ mod uses;
 pub use history::{History, Pending, Row, What};
 pub use uses::{Meeting, Sums, UseTotals, Uses};
 
-use crate::base::{Error, Kind, Result};
+use crate::base::{Error, Kind, Result, Whose};
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode};
 
@@ -37,7 +37,7 @@ fn open(tables: &str) -> Result<Connection> {
 fn failed(e: rusqlite::Error) -> Error {
     let full = e.sqlite_error_code() == Some(ErrorCode::DiskFull);
     let kind = if full { Kind::NoSpace } else { Kind::Io };
-    Error::new(kind, "use", "the folder of temporary files (TMPDIR)").because(e)
+    Error::new(kind, "use", "the folder of temporary files (TMPDIR)").because(e).of(Whose::Cache)
 }
 
 fn signed(number: u64) -> i64 {
