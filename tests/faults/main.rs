@@ -25,6 +25,7 @@ mod mounted;
 mod passwords;
 mod plan;
 mod power;
+mod races;
 mod reading;
 mod restoring;
 mod seal;
@@ -60,6 +61,7 @@ fn main() -> ExitCode {
         restoring::CASES,
         seal::CASES,
         together::CASES,
+        races::CASES,
         power::CASES,
         mounted::CASES,
     ]

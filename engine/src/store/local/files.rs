@@ -226,6 +226,15 @@ pub(super) enum Way {
     LookAndRename,
 }
 
+/// Whether a finished file got its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Published {
+    /// It did, this way.
+    By(Way),
+    /// Another file has the name.
+    NameTaken,
+}
+
 impl Way {
     /// Best first.
     pub(super) const ALL: [Self; 3] = [Self::RenameNoReplace, Self::Link, Self::LookAndRename];
@@ -262,17 +271,17 @@ impl<'f> Temporary<'f> {
         Ok(temporary)
     }
 
-    /// Gives the file its own name; false if another stands there. Tries the ways in turn until the file system knows
+    /// Gives the file its own name, unless another file has it. Tries the ways in turn until the file system knows
     /// one. The folder is not flushed yet.
-    pub(super) fn publish(mut self, name: &str, ways: &[Way]) -> io::Result<bool> {
+    pub(super) fn publish(mut self, name: &str, ways: &[Way]) -> io::Result<Published> {
         let mut last = Errno::NOSYS;
         for way in ways {
             match self.publish_by(*way, name) {
                 Ok(()) => {
                     self.is_published = *way != Way::Link;
-                    return Ok(true);
+                    return Ok(Published::By(*way));
                 }
-                Err(Errno::EXIST) => return Ok(false),
+                Err(Errno::EXIST) => return Ok(Published::NameTaken),
                 Err(e @ (Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK)) => {
                     last = e;
                 }

@@ -12,12 +12,12 @@ mod tests;
 mod walk;
 
 use super::memory::{already_there, check_len, check_range, folder_prefix, not_found};
-use super::{Listing, ObjectInfo, ObjectName, Store};
+use super::{Capabilities, Listing, ObjectInfo, ObjectName, Store};
 use crate::base::path::clean;
 use crate::base::{Error, Kind, Result, Timestamp, Whose};
 use cache::OpenFiles;
 use failure::{Place, write_error};
-use files::{Existing, Temporary, Way};
+use files::{Existing, Published, Temporary, Way};
 use std::collections::HashSet;
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -36,12 +36,14 @@ pub struct LocalStore {
     settled: Mutex<HashSet<String>>,
     /// Set once the flush of a folder failed: what was renamed into it may vanish, and a second flush proves nothing.
     unsure: AtomicBool,
+    /// Set once the file system could neither rename without replacing nor link.
+    renames_over: AtomicBool,
     open_files: OpenFiles,
 }
 
 impl LocalStore {
-    /// Makes the folder, or takes an empty one. A drive's `lost+found` does not count, nor do the key slots of an `init`
-    /// that was killed before it wrote a config.
+    /// Makes the folder, or takes an empty one. A drive's `lost+found` does not count, nor does what an `init` has written
+    /// before its config: it was killed, or it is under way, and then only one of both gets its config stored.
     ///
     /// # Errors
     /// As [`Self::check_free`], or if the folder cannot be made.
@@ -81,8 +83,11 @@ impl LocalStore {
             return Err(error.because("a repository is there: it has a `config`"));
         }
         let second = store.stat(&ObjectName::config().mirror())?.is_some();
-        let leftover =
-            |name: &[u8]| matches!(name, b"lost+found" | b"keys") || (name == b"mirror" && !second);
+        let leftover = |name: &[u8]| {
+            matches!(name, b"lost+found" | b"keys" | b"leases")
+                || (name == b"mirror" && !second)
+                || files::is_temporary(name)
+        };
         if !there.iter().all(|name| leftover(name)) {
             let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
             return Err(error.because(format!("the folder is not empty: it has {}", some_of(&there))));
@@ -132,6 +137,7 @@ impl LocalStore {
             root: files::open_root(path)?,
             settled: Mutex::default(),
             unsure: AtomicBool::new(false),
+            renames_over: AtomicBool::new(false),
             open_files: OpenFiles::default(),
         })
     }
@@ -196,7 +202,10 @@ impl LocalStore {
             Existing::Same(file) => return self.settle(&folder, &file),
         }
         let temporary = Temporary::write(&folder, bytes)?;
-        if temporary.publish(last, &Way::ALL)? {
+        if let Published::By(way) = temporary.publish(last, &Way::ALL)? {
+            if way == Way::LookAndRename {
+                self.renames_over.store(true, Ordering::Release);
+            }
             self.flush_folder(&folder)?;
             return Ok(true);
         }
@@ -292,6 +301,10 @@ impl Store for LocalStore {
             Err(e) if e.kind() == io::ErrorKind::NotFound && self.place().is_in_place() => Ok(None),
             Err(e) => Err(self.read_error("look at object", name, e)),
         }
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { conditional_puts: !self.renames_over.load(Ordering::Acquire) }
     }
 
     fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {

@@ -1,7 +1,7 @@
 //! What only the local store promises.
 
 use super::cache::MAX_OPEN;
-use super::files::{Temporary, Way};
+use super::files::{Published, Temporary, Way};
 use super::*;
 use crate::base::PageBuffer;
 use crate::store::suite;
@@ -120,7 +120,7 @@ fn a_failed_write_leaves_nothing_behind() {
     assert_eq!(tree(&path), ["index", "packs", "packs/ab"]);
     // The last step fails after the file was written.
     let temporary = Temporary::write(&store.root, b"content").unwrap();
-    assert!(!temporary.publish("index", &Way::ALL).unwrap());
+    assert_eq!(temporary.publish("index", &Way::ALL).unwrap(), Published::NameTaken);
     let temporary = Temporary::write(&store.root, b"content").unwrap();
     assert!(temporary.publish("no/such/folder", &Way::ALL).is_err());
     drop(Temporary::write(&store.root, b"content").unwrap());
@@ -135,8 +135,8 @@ fn every_way_to_name_a_file_names_it_and_replaces_nothing() {
         let publish = |bytes: &[u8], ways: &[Way]| {
             Temporary::write(&store.root, bytes).unwrap().publish("object", ways).unwrap()
         };
-        assert!(publish(b"first", &[way]), "{way:?}");
-        assert!(!publish(b"second", &[way]), "{way:?}");
+        assert_eq!(publish(b"first", &[way]), Published::By(way));
+        assert_eq!(publish(b"second", &[way]), Published::NameTaken, "{way:?}");
         assert_eq!(store.get(&name("object"), 9).unwrap(), b"first");
         assert_eq!(tree(&dir.path().join("repo")), ["object"], "{way:?}");
         store.delete(&name("object")).unwrap();
