@@ -22,6 +22,7 @@ mod kill;
 mod kit;
 mod measure;
 mod mounted;
+mod owners;
 mod passwords;
 mod plan;
 mod power;
@@ -62,6 +63,7 @@ fn main() -> ExitCode {
         seal::CASES,
         together::CASES,
         races::CASES,
+        owners::CASES,
         power::CASES,
         mounted::CASES,
     ]

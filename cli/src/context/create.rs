@@ -49,16 +49,20 @@ enum Prepared {
 }
 
 impl Context {
-    /// Makes the repository.
+    /// Creates the repository, for this user or for a group, given by its number.
     ///
     /// # Errors
     /// Fails if one is there, or a folder that is not empty; then nothing was made.
-    pub(crate) fn create(&self) -> Result<Created> {
+    pub(crate) fn create(&self, group: Option<u32>) -> Result<Created> {
         let path = self.repository_path()?;
         // Before a new password is asked for, twice.
         LocalStore::check_free(&path)?;
         let prepared = self.prepare(&path)?;
-        let created = LocalStore::create(&path).and_then(|store| {
+        let store = match group {
+            Some(group) => LocalStore::create_for_group(&path, group),
+            None => LocalStore::create(&path),
+        };
+        let created = store.and_then(|store| {
             let store: Arc<dyn Store> = Arc::new(store);
             Repo::create(store, &[prepared.credential()], self.session())
         });
