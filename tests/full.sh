@@ -24,6 +24,9 @@ case ${1:-} in
     export CHATVAULT_FAULTS=${CHATVAULT_FAULTS:-all} CHATVAULT_ROUNDS=${CHATVAULT_ROUNDS:-50}
     cargo test -p chatvault --test faults
     ;;
+  races) # 200 races of two programs that create one repository, of each kind
+    CHATVAULT_RACES=${CHATVAULT_RACES:-200} cargo test -p chatvault --test faults races::
+    ;;
   capture) # 1,000 captures of a database that another process writes to
     CHATVAULT_CAPTURES=${CHATVAULT_CAPTURES:-1000} cargo test -p chatvault-tests --test capture
     ;;
@@ -34,7 +37,7 @@ case ${1:-} in
     cargo test -p chatvault-tests --test samples
     ;;
   all) # one after the other
-    for name in model databases concurrency faults capture reader samples; do "$0" "$name"; done
+    for name in model databases concurrency faults races capture reader samples; do "$0" "$name"; done
     ;;
   *)
     echo "usage: tests/full.sh NAME"

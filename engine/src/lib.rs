@@ -10,6 +10,7 @@ pub mod codec;
 pub mod crypto;
 pub mod filter;
 pub mod model;
+pub mod sys;
 
 pub mod format;
 pub mod sqlite;

@@ -14,7 +14,7 @@ struct Rules {
 const ENGINE: Rules = Rules {
     layers: &[
         &["base"],
-        &["model", "crypto", "chunk", "codec", "filter"],
+        &["model", "crypto", "chunk", "codec", "filter", "sys"],
         &["format", "store", "sqlite", "container"],
         &["catalog", "source", "chat"],
         &["repo"],
@@ -24,6 +24,7 @@ const ENGINE: Rules = Rules {
     ],
     exceptions: &[
         ("crypto", "model", "the kind of a blob decides under which key it is named"),
+        ("sys", "crypto", "names of temporary files are random"),
         ("restore", "browse", "a restore walks through a snapshot and reads contents as `ls` and `cat` do"),
         ("diff", "browse", "a comparison walks through snapshots as `ls` does"),
     ],

@@ -22,9 +22,11 @@ mod kill;
 mod kit;
 mod measure;
 mod mounted;
+mod owners;
 mod passwords;
 mod plan;
 mod power;
+mod races;
 mod reading;
 mod restoring;
 mod seal;
@@ -62,6 +64,8 @@ fn main() -> ExitCode {
         seal::CASES,
         sectors::CASES,
         together::CASES,
+        races::CASES,
+        owners::CASES,
         power::CASES,
         mounted::CASES,
     ]

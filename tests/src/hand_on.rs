@@ -53,6 +53,10 @@ macro_rules! hand_on {
             self.inner.stat(name)
         }
 
+        fn capabilities(&self) -> ::chatvault_engine::store::Capabilities {
+            self.inner.capabilities()
+        }
+
         fn free_space(&self) -> ::chatvault_engine::base::Result<Option<u64>> {
             self.inner.free_space()
         }

@@ -2,8 +2,10 @@
 
 use crate::context::Context;
 use crate::exit::Outcome;
-use crate::output::error::Result;
+use crate::output::error::{Failure, Result};
+use crate::process;
 use clap::Args;
+use clap::builder::NonEmptyStringValueParser;
 
 const EXAMPLES: &str = "\
 What opens the new repository:
@@ -19,6 +21,7 @@ Examples:
   chatvault init -r /media/ann/usb/chats
   chatvault init -r /media/ann/usb/chats --recovery-key-file ~/chats.key
   chatvault init -r /srv/chats --key-file /media/ann/usb/chats.keyfile
+  chatvault init -r /srv/family/chats --group family
 
 Exit codes: 0 done, 1 failed (also if a repository is there already, or the folder is not empty), 2 wrong usage.";
 
@@ -28,10 +31,15 @@ Exit codes: 0 done, 1 failed (also if a repository is there already, or the fold
 /// makes the default repository by itself.
 #[derive(Args, Debug)]
 #[command(after_long_help = EXAMPLES)]
-pub(crate) struct InitArgs {}
+pub(crate) struct InitArgs {
+    /// Let the members of this group use the repository too; they need a key or password as well
+    #[arg(long, value_name = "NAME", value_parser = NonEmptyStringValueParser::new())]
+    group: Option<String>,
+}
 
-pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Outcome> {
-    let created = context.create()?;
+pub(crate) fn run(args: &InitArgs, context: &Context) -> Result<Outcome> {
+    let group = args.group.as_deref().map(group_number).transpose()?;
+    let created = context.create(group)?;
     if context.ui.style().json {
         context.ui.json(&created.wire());
     }
@@ -39,4 +47,12 @@ pub(crate) fn run(_: &InitArgs, context: &Context) -> Result<Outcome> {
         context.ui.report(sentence);
     }
     Ok(Outcome::done())
+}
+
+/// The number of a group that is named, or given by its number.
+fn group_number(name: &str) -> Result<u32> {
+    process::owners().group_number(name).or_else(|| name.parse().ok()).ok_or_else(|| {
+        Failure::usage(format_args!("There is no group `{name}`"))
+            .with_hint("`getent group` lists the groups; a number is taken too")
+    })
 }

@@ -246,7 +246,7 @@ mod tests {
     fn a_key_that_was_left_is_used_again_with_what_was_unfinished_gone() {
         let folder = tempfile::tempdir().unwrap();
         let printed = PendingKey::take(folder.path()).unwrap().key().print();
-        std::fs::write(folder.path().join(FOLDER).join(".chatvault-Ab12cd"), "cv1-00").unwrap();
+        std::fs::write(folder.path().join(FOLDER).join(".tmp-0123456789abcdef"), "cv1-00").unwrap();
         let again = PendingKey::take(folder.path()).unwrap();
         assert_eq!((again.key().print(), names(folder.path()).len()), (printed, 1));
         // Not while somebody makes a repository with it.

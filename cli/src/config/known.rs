@@ -10,10 +10,8 @@ use crate::output::human;
 use chatvault_engine::base::RepoId;
 use chatvault_engine::base::id::from_hex;
 use std::ffi::OsString;
-use std::fs::OpenOptions;
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const NAME: &str = "known-repositories";
@@ -35,11 +33,7 @@ pub(crate) fn remember(config: &Path, repository: &Path, id: RepoId) -> Result<(
     let path = config.join(NAME);
     let line = format!("{id} {}\n", escape(repository.as_os_str().as_bytes()));
     // One write in append mode: two programs at once add two whole lines.
-    OpenOptions::new()
-        .append(true)
-        .create(true)
-        .mode(0o600)
-        .open(&path)
+    private_file::open_to_append(&path)
         .and_then(|mut file| {
             file.write_all(line.as_bytes())?;
             file.sync_all()

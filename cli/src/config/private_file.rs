@@ -2,13 +2,14 @@
 
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
-use std::fs::{DirBuilder, File, OpenOptions};
+use chatvault_engine::sys::{self, Ownership, Published, Temporary, Way};
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-/// How the names of files begin that are not whole yet.
-const UNFINISHED: &str = ".chatvault-";
+/// Mode of a file that only its user can read.
+const PRIVATE: u32 = 0o600;
 
 /// Makes a file that only its owner can read. One of this name, even a dangling link, is never touched.
 pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
@@ -20,26 +21,25 @@ pub(crate) fn create(path: &Path, content: &str) -> Result<()> {
                 failure.with_hint("a file with a secret is never overwritten: name another one")
             }
             io::ErrorKind::NotFound => failure
-                .because(format!("the folder {} is not there", shown(parent_of(path))))
+                .because(format!("the folder {} is not there", shown(sys::parent_of(path))))
                 .with_hint("make that folder, or name another one"),
             _ => failure,
         }
     })
 }
 
-/// The file gets its name when it is whole: a killed program leaves no half a key under a name that is relied on.
+/// The file gets its name when it is whole: a killed program leaves no half a key under a name that is relied on. It
+/// belongs to its user, and if root creates it, to whoever owns the folder.
 fn write(path: &Path, content: &str) -> io::Result<()> {
-    // Readable by its owner only, as every file of this library.
-    let made = tempfile::Builder::new().prefix(UNFINISHED).tempfile_in(parent_of(path));
-    // Without the temporary name, which says nothing to anybody.
-    let mut file = made.map_err(|cause| io::Error::from(cause.kind()))?;
-    file.write_all(content.as_bytes())?;
-    file.as_file().sync_all()?;
-    match file.persist_noclobber(path) {
-        Ok(_) => sync_parent(path),
-        Err(e) if e.error.kind() == io::ErrorKind::AlreadyExists => Err(e.error),
-        // Some file systems (exFAT) can neither rename without replacing nor link.
-        Err(_) => write_in_place(path, content),
+    let folder = sys::open_folder(sys::parent_of(path))?;
+    let name = path.file_name().ok_or(io::ErrorKind::InvalidFilename)?.as_encoded_bytes();
+    let owner = Ownership::inherited(&folder, PRIVATE)?;
+    let temporary = Temporary::write(&folder, content.as_bytes(), &owner)?;
+    match temporary.publish(name, &[Way::RenameNoReplace, Way::Link]) {
+        Ok(Published::By(_)) => sys::flush_folder(&folder),
+        Ok(Published::NameTaken) => Err(io::ErrorKind::AlreadyExists.into()),
+        // The file system can neither rename without replacing nor link.
+        Err(_) => write_in_place(path, content, &owner),
     }
 }
 
@@ -47,19 +47,21 @@ fn write(path: &Path, content: &str) -> io::Result<()> {
 pub(crate) fn remove_unfinished(folder: &Path) {
     let entries =
         std::fs::read_dir(folder).into_iter().flatten().filter_map(|entry| Some(entry.ok()?.path()));
-    let is_unfinished = |path: &PathBuf| {
-        path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(UNFINISHED.as_bytes()))
-    };
+    let is_unfinished =
+        |path: &PathBuf| path.file_name().is_some_and(|name| sys::is_temporary(name.as_encoded_bytes()));
     for path in entries.filter(is_unfinished) {
         // It does no harm, and the next run tries again.
         let _ = std::fs::remove_file(path);
     }
 }
 
-fn write_in_place(path: &Path, content: &str) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(path)?;
-    let written =
-        file.write_all(content.as_bytes()).and_then(|()| file.sync_all()).and_then(|()| sync_parent(path));
+fn write_in_place(path: &Path, content: &str, owner: &Ownership) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(PRIVATE).open(path)?;
+    let written = owner
+        .give(&file)
+        .and_then(|()| file.write_all(content.as_bytes()))
+        .and_then(|()| file.sync_all())
+        .and_then(|()| sync_parent(path));
     if written.is_err() {
         // Half a secret is of no use to anybody, and would stand in the way of the next attempt.
         let _ = std::fs::remove_file(path);
@@ -67,23 +69,31 @@ fn write_in_place(path: &Path, content: &str) -> io::Result<()> {
     written
 }
 
-/// Makes a folder, and those above it, that only their owner can enter; those that are there stay as they are.
+/// Opens a file for adding lines, and creates it for its user only if it is missing.
+pub(crate) fn open_to_append(path: &Path) -> io::Result<File> {
+    match OpenOptions::new().append(true).create_new(true).mode(PRIVATE).open(path) {
+        Ok(file) => {
+            let folder = sys::open_folder(sys::parent_of(path))?;
+            Ownership::inherited(&folder, PRIVATE)?.give(&file)?;
+            Ok(file)
+        }
+        Err(cause) if cause.kind() == io::ErrorKind::AlreadyExists => {
+            OpenOptions::new().append(true).open(path)
+        }
+        Err(cause) => Err(cause),
+    }
+}
+
+/// Creates a folder, and those above it, that only their user can enter; existing ones stay as they are.
 pub(crate) fn create_folder(path: &Path) -> Result<()> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(path)
-        .and_then(|()| sync_parent(path))
-        .map_err(|cause| Failure::io("make the folder", shown(path), cause))
+    sys::create_folders(path, 0o700)
+        .and_then(|_| sync_parent(path))
+        .map_err(|cause| Failure::io("create the folder", shown(path), cause))
 }
 
 /// Makes the names in the folder of a path durable.
 pub(crate) fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(parent_of(path))?.sync_all()
-}
-
-fn parent_of(path: &Path) -> &Path {
-    path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+    sys::flush_folder(&sys::open_folder(sys::parent_of(path))?)
 }
 
 #[cfg(test)]
@@ -102,7 +112,7 @@ mod tests {
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
         assert_eq!((mode(&path), mode(path.parent().unwrap())), (0o600, 0o700));
         let lost = create(&folder.path().join("gone/key"), "x").unwrap_err();
-        assert!(lost.message().ends_with("/gone is not there") && !lost.message().contains(UNFINISHED));
+        assert!(lost.message().ends_with("/gone is not there") && !lost.message().contains(".tmp-"));
         assert!(lost.hint().unwrap().contains("make that folder"));
         let link = folder.path().join("link");
         std::os::unix::fs::symlink("nowhere", &link).unwrap();

@@ -5,14 +5,15 @@ use crate::args::secret::{SecretSource, new_password, read_key_file, read_recove
 use crate::config::kept::PendingKey;
 use crate::config::{known, private_file};
 use crate::context::{Context, no_credential};
-use crate::output::error::{Failure, Result};
+use crate::output::error::Result;
 use crate::output::human;
 use crate::output::prompt;
 use crate::output::wire::init::Initialized;
+use chatvault_engine::base::Kind;
 use chatvault_engine::base::id::to_hex;
 use chatvault_engine::crypto::{Credential, KeyFile, RecoveryKey, random_bytes};
 use chatvault_engine::repo::Repo;
-use chatvault_engine::store::LocalStore;
+use chatvault_engine::store::{LocalStore, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
@@ -39,35 +40,44 @@ pub(crate) enum OpenedBy {
     KeptKey(PathBuf),
 }
 
-/// A credential that is ready to be used, and how to undo what was made for it.
+/// A credential that is ready to be used.
 enum Prepared {
+    /// Named files that were created for it stay if no repository is created: another program that was told to use them
+    /// may have, and the next attempt uses them again.
     Ready(Credential, OpenedBy),
-    /// With a file that was made for it.
-    NewFile(Credential, OpenedBy, PathBuf),
     Kept(PendingKey, PathBuf),
 }
 
 impl Context {
-    /// Makes the repository.
+    /// Creates the repository, for this user or for a group, given by its number.
     ///
     /// # Errors
     /// Fails if one is there, or a folder that is not empty; then nothing was made.
-    pub(crate) fn create(&self) -> Result<Created> {
+    pub(crate) fn create(&self, group: Option<u32>) -> Result<Created> {
         let path = self.repository_path()?;
         // Before a new password is asked for, twice.
         LocalStore::check_free(&path)?;
         let prepared = self.prepare(&path)?;
-        let store = match LocalStore::create(&path) {
-            Ok(store) => store,
+        let store = match group {
+            Some(group) => LocalStore::create_for_group(&path, group),
+            None => LocalStore::create(&path),
+        };
+        let created = store.and_then(|store| {
+            let store: Arc<dyn Store> = Arc::new(store);
+            Repo::create(store, &[prepared.credential()], self.session())
+        });
+        let repo = match created {
+            Ok(repo) => repo,
             Err(error) => {
-                prepared.undo();
-                return Err(Failure::from(error));
+                // After any other failure a repository that this key opens may be there.
+                if matches!(error.kind(), Kind::AlreadyThere | Kind::Locked) {
+                    prepared.undo();
+                }
+                return Err(error.into());
             }
         };
-        let session = self.session();
-        let repo = Repo::create(Arc::new(store), &[prepared.credential()], session)?;
         let opened_by = match prepared {
-            Prepared::Ready(_, opened_by) | Prepared::NewFile(_, opened_by, _) => opened_by,
+            Prepared::Ready(_, opened_by) => opened_by,
             Prepared::Kept(key, config) => OpenedBy::KeptKey(key.belongs_to(&config, repo.id())?),
         };
         self.remember(&path, &repo)?;
@@ -90,14 +100,9 @@ impl Context {
         let Some(file) = &self.settings.key_file else {
             return Ok(Prepared::Ready(password, OpenedBy::Password));
         };
-        let (key_file, is_new) = new_key_file(file)?;
-        let (both, opened_by) =
-            (with_key_file(password, Some(key_file)), OpenedBy::PasswordAndKeyFile(file.clone()));
-        Ok(if is_new {
-            Prepared::NewFile(both, opened_by, file.clone())
-        } else {
-            Prepared::Ready(both, opened_by)
-        })
+        let (key_file, _) = new_key_file(file)?;
+        let both = with_key_file(password, Some(key_file));
+        Ok(Prepared::Ready(both, OpenedBy::PasswordAndKeyFile(file.clone())))
     }
 
     /// Asks for a new password for this repository.
@@ -123,30 +128,23 @@ impl Context {
 impl Prepared {
     fn credential(&self) -> Credential {
         match self {
-            Self::Ready(credential, _) | Self::NewFile(credential, _, _) => credential.clone(),
+            Self::Ready(credential, _) => credential.clone(),
             Self::Kept(pending, _) => Credential::Recovery(pending.key().clone()),
         }
     }
 
-    /// Takes back a key that was made for this and that no repository knows: it opens nothing.
+    /// Forgets a kept key that was drawn for this and that no repository knows: it opens nothing.
     fn undo(self) {
-        match self {
-            Self::Ready(..) => {}
-            Self::NewFile(_, _, file) => drop(std::fs::remove_file(file)),
-            Self::Kept(pending, _) => pending.discard(),
+        if let Self::Kept(pending, _) = self {
+            pending.discard();
         }
     }
 }
 
-/// Uses the key in a file, or makes the file with a new one.
+/// Uses the key in a file, or creates the file with a new one.
 fn recovery_key_file(file: &Path) -> Result<Prepared> {
-    let (key, is_new) = new_recovery_key(file)?;
-    let (credential, opened_by) = (Credential::Recovery(key), OpenedBy::RecoveryKeyFile(file.to_owned()));
-    Ok(if is_new {
-        Prepared::NewFile(credential, opened_by, file.to_owned())
-    } else {
-        Prepared::Ready(credential, opened_by)
-    })
+    let (key, _) = new_recovery_key(file)?;
+    Ok(Prepared::Ready(Credential::Recovery(key), OpenedBy::RecoveryKeyFile(file.to_owned())))
 }
 
 /// The recovery key in a file, which is made with a new one if it is missing; and whether it was.

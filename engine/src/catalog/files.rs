@@ -10,12 +10,13 @@ use super::seal::{SEAL, Seal, Verdict};
 use crate::base::RepoId;
 use crate::base::path::clean;
 use crate::crypto::Secret;
+use crate::sys;
 use rusqlite::{Connection, OpenFlags};
 use rustix::fs::{Mode, OFlags};
-use std::fs::{self, DirBuilder, File, TryLockError};
+use std::fs::{self, File, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -169,7 +170,7 @@ impl Home {
             why: format!("the cache folder {shown} cannot be {act} ({e})"),
             disk_failed: is_of_disk(&e),
         };
-        DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| failed("made", e))?;
+        sys::create_folders(dir, 0o700).map_err(|e| failed("made", e))?;
         // From here on no link of the path is followed: SQLite would refuse them all.
         let dir = dir.canonicalize().map_err(|e| failed("found", e))?;
         let metadata = fs::metadata(&dir).map_err(|e| failed("looked at", e))?;

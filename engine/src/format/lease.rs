@@ -17,6 +17,8 @@ pub enum LeaseKind {
     Exclusive = 1,
     /// It adds or removes key slots.
     KeyChange = 2,
+    /// It creates the repository.
+    Init = 3,
 }
 
 impl LeaseKind {
@@ -25,6 +27,7 @@ impl LeaseKind {
         match number {
             0 => Self::Snapshot,
             2 => Self::KeyChange,
+            3 => Self::Init,
             _ => Self::Exclusive,
         }
     }
@@ -113,7 +116,7 @@ mod tests {
 
     #[test]
     fn reads_as_written_and_a_cut_one_is_refused() {
-        for kind in [LeaseKind::Snapshot, LeaseKind::KeyChange] {
+        for kind in [LeaseKind::Snapshot, LeaseKind::KeyChange, LeaseKind::Init] {
             assert_eq!(Lease::decode(&sample(kind).encode()).unwrap(), sample(kind));
         }
         let lease = sample(LeaseKind::Exclusive);

@@ -5,7 +5,7 @@ use crate::crypto::ObjectType;
 use crate::crypto::secret::random_bytes;
 use crate::format::Lease;
 use crate::format::lease::{LeaseKind, MAX_LEN};
-use crate::repo::Repo;
+use crate::repo::{Repo, Session};
 use crate::store::ObjectName;
 
 /// A lease that this run holds.
@@ -31,23 +31,31 @@ pub struct FoundLease {
 impl FoundLease {
     /// False only for what is known to write no packs.
     pub(crate) fn may_write_packs(&self) -> bool {
-        self.lease.as_ref().is_none_or(|lease| lease.kind != LeaseKind::KeyChange)
+        let writes_none = |kind| matches!(kind, LeaseKind::KeyChange | LeaseKind::Init);
+        self.lease.as_ref().is_none_or(|lease| !writes_none(lease.kind))
     }
 }
 
-impl Repo {
-    /// Writes a lease.
-    pub fn take_lease(&self, kind: LeaseKind, writer: WriterId) -> Result<HeldLease> {
-        let client = &self.session.client;
-        let lease = Lease {
+impl Session {
+    /// A lease of this process that begins now.
+    pub(super) fn lease(&self, kind: LeaseKind, writer: WriterId) -> Lease {
+        let client = &self.client;
+        Lease {
             writer,
             kind,
             host: client.host.clone(),
             boot_id: client.boot_id.clone(),
             pid: client.pid,
             started: client.process_started,
-            begun: self.session.now(),
-        };
+            begun: self.now(),
+        }
+    }
+}
+
+impl Repo {
+    /// Writes a lease.
+    pub fn take_lease(&self, kind: LeaseKind, writer: WriterId) -> Result<HeldLease> {
+        let lease = self.session.lease(kind, writer);
         let name = ObjectName::lease(&LeaseId::new(random_bytes()?));
         self.store.put_new(&name, &self.sealer.seal(ObjectType::Lease, lease.encode())?)?;
         Ok(HeldLease { name })

@@ -1,14 +1,21 @@
 //! L2: a store in memory, for tests of everything above. Same contract as the local one; nothing outlives it.
 
-use super::{Listing, ObjectInfo, ObjectName, Store};
+use super::{Capabilities, Listing, ObjectInfo, ObjectName, Store};
 use crate::base::{Error, Kind, Result, Timestamp, Whose};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long a store without conditional puts lets other writers come between its two steps.
+const BETWEEN_LOOK_AND_PUT: Duration = Duration::from_micros(300);
 
 /// Objects in a map. Its clock stands still unless a test moves it.
 #[derive(Debug, Default)]
-pub struct MemoryStore(Mutex<State>);
+pub struct MemoryStore {
+    state: Mutex<State>,
+    lacks_conditional_puts: bool,
+}
 
 #[derive(Debug, Default)]
 struct State {
@@ -21,6 +28,13 @@ impl MemoryStore {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// An empty store that looks whether a name is free and then stores the object, as two steps: another writer may
+    /// come between them.
+    #[must_use]
+    pub fn without_conditional_puts() -> Self {
+        Self { lacks_conditional_puts: true, ..Self::default() }
     }
 
     /// Moves the store's clock.
@@ -36,7 +50,7 @@ impl MemoryStore {
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -44,6 +58,12 @@ impl Store for MemoryStore {
     fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> Result<()> {
         let mut state = self.state();
         let now = state.now;
+        if self.lacks_conditional_puts && !state.objects.contains_key(name) {
+            drop(state);
+            std::thread::sleep(BETWEEN_LOOK_AND_PUT);
+            self.state().objects.insert(name.clone(), (now, bytes.to_vec()));
+            return Ok(());
+        }
         match state.objects.get(name) {
             None => {
                 state.objects.insert(name.clone(), (now, bytes.to_vec()));
@@ -84,6 +104,10 @@ impl Store for MemoryStore {
 
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
         Ok(self.state().objects.get(name).map(|object| info(name, object)))
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { conditional_puts: !self.lacks_conditional_puts }
     }
 
     fn free_space(&self) -> Result<Option<u64>> {
@@ -154,6 +178,7 @@ mod tests {
     #[test]
     fn passes_the_suite() {
         suite::run(&|| MemoryStore::new());
+        suite::run(&|| MemoryStore::without_conditional_puts());
     }
 
     #[test]

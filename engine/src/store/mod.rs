@@ -81,6 +81,20 @@ impl Listing {
     }
 }
 
+/// What a store can do, as far as it is known by now: a store finds out while it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// True if of several writers of one name exactly one succeeds. Without it, two may both succeed, and the bytes of
+    /// either of them stay.
+    pub conditional_puts: bool,
+}
+
+impl Default for Capabilities {
+    fn default() -> Self {
+        Self { conditional_puts: true }
+    }
+}
+
 /// A place that keeps objects under names. Objects are written once and never changed.
 ///
 /// Every error says that it is the repository's ([`crate::base::Whose::Repository`]). A missing object is
@@ -109,6 +123,11 @@ pub trait Store: Send + Sync + Debug {
 
     /// An object's size and time, `None` if it is not there.
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>>;
+
+    /// What this store can do. It may turn out less with the first object that is stored.
+    fn capabilities(&self) -> Capabilities {
+        Capabilities::default()
+    }
 
     /// Removes temporary files of killed runs that were last written before `older_than` by the store's own clock, and
     /// says how many. A store that has none removes none.
@@ -149,6 +168,10 @@ impl<S: Store + ?Sized> Store for Arc<S> {
 
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
         (**self).stat(name)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        (**self).capabilities()
     }
 
     fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {

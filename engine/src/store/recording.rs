@@ -1,6 +1,6 @@
 //! L2: a store that writes down what is asked of another one and fails on demand, for tests of the layers above.
 
-use super::{Listing, ObjectInfo, ObjectName, Store};
+use super::{Capabilities, Listing, ObjectInfo, ObjectName, Store};
 use crate::base::{Error, Kind, Result, Whose};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -162,6 +162,10 @@ impl<S: Store> Store for RecordingStore<S> {
     fn stat(&self, name: &ObjectName) -> Result<Option<ObjectInfo>> {
         self.note(Operation::Stat, name.as_str(), 0)?;
         self.inner.stat(name)
+    }
+
+    fn capabilities(&self) -> Capabilities {
+        self.inner.capabilities()
     }
 
     fn free_space(&self) -> Result<Option<u64>> {

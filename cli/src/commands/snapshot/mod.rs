@@ -228,7 +228,12 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
     if !context.may_create()? {
         return context.open(progress);
     }
-    let created = context.create()?;
+    let created = match context.create(None) {
+        Ok(created) => created,
+        // Another program created it at this moment.
+        Err(_) if !context.may_create()? => return context.open(progress),
+        Err(failure) => return Err(failure),
+    };
     if context.ui.style().json {
         context.ui.json(&created.wire());
     }

@@ -266,7 +266,8 @@ impl Repo {
     fn refuse_others(&self, own: &HeldLease) -> Result<()> {
         let written = self.store.stat(&own.name)?.map(|info| info.modified).unwrap_or_default();
         for found in self.other_leases(own)? {
-            let Some(other) = found.lease.as_ref().filter(|lease| lease.kind != LeaseKind::Snapshot) else {
+            let excludes = |kind| !matches!(kind, LeaseKind::Snapshot | LeaseKind::Init);
+            let Some(other) = found.lease.as_ref().filter(|lease| excludes(lease.kind)) else {
                 continue;
             };
             let is_abandoned = other.kind == LeaseKind::KeyChange

@@ -1,43 +1,22 @@
 //! L2: single calls of the file system, relative to open folders. The only place of the store that knows the platform.
 
 use crate::base::Timestamp;
-use crate::base::id::to_hex;
-use crate::base::past_cache::write_past_cache;
-use crate::crypto::random_bytes;
+use crate::sys::open_folder_below;
 use rustix::buffer::spare_capacity;
-use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, Stat};
 use rustix::io::{Errno, pread, retry_on_intr};
 use std::fs::File;
-use std::io::{self, Read, Write};
-use std::path::Path;
+use std::io::{self, Read};
 
-/// Beginning of the names of files that are being written.
-const TEMPORARY: &str = ".tmp-";
 /// Bytes that are compared at a time.
 const COMPARE_LEN: usize = 128 * 1024;
-
-/// Opens the repository's own folder; a link to it is the user's way to name it and is followed.
-pub(super) fn open_root(path: &Path) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
-    Ok(retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?.into())
-}
-
-/// Opens a folder in a folder; whatever else stands there, a link too, is `NotADirectory`.
-pub(super) fn open_folder(parent: &File, name: &str) -> io::Result<File> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match retry_on_intr(|| rustix::fs::openat(parent, name, flags, Mode::empty())) {
-        Ok(folder) => Ok(folder.into()),
-        Err(Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
-        Err(e) => Err(e.into()),
-    }
-}
 
 /// The folder of an object below a folder, and the object's name in it.
 pub(super) fn folder_of<'n>(root: &File, name: &'n str) -> io::Result<(File, &'n str)> {
     let (folders, last) = name.rsplit_once('/').unwrap_or(("", name));
     let mut folder = root.try_clone()?;
     for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
-        folder = open_folder(&folder, segment)?;
+        folder = open_folder_below(&folder, segment.as_bytes())?;
     }
     Ok((folder, last))
 }
@@ -50,26 +29,6 @@ pub(super) fn forget_cached(file: &File) {
 /// The number of the user to whom a file or folder belongs.
 pub(super) fn owner(folder: &File, name: &str) -> io::Result<u32> {
     Ok(retry_on_intr(|| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW))?.st_uid)
-}
-
-/// Opens a folder in a folder and makes it before, for the owner alone, if it is missing.
-pub(super) fn make_folder(parent: &File, name: &str) -> io::Result<File> {
-    match open_folder(parent, name) {
-        Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-        other => return other,
-    }
-    match retry_on_intr(|| rustix::fs::mkdirat(parent, name, Mode::RWXU)) {
-        Ok(()) | Err(Errno::EXIST) => open_folder(parent, name),
-        Err(e) => Err(e.into()),
-    }
-}
-
-/// Makes a folder's entries durable. Some file systems flush no folders and say so: there is nothing to do there.
-pub(super) fn flush_folder(folder: &File) -> io::Result<()> {
-    match retry_on_intr(|| rustix::fs::fsync(folder)) {
-        Ok(()) | Err(Errno::INVAL | Errno::NOTSUP) => Ok(()),
-        Err(e) => Err(e.into()),
-    }
 }
 
 /// Opens a plain file for reading and tells its length; whatever else stands there, a link too, is `IsADirectory`.
@@ -207,104 +166,4 @@ pub(super) fn compare(folder: &File, name: &str, bytes: &[u8]) -> io::Result<Exi
         }
     }
     Ok(Existing::Same(file))
-}
-
-/// True for names that [`Temporary`] gives.
-pub(super) fn is_temporary(name: &[u8]) -> bool {
-    name.strip_prefix(TEMPORARY.as_bytes())
-        .is_some_and(|rest| rest.len() == 16 && rest.iter().all(u8::is_ascii_hexdigit))
-}
-
-/// How a finished file gets its name without replacing another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Way {
-    /// `renameat2` with `RENAME_NOREPLACE`.
-    RenameNoReplace,
-    /// A hard link, then the temporary name goes.
-    Link,
-    /// A look, then a rename: for file systems that know neither. Two writers may both win, with the bytes of one.
-    LookAndRename,
-}
-
-impl Way {
-    /// Best first.
-    pub(super) const ALL: [Self; 3] = [Self::RenameNoReplace, Self::Link, Self::LookAndRename];
-}
-
-/// A complete, flushed file under a temporary name; removed when it is dropped before it got its own.
-#[derive(Debug)]
-pub(super) struct Temporary<'f> {
-    folder: &'f File,
-    name: String,
-    is_published: bool,
-}
-
-impl<'f> Temporary<'f> {
-    /// Writes a new file and flushes it. One whose flush fails is given up.
-    pub(super) fn write(folder: &'f File, bytes: &[u8]) -> io::Result<Self> {
-        let random: [u8; 8] = random_bytes().map_err(io::Error::other)?;
-        let name = format!("{TEMPORARY}{}", to_hex(&random));
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::RUSR | Mode::WUSR;
-        let file = retry_on_intr(|| rustix::fs::openat(folder, name.as_str(), flags, mode))?;
-        let temporary = Self { folder, name, is_published: false };
-        let mut file = File::from(file);
-        let written = write_past_cache(&file, bytes)?;
-        file.write_all(bytes.get(written..).unwrap_or_default())?;
-        let len = file.metadata()?.len();
-        if len != bytes.len() as u64 {
-            return Err(io::Error::other(format!(
-                "{} bytes were written, and the file has {len}",
-                bytes.len()
-            )));
-        }
-        file.sync_all()?;
-        Ok(temporary)
-    }
-
-    /// Gives the file its own name; false if another stands there. Tries the ways in turn until the file system knows
-    /// one. The folder is not flushed yet.
-    pub(super) fn publish(mut self, name: &str, ways: &[Way]) -> io::Result<bool> {
-        let mut last = Errno::NOSYS;
-        for way in ways {
-            match self.publish_by(*way, name) {
-                Ok(()) => {
-                    self.is_published = *way != Way::Link;
-                    return Ok(true);
-                }
-                Err(Errno::EXIST) => return Ok(false),
-                Err(e @ (Errno::INVAL | Errno::NOSYS | Errno::NOTSUP | Errno::PERM | Errno::MLINK)) => {
-                    last = e;
-                }
-                Err(e) => return Err(e.into()),
-            }
-        }
-        Err(last.into())
-    }
-
-    fn publish_by(&self, way: Way, name: &str) -> rustix::io::Result<()> {
-        let (folder, from) = (self.folder, self.name.as_str());
-        match way {
-            Way::RenameNoReplace => retry_on_intr(|| {
-                rustix::fs::renameat_with(folder, from, folder, name, RenameFlags::NOREPLACE)
-            }),
-            Way::Link => retry_on_intr(|| rustix::fs::linkat(folder, from, folder, name, AtFlags::empty())),
-            Way::LookAndRename => {
-                match retry_on_intr(|| rustix::fs::statat(folder, name, AtFlags::SYMLINK_NOFOLLOW)) {
-                    Ok(_) => Err(Errno::EXIST),
-                    Err(Errno::NOENT) => retry_on_intr(|| rustix::fs::renameat(folder, from, folder, name)),
-                    Err(e) => Err(e),
-                }
-            }
-        }
-    }
-}
-
-impl Drop for Temporary<'_> {
-    fn drop(&mut self) {
-        if !self.is_published {
-            // What cannot be removed now is found by `remove_stale_temporaries`.
-            let _ = unlink(self.folder, self.name.as_bytes());
-        }
-    }
 }

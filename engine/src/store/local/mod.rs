@@ -7,22 +7,24 @@
 mod cache;
 mod failure;
 mod files;
+mod owners;
 #[cfg(test)]
 mod tests;
 mod walk;
 
 use super::memory::{already_there, check_len, check_range, folder_prefix, not_found};
-use super::{Listing, ObjectInfo, ObjectName, Store};
+use super::{Capabilities, Listing, ObjectInfo, ObjectName, Store};
 use crate::base::path::clean;
 use crate::base::{Error, Kind, Result, Timestamp, Whose};
+use crate::sys::{self, Published, Temporary, Way};
 use cache::OpenFiles;
 use failure::{Place, write_error};
-use files::{Existing, Temporary, Way};
+use files::Existing;
+use owners::Owners;
 use std::collections::HashSet;
-use std::fs::{DirBuilder, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,16 +34,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 pub struct LocalStore {
     path: PathBuf,
     root: File,
+    /// Of what is stored.
+    owners: Owners,
     /// Folders whose own entries in their parents are known to be durable.
     settled: Mutex<HashSet<String>>,
     /// Set once the flush of a folder failed: what was renamed into it may vanish, and a second flush proves nothing.
     unsure: AtomicBool,
+    /// Set once the file system could neither rename without replacing nor link.
+    renames_over: AtomicBool,
     open_files: OpenFiles,
 }
 
 impl LocalStore {
-    /// Makes the folder, or takes an empty one. A drive's `lost+found` does not count, nor do the key slots of an `init`
-    /// that was killed before it wrote a config.
+    /// Makes the folder, or takes an empty one. A drive's `lost+found` does not count, nor does what an `init` has written
+    /// before its config: it was killed, or it is under way, and then only one of both gets its config stored.
     ///
     /// # Errors
     /// As [`Self::check_free`], or if the folder cannot be made.
@@ -49,9 +55,20 @@ impl LocalStore {
         if let Some(store) = Self::free(path)? {
             return Ok(store);
         }
-        create_folders(path).map_err(|e| write_error("create repository folder", shown(path), e))?;
-        let root = Self::open_root(path);
-        root.map_err(|e| Error::io("open repository folder", shown(path), e).of(Whose::Repository))
+        sys::create_folders(path, 0o700)
+            .and_then(|_| Self::open_root(path))
+            .map_err(|e| write_error("create repository folder", shown(path), e))
+    }
+
+    /// As [`Self::create`], for a group: all of its members can use the repository.
+    ///
+    /// # Errors
+    /// [`Kind::Denied`] if this user cannot give files to the group: only its members and root can.
+    pub fn create_for_group(path: &Path, gid: u32) -> Result<Self> {
+        let mut store = Self::create(path)?;
+        store.owners = Owners::of_group(&store.root, gid)
+            .map_err(|e| Error::io("give to the group the folder", shown(path), e).of(Whose::Repository))?;
+        Ok(store)
     }
 
     /// Looks whether [`Self::create`] would take the place; writes nothing.
@@ -81,8 +98,11 @@ impl LocalStore {
             return Err(error.because("a repository is there: it has a `config`"));
         }
         let second = store.stat(&ObjectName::config().mirror())?.is_some();
-        let leftover =
-            |name: &[u8]| matches!(name, b"lost+found" | b"keys") || (name == b"mirror" && !second);
+        let leftover = |name: &[u8]| {
+            matches!(name, b"lost+found" | b"keys" | b"leases")
+                || (name == b"mirror" && !second)
+                || sys::is_temporary(name)
+        };
         if !there.iter().all(|name| leftover(name)) {
             let error = Error::new(Kind::AlreadyThere, "create repository", shown(path));
             return Err(error.because(format!("the folder is not empty: it has {}", some_of(&there))));
@@ -127,11 +147,14 @@ impl LocalStore {
     }
 
     fn open_root(path: &Path) -> io::Result<Self> {
+        let root = sys::open_folder(path)?;
         Ok(Self {
             path: path.to_owned(),
-            root: files::open_root(path)?,
+            owners: Owners::of(&root)?,
+            root,
             settled: Mutex::default(),
             unsure: AtomicBool::new(false),
+            renames_over: AtomicBool::new(false),
             open_files: OpenFiles::default(),
         })
     }
@@ -159,7 +182,7 @@ impl LocalStore {
         let mut path = String::new();
         for segment in folders.split('/').filter(|segment| !segment.is_empty()) {
             path = format!("{path}{segment}/");
-            let below = files::make_folder(&folder, segment)?;
+            let below = sys::create_folder(&folder, segment.as_bytes(), &self.owners.folders)?;
             // A folder that was there already may stem from a run that was killed before its flush.
             let settled = || self.settled.lock().unwrap_or_else(PoisonError::into_inner);
             if !settled().contains(&path) {
@@ -172,7 +195,7 @@ impl LocalStore {
     }
 
     fn flush_folder(&self, folder: &File) -> io::Result<()> {
-        let flushed = files::flush_folder(folder);
+        let flushed = sys::flush_folder(folder);
         if flushed.is_err() {
             self.unsure.store(true, Ordering::Release);
         } else if self.unsure.load(Ordering::Acquire) {
@@ -195,8 +218,11 @@ impl LocalStore {
             Existing::Other => return Ok(false),
             Existing::Same(file) => return self.settle(&folder, &file),
         }
-        let temporary = Temporary::write(&folder, bytes)?;
-        if temporary.publish(last, &Way::ALL)? {
+        let temporary = Temporary::write(&folder, bytes, &self.owners.files)?;
+        if let Published::By(way) = temporary.publish(last.as_bytes(), &Way::ALL)? {
+            if way == Way::LookAndRename {
+                self.renames_over.store(true, Ordering::Release);
+            }
             self.flush_folder(&folder)?;
             return Ok(true);
         }
@@ -294,10 +320,14 @@ impl Store for LocalStore {
         }
     }
 
+    fn capabilities(&self) -> Capabilities {
+        Capabilities { conditional_puts: !self.renames_over.load(Ordering::Acquire) }
+    }
+
     fn remove_stale_temporaries(&self, older_than: Timestamp) -> Result<u64> {
         let mut removed = 0;
         walk::files(self.place(), "", &mut |place| {
-            if !files::is_temporary(place.name) || place.modified >= older_than {
+            if !sys::is_temporary(place.name) || place.modified >= older_than {
                 return Ok(());
             }
             let subject = format!("{}{}", place.folder_name, clean(place.name));
@@ -324,19 +354,6 @@ impl Store for LocalStore {
     fn local_path(&self) -> Option<&Path> {
         Some(&self.path)
     }
-}
-
-/// Makes a folder and its missing parents, for the owner alone, and makes their entries durable.
-fn create_folders(path: &Path) -> io::Result<()> {
-    let is_missing = |folder: &&Path| !folder.as_os_str().is_empty() && !folder.exists();
-    let missing: Vec<_> = path.ancestors().take_while(is_missing).collect();
-    DirBuilder::new().recursive(true).mode(0o700).create(path)?;
-    for folder in missing.into_iter().rev() {
-        let parent =
-            folder.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        files::flush_folder(&files::open_root(parent)?)?;
-    }
-    Ok(())
 }
 
 fn shown(path: &Path) -> String {

@@ -1,7 +1,6 @@
 //! What only the local store promises.
 
 use super::cache::MAX_OPEN;
-use super::files::{Temporary, Way};
 use super::*;
 use crate::base::PageBuffer;
 use crate::store::suite;
@@ -119,11 +118,11 @@ fn a_failed_write_leaves_nothing_behind() {
     assert!(store.put_new(&name("index/1"), b"x").is_err());
     assert_eq!(tree(&path), ["index", "packs", "packs/ab"]);
     // The last step fails after the file was written.
-    let temporary = Temporary::write(&store.root, b"content").unwrap();
-    assert!(!temporary.publish("index", &Way::ALL).unwrap());
-    let temporary = Temporary::write(&store.root, b"content").unwrap();
-    assert!(temporary.publish("no/such/folder", &Way::ALL).is_err());
-    drop(Temporary::write(&store.root, b"content").unwrap());
+    let temporary = Temporary::write(&store.root, b"content", &store.owners.files).unwrap();
+    assert_eq!(temporary.publish(b"index", &Way::ALL).unwrap(), Published::NameTaken);
+    let temporary = Temporary::write(&store.root, b"content", &store.owners.files).unwrap();
+    assert!(temporary.publish(b"no/such/folder", &Way::ALL).is_err());
+    drop(Temporary::write(&store.root, b"content", &store.owners.files).unwrap());
     assert_eq!(tree(&path), ["index", "packs", "packs/ab"]);
     assert_eq!(store.get(&name("index"), 9).unwrap(), b"x");
 }
@@ -133,15 +132,20 @@ fn every_way_to_name_a_file_names_it_and_replaces_nothing() {
     let (dir, store) = store();
     for way in Way::ALL {
         let publish = |bytes: &[u8], ways: &[Way]| {
-            Temporary::write(&store.root, bytes).unwrap().publish("object", ways).unwrap()
+            Temporary::write(&store.root, bytes, &store.owners.files)
+                .unwrap()
+                .publish(b"object", ways)
+                .unwrap()
         };
-        assert!(publish(b"first", &[way]), "{way:?}");
-        assert!(!publish(b"second", &[way]), "{way:?}");
+        assert_eq!(publish(b"first", &[way]), Published::By(way));
+        assert_eq!(publish(b"second", &[way]), Published::NameTaken, "{way:?}");
         assert_eq!(store.get(&name("object"), 9).unwrap(), b"first");
         assert_eq!(tree(&dir.path().join("repo")), ["object"], "{way:?}");
         store.delete(&name("object")).unwrap();
     }
-    assert!(Temporary::write(&store.root, b"x").unwrap().publish("object", &[]).is_err());
+    assert!(
+        Temporary::write(&store.root, b"x", &store.owners.files).unwrap().publish(b"object", &[]).is_err()
+    );
 }
 
 #[test]

@@ -6,6 +6,7 @@ use crate::base::path::clean;
 use crate::base::{Error, Result, Timestamp};
 use crate::store::name::is_segment;
 use crate::store::{ObjectName, UnreadableName};
+use crate::sys;
 use std::fs::File;
 use std::io;
 
@@ -61,7 +62,7 @@ impl Walk<'_> {
                 }
                 Ok(Look::Folder) if is_object_name && depth + 1 < ObjectName::MAX_SEGMENTS => {
                     let below = format!("{}/", full());
-                    match files::open_folder(folder, &clean(name)) {
+                    match sys::open_folder_below(folder, name) {
                         Ok(opened) => self.folder(&opened, &below)?,
                         Err(e) => self.not_listed(&below, e)?,
                     }
