@@ -7,10 +7,12 @@
     reason = "all of this is a test, helpers too; tests say what they claim in their names"
 )]
 
+mod address;
 mod cache;
 mod cat;
 mod damage;
 mod databases;
+mod deep;
 mod defaults;
 mod demo;
 mod diff;

@@ -1,12 +1,12 @@
 //! Reading files: each reader thread takes one at a time, and reads it again when it changed meanwhile.
 
+use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::database::{DatabaseReport, Outcome, read_database, samples};
 use super::entry::Place;
 use super::folder::Folder;
 use super::lineage::split;
 use super::memory::{StatKey, UNTRUSTED, is_settled};
-use super::{OPEN_FILES, Work};
 use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
@@ -81,7 +81,7 @@ pub fn read_new_databases<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, sc
     let mut waiting: Vec<FileTask> = Vec::new();
     loop {
         // What waits here is open: the rest waits in the queue, and with it the readers.
-        let room = OPEN_FILES.saturating_sub(waiting.len());
+        let room = work.open_files.saturating_sub(waiting.len());
         waiting.extend(queue.try_iter().take(room));
         let oldest = waiting.iter().enumerate().min_by_key(|(_, task)| task.node.mtime).map(|(at, _)| at);
         let task = match oldest {

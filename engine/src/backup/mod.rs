@@ -34,6 +34,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
+use crate::source::descriptor_limit;
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
@@ -42,8 +43,11 @@ use std::io::Read;
 use std::path::PathBuf;
 use tally::{Status, Taken, Tally};
 
-/// Files that are open between the walk and the readers.
-const OPEN_FILES: usize = 64;
+/// Most files that wait, open, in each of three places: for the readers, for the database thread, and in it.
+const MOST_OPEN: u64 = 64;
+/// Descriptors of everything else: two ways down into the source, the readers with their copies of databases, the
+/// repository, the cache, and the process itself.
+const OTHER_DESCRIPTORS: u64 = 128;
 
 /// Takes a snapshot and makes it durable.
 ///
@@ -258,6 +262,8 @@ struct Work<'a> {
     boundaries: Boundaries,
     tally: Tally,
     check_time: CheckTime,
+    /// Most files that wait, open, in one place.
+    open_files: usize,
 }
 
 impl<'a> Work<'a> {
@@ -271,8 +277,15 @@ impl<'a> Work<'a> {
         let tally = Tally::new(Memory::staged(repo));
         let (memory, lineages) = (&source.memory, &source.lineages);
         let (boundaries, check_time) = (Boundaries::new(repo), CheckTime::default());
-        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time }
+        let open_files = open_files(descriptor_limit());
+        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time, open_files }
     }
+}
+
+/// Most files that wait in one place where so many descriptors are allowed: each takes two, with its folder.
+fn open_files(limit: u64) -> usize {
+    let most = (limit.saturating_sub(OTHER_DESCRIPTORS) / 6).clamp(4, MOST_OPEN);
+    usize::try_from(most).unwrap_or(1)
 }
 
 /// A snapshot without anything would be the latest one, and what is restored, compared and listed first.

@@ -1,11 +1,11 @@
 //! The walk: through the folders above the sources, then through the sources, in the order of names.
 
+use super::Work;
 use super::entry::{Beside, Place};
 use super::file::{FileTask, read_files, read_new_databases};
 use super::folder::Folder;
 use super::memory::Previous;
 use super::plan::Plan;
-use super::{OPEN_FILES, Work};
 use crate::base::{BlobId, Error, Kind, Result, StoredPath, WarningKind};
 use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
@@ -23,11 +23,11 @@ const MAX_READERS: usize = 4;
 pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<BlobId> {
     let threads = work.repo.session().threads.max(1);
     let pool = worker_pool(work)?;
-    let (files, queue) = bounded(OPEN_FILES);
+    let (files, queue) = bounded(work.open_files);
     let walk = Walk { work, files, own: own_folders(work), parent_tree: parent };
     let root = pool.in_place_scope(|scope| {
         std::thread::scope(|readers| {
-            let (new_databases, databases) = bounded(OPEN_FILES);
+            let (new_databases, databases) = bounded(work.open_files);
             readers.spawn(move || read_new_databases(work, &databases, scope));
             for _ in 0..threads.min(MAX_READERS) {
                 let (queue, new_databases) = (queue.clone(), new_databases.clone());
@@ -215,7 +215,11 @@ impl Walk<'_> {
                 continue;
             }
             match descent.enter(below.path.name()).and_then(|()| descent.here()?.entries()) {
-                Ok(entries) => frames.push(self.frame(descent, Some(&folder), below, entries)),
+                Ok(entries) => {
+                    // One descriptor for each level would be too many in a deep tree: what waits keeps its own.
+                    let _opened_again_if_needed = frame.kept.take();
+                    frames.push(self.frame(descent, Some(&folder), below, entries));
+                }
                 Err(e) => {
                     if is_gone(&e) {
                         self.work.vanished(&folder, &below.path);

@@ -40,6 +40,12 @@ pub fn raise_descriptor_limit() -> u64 {
     if setrlimit(Resource::Nofile, limit).is_ok() { aim } else { now }
 }
 
+/// Descriptors that this process may have open.
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
+}
+
 /// Refuses what is no single name: nothing, `.`, `..`, and anything with a slash or NUL.
 fn check_name(name: &[u8]) -> io::Result<()> {
     if matches!(name, b"" | b"." | b"..") || name.iter().any(|byte| matches!(byte, b'/' | 0)) {
