@@ -17,6 +17,7 @@ mod defaults;
 mod demo;
 mod diff;
 mod find;
+mod gone;
 mod help;
 mod init;
 mod interrupted;

@@ -7,6 +7,7 @@ mod database;
 mod entry;
 mod file;
 mod folder;
+mod gone;
 mod known;
 mod lineage;
 mod memory;
@@ -22,6 +23,7 @@ mod walk;
 mod tests;
 
 pub use database::{DatabaseCounts, DatabaseReport};
+pub use gone::{Gone, GoneFile, ShrunkDatabase};
 pub use memory::Ignored;
 pub use options::{BackupOptions, BackupPreview, BackupSummary};
 pub use select::{Marker, Selection};
@@ -91,8 +93,8 @@ pub fn preview(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) ->
     let (taken, _, added) = source
         .store(repo, Fate::Counted, options, observer, |work, parent| walk::store(work, &plan, parent))?;
     let statistics = taken.all_counted(&added, elapsed_ms(begun, repo.session().now()));
-    let (parent, warnings) = (source.parent_id(), taken.warnings);
-    Ok(BackupPreview { parent, paths: source.paths, statistics, warnings })
+    let (parent, gone, warnings) = (source.parent_id(), taken.gone, taken.warnings);
+    Ok(BackupPreview { parent, paths: source.paths, statistics, gone, warnings })
 }
 
 /// A source, and what is known of it.
@@ -113,7 +115,9 @@ impl<'r> Source<'r> {
         paths: Vec<StoredPath>,
     ) -> Result<Self> {
         let host = options.host.clone().unwrap_or_else(|| repo.session().client.host.clone());
-        let parent = match options.parent {
+        let memory = Memory::open(repo, history, options, &host, &paths);
+        // What is remembered is what is compared with: of two machines that are called the same, each goes on from its own.
+        let parent = match options.parent.or(memory.base) {
             None => find_parent(&history.snapshots, &host, &paths),
             Some(id) => Some(
                 history
@@ -124,7 +128,6 @@ impl<'r> Source<'r> {
             ),
         };
         let parent = parent.map(|snapshot| (snapshot.id, snapshot.manifest.root));
-        let memory = Memory::open(repo, history, options, &host, &paths);
         let time = options.time.unwrap_or_else(|| repo.session().now());
         let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base)?;
         Ok(Self { host, paths, parent, memory, lineages })
@@ -197,7 +200,7 @@ fn take(
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
     repo.tell_of_catalog(observer);
-    let Taken { warnings, databases, database_counts, .. } = taken;
+    let Taken { warnings, databases, database_counts, gone, .. } = taken;
     let tree = root;
     Ok(BackupSummary {
         id,
@@ -209,6 +212,7 @@ fn take(
         warnings,
         databases,
         database_counts,
+        gone,
         affected,
     })
 }
@@ -262,6 +266,8 @@ struct Work<'a> {
     boundaries: Boundaries,
     tally: Tally,
     check_time: CheckTime,
+    /// True if there is a snapshot to compare with.
+    has_parent: bool,
     /// Most files that wait, open, in one place.
     open_files: usize,
 }
@@ -277,8 +283,19 @@ impl<'a> Work<'a> {
         let tally = Tally::new(Memory::staged(repo));
         let (memory, lineages) = (&source.memory, &source.lineages);
         let (boundaries, check_time) = (Boundaries::new(repo), CheckTime::default());
-        let open_files = open_files(descriptor_limit());
-        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time, open_files }
+        Self {
+            repo,
+            options,
+            observer,
+            writer,
+            memory,
+            lineages,
+            boundaries,
+            tally,
+            check_time,
+            has_parent: source.parent.is_some(),
+            open_files: open_files(descriptor_limit()),
+        }
     }
 }
 

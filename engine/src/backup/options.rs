@@ -1,6 +1,7 @@
 //! What to take a snapshot of, and what was done.
 
 use super::database::{DatabaseCounts, DatabaseReport};
+use super::gone::Gone;
 use super::memory::Ignored;
 use super::select::Selection;
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
@@ -63,6 +64,8 @@ pub struct BackupSummary {
     pub databases: Vec<DatabaseReport>,
     /// All of them, counted.
     pub database_counts: DatabaseCounts,
+    /// What the snapshot it was compared with has and this one does not.
+    pub gone: Gone,
     /// Databases of earlier snapshots that need what the repository has lost.
     pub affected: Vec<Affected>,
 }
@@ -77,6 +80,8 @@ pub struct BackupPreview {
     /// Counts; what is added is what would be added. Of several new databases that resemble each other each counts in full:
     /// what one of them could be a difference to is stored nowhere.
     pub statistics: Statistics,
+    /// What the snapshot it was compared with has and this one would not have.
+    pub gone: Gone,
     /// The warnings, in the order of their paths; of very many not all.
     pub warnings: Vec<Warning>,
 }

@@ -6,12 +6,12 @@ use super::file::{FileTask, read_files, read_new_databases};
 use super::folder::Folder;
 use super::memory::Previous;
 use super::plan::Plan;
+use super::tally::is_gone;
 use crate::base::{BlobId, Error, Kind, Result, StoredPath, WarningKind};
 use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
 use crate::sqlite::capture::Sidecar;
 use crossbeam_channel::{Sender, bounded};
-use rustix::io::Errno;
 use std::cell::OnceCell;
 use std::io;
 use std::sync::Arc;
@@ -141,6 +141,11 @@ impl Walk<'_> {
             }
         }
         self.forget_removed(folder, |name| plan.children.contains_key(name));
+        // Another snapshot to compare with may have had other sources.
+        let others = folder.previous.iter().flat_map(Previous::entries);
+        others
+            .filter(|other| !plan.children.contains_key(other.name))
+            .for_each(|other| folder.spare(other.name));
         folder.one_done(self.work)
     }
 
@@ -280,6 +285,7 @@ impl Walk<'_> {
     fn other_file_system(&self, above: &Arc<Folder>, below: Below) -> Result<()> {
         self.work.exclude(above, below.path.name());
         let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        folder.spare_all();
         folder.one_done(self.work)
     }
 
@@ -372,6 +378,7 @@ impl Walk<'_> {
         if self.own.contains(&(stat.dev, stat.ino)) {
             let message = "This folder belongs to chatvault itself and was left out";
             self.work.warn(WarningKind::OwnFolderLeftOut, &path, message);
+            folder.spare(name);
             self.work.forget_folder(path);
             return None;
         }
@@ -402,12 +409,6 @@ impl Walk<'_> {
         let gone = gone.filter(|before| before.kind == NodeKind::Dir && !is_there(before.name));
         gone.for_each(|before| self.work.forget_folder(folder.path.join(before.name)));
     }
-}
-
-/// A folder that was listed, and is now gone or something else.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// The regular file of this name.

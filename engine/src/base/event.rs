@@ -43,6 +43,8 @@ pub enum Found {
     Changed,
     /// It is left out because the options say so.
     Excluded,
+    /// It is no longer there.
+    Gone,
 }
 
 impl Found {
@@ -53,6 +55,7 @@ impl Found {
             Self::New => "new",
             Self::Changed => "changed",
             Self::Excluded => "excluded",
+            Self::Gone => "gone",
         }
     }
 }
@@ -66,6 +69,10 @@ pub enum WarningKind {
     ChangedWhileRead,
     /// A file was there when its folder was listed, and gone when it was to be read: it is not in this snapshot.
     Vanished,
+    /// A database of the snapshot before is no longer at its path.
+    DatabaseGone,
+    /// A database has less than half of the bytes that it had in the snapshot before.
+    DatabaseShrunk,
     /// A database that an app may be writing to was stored as it lay, with its sidecars.
     DatabaseNotCaptured,
     /// SQLite found a database damaged.
@@ -108,6 +115,8 @@ impl WarningKind {
             Self::Unreadable => "unreadable",
             Self::ChangedWhileRead => "changed_while_read",
             Self::Vanished => "vanished",
+            Self::DatabaseGone => "database_gone",
+            Self::DatabaseShrunk => "database_shrunk",
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::IntegrityFailed => "integrity_failed",
             Self::IntegrityNotChecked => "integrity_not_checked",
@@ -149,7 +158,7 @@ pub trait Observer: Send + Sync {
     fn add(&self, _counter: Counter, _amount: u64) {}
     /// This path is being worked on.
     fn working_on(&self, _path: &StoredPath) {}
-    /// A file is new or changed, or an entry was left out.
+    /// A file is new, changed or gone, or an entry was left out.
     fn found(&self, _path: &StoredPath, _found: Found) {}
     /// Something a person should know.
     fn warn(&self, _warning: &Warning) {}

@@ -3,6 +3,7 @@
 mod args;
 mod databases;
 mod dry_run;
+mod gone;
 mod input;
 
 pub(crate) use args::SnapshotArgs;
@@ -17,7 +18,7 @@ use crate::output::wire::WireWarning;
 use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase};
 use crate::output::{Ui, human, warnings};
 use crate::{process, sources};
-use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored, Selection};
+use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Gone, Ignored, Selection};
 use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{
     Kind, Phase, Result as EngineResult, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
@@ -92,6 +93,7 @@ fn told(
     };
     told.extend(warnings::of_affected(&summary.affected, &context.zone()));
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
+    told.extend(gone::warnings(&summary.gone, summary.parent));
     let outcome = warnings::outcome(&told)
         .with(Condition::IntegrityFailed, summary.database_counts.newly_damaged > 0)
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
@@ -240,14 +242,14 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
 
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![format!("Snapshot {} is stored", summary.id.short())];
-    lines.extend(counts(&summary.statistics, "Added:  "));
+    lines.extend(counts(&summary.statistics, &summary.gone, "Added:  "));
     lines.extend(databases::words(&summary.databases, &summary.database_counts));
     lines.push(format!("Time:   {}", human::duration(elapsed)));
     lines
 }
 
 /// What was, or would be, found and added.
-fn counts(statistics: &Statistics, added: &str) -> Vec<String> {
+fn counts(statistics: &Statistics, gone: &Gone, added: &str) -> Vec<String> {
     let mut files = format!(
         "Files:  {} new, {} changed, {} unchanged; {} in all",
         human::thousands(statistics.files_new),
@@ -258,14 +260,12 @@ fn counts(statistics: &Statistics, added: &str) -> Vec<String> {
     if statistics.excluded > 0 {
         files.push_str(&format!("; {} left out as wanted", human::thousands(statistics.excluded)));
     }
-    vec![
-        files,
-        format!(
-            "{added}{} to the repository ({} before compression)",
-            human::bytes(statistics.data_added_packed),
-            human::bytes(statistics.data_added)
-        ),
-    ]
+    let added = format!(
+        "{added}{} to the repository ({} before compression)",
+        human::bytes(statistics.data_added_packed),
+        human::bytes(statistics.data_added)
+    );
+    [Some(files), gone::words(gone), Some(added)].into_iter().flatten().collect()
 }
 
 fn wire(
@@ -283,6 +283,7 @@ fn wire(
         paths: summary.paths.as_slice().into(),
         tree: summary.tree.to_string(),
         statistics: (&summary.statistics).into(),
+        gone: (&summary.gone).into(),
         databases: summary.databases.iter().map(WireDatabase::from).collect(),
         total_duration: elapsed.as_secs_f64(),
         conditions: outcome.names(),
