@@ -5,7 +5,7 @@ use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::file::{FileTask, read_full};
 use super::lineage::{Origin, sample};
-use super::memory::{UNTRUSTED, is_settled};
+use super::memory::UNTRUSTED;
 use crate::base::{BlobId, Cancel, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
@@ -266,8 +266,11 @@ fn store(
         }),
         ..task.node.clone()
     };
-    let settled = is_whole && is_settled(begun, &[Some(*before), wal, journal]);
-    let key = if settled { task.key } else { UNTRUSTED };
+    let key = if is_whole {
+        work.settled(&task.folder, &task.node.name, task.key, begun, &[Some(*before), wal, journal])
+    } else {
+        UNTRUSTED
+    };
     Ok(assembly.end(work, Ending { node, key, checked })?)
 }
 

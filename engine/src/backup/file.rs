@@ -6,7 +6,7 @@ use super::database::{DatabaseReport, Outcome, read_database, samples};
 use super::entry::Place;
 use super::folder::Folder;
 use super::lineage::split;
-use super::memory::{StatKey, UNTRUSTED, is_settled};
+use super::memory::{StatKey, UNTRUSTED};
 use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
@@ -240,8 +240,11 @@ fn read_file<'s>(
     let [wal, journal] = task.sidecars;
     // What could not be captured is tried again.
     let is_done = is_whole && change == Change::None && not_captured.is_none();
-    let settled = is_done && is_settled(begun, &[Some(before), wal, journal]);
-    let key = if settled { task.key } else { UNTRUSTED };
+    let key = if is_done {
+        work.settled(&task.folder, &task.node.name, task.key, begun, &[Some(before), wal, journal])
+    } else {
+        UNTRUSTED
+    };
     Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
 }
 

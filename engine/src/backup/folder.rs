@@ -17,6 +17,8 @@ pub struct Folder {
     pub path: StoredPath,
     /// What it was before.
     pub previous: Option<Previous>,
+    /// The file system that its entries lie on.
+    pub device: u64,
     parent: Option<Arc<Folder>>,
     node: Node,
     row: Mutex<RowBuilder>,
@@ -41,6 +43,7 @@ impl Folder {
         node: Node,
         parent: Option<&Arc<Self>>,
         previous: Option<Previous>,
+        device: u64,
     ) -> Arc<Self> {
         if let Some(parent) = parent {
             parent.expect_one();
@@ -48,6 +51,7 @@ impl Folder {
         Arc::new(Self {
             path,
             previous,
+            device,
             parent: parent.cloned(),
             node,
             row: Mutex::default(),

@@ -36,7 +36,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
-use crate::source::descriptor_limit;
+use crate::source::{StampClocks, descriptor_limit};
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
@@ -50,6 +50,9 @@ const MOST_OPEN: u64 = 64;
 /// Descriptors of everything else: two ways down into the source, the readers with their copies of databases, the
 /// repository, the cache, and the process itself.
 const OTHER_DESCRIPTORS: u64 = 128;
+
+/// Nanoseconds after which any clock has gone on by what it counts in, twice.
+const LONG_AFTER: i128 = 4_000_000_000;
 
 /// Takes a snapshot and makes it durable.
 ///
@@ -266,6 +269,9 @@ struct Work<'a> {
     boundaries: Boundaries,
     tally: Tally,
     check_time: CheckTime,
+    clocks: StampClocks,
+    /// True if what is remembered was remembered long enough ago for any clock to have gone on.
+    is_long_after: bool,
     /// True if there is a snapshot to compare with.
     has_parent: bool,
     /// Most files that wait, open, in one place.
@@ -293,6 +299,11 @@ impl<'a> Work<'a> {
             boundaries,
             tally,
             check_time,
+            clocks: StampClocks::new(options.foreign_clocks),
+            is_long_after: source.memory.created.is_some_and(|created| {
+                let now = repo.session().now();
+                now.as_nanos() - created.as_nanos() >= LONG_AFTER
+            }),
             has_parent: source.parent.is_some(),
             open_files: open_files(descriptor_limit()),
         }

@@ -37,6 +37,9 @@ pub struct BackupOptions {
     pub force: bool,
     /// What of the file system's word does not count when it is decided whether a file changed.
     pub ignored: Ignored,
+    /// Takes the clock of each file system for another machine's, which may be behind this one's: of those on other
+    /// machines that is known without being said.
+    pub foreign_clocks: bool,
     /// Stores the files of databases as they lie, whatever their apps are doing.
     pub raw_databases: bool,
     /// How much of each new state of a database SQLite is to check.

@@ -102,7 +102,7 @@ impl Walk<'_> {
         let path = StoredPath::root();
         let previous = self.previous(&path, self.parent_tree);
         if !plan.whole {
-            let root = Folder::open(path, node, None, previous);
+            let root = Folder::open(path, node, None, previous, 0);
             self.above(plan, &root)?;
             return Ok(root);
         }
@@ -135,7 +135,7 @@ impl Walk<'_> {
                     Ok(stat) => {
                         let node = Node { mtime: None, ..self.work.node(name, &stat) };
                         let previous = self.previous(&path, before_tree(folder, name));
-                        self.above(child, &Folder::open(path, node, Some(folder), previous))?;
+                        self.above(child, &Folder::open(path, node, Some(folder), previous, stat.dev))?;
                     }
                 },
             }
@@ -172,6 +172,7 @@ impl Walk<'_> {
             let stat = dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File);
             stat.map(|stat| (name, stat))
         });
+        self.work.clocks.see(folder.device, &dir, self.work.repo.session().now(), [stat]);
         let sidecars = [&wal, &journal].map(|found| found.as_ref().map(|(_, stat)| *stat));
         let entries = [wal, shm, journal].into_iter().flatten().collect();
         let place = Place { folder, dir: &dir, kept: &OnceCell::new() };
@@ -263,15 +264,17 @@ impl Walk<'_> {
         below: Below,
         entries: Vec<Entry>,
     ) -> Frame {
-        let Below { path, mut node, previous, .. } = below;
+        let Below { path, mut node, previous, dev } = below;
         let mut only = None;
         if let Ok(here) = descent.here() {
+            let now = self.work.repo.session().now();
+            self.work.clocks.see(dev, here, now, entries.iter().filter_map(|entry| entry.stat.as_ref().ok()));
             if above.is_some() {
                 node.xattrs = self.work.xattrs(&path, xattrs_of(here)).unwrap_or_default();
             }
             only = self.work.options.select.marker_in(here, &entries).map(<[u8]>::to_vec);
         }
-        let folder = Folder::open(path, node, above, previous);
+        let folder = Folder::open(path, node, above, previous, dev);
         self.forget_removed(&folder, |name| {
             let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name));
             let entry = at.ok().and_then(|at| entries.get(at));
@@ -284,14 +287,14 @@ impl Walk<'_> {
     /// A folder at which another file system begins is stored empty.
     fn other_file_system(&self, above: &Arc<Folder>, below: Below) -> Result<()> {
         self.work.exclude(above, below.path.name());
-        let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        let folder = Folder::open(below.path, below.node, Some(above), below.previous, below.dev);
         folder.spare_all();
         folder.one_done(self.work)
     }
 
     /// A folder that cannot be listed is stored empty and counted: its node is known, its entries are not.
     fn unreadable_folder(&self, above: &Arc<Folder>, below: Below, error: &io::Error) -> Result<()> {
-        let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        let folder = Folder::open(below.path, below.node, Some(above), below.previous, below.dev);
         self.work.unlisted(&folder, error);
         self.forget_removed(&folder, |_| false);
         folder.one_done(self.work)

@@ -3,6 +3,7 @@
 //!
 //! Errors are those of the operating system: the layer above knows the path and what the failure means.
 
+mod clocks;
 mod file;
 mod neighbours;
 mod owner;
@@ -10,6 +11,7 @@ mod stat;
 mod walk;
 mod xattr;
 
+pub use clocks::StampClocks;
 pub use file::{Reader, Segment, SourceFile};
 pub use neighbours::Neighbours;
 pub use owner::Owners;
