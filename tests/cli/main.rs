@@ -23,6 +23,7 @@ mod init;
 mod interrupted;
 mod keys;
 mod kit;
+mod links;
 mod list;
 mod ls;
 mod output;

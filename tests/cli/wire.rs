@@ -106,14 +106,17 @@ fn snapshot_and_list() {
     database.execute_batch("create table m (t); insert into m values ('old');").unwrap();
     database.execute_batch("insert into m values (zeroblob(100000));").unwrap();
     drop(database);
-    world.repo(&["snapshot", "live", "gone"]).ended_with(3);
+    symlink("home", world.path("link")).unwrap();
+    world.write("home/notes.txt", "x");
+    world.repo(&["snapshot", "live", "gone", "link"]).ended_with(3);
     fs::rename(world.path("live/a.txt"), world.path("live/moved.txt")).unwrap();
     let database = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
     database.execute_batch("delete from m where length(t) > 9; vacuum;").unwrap();
     drop(database);
-    let dry = world.repo(&["snapshot", "--dry-run", "--json", "live", "gone"]).ended_with(3).json_lines();
+    let dry =
+        world.repo(&["snapshot", "--dry-run", "--json", "live", "gone", "link"]).ended_with(3).json_lines();
     let summary =
-        world.repo(&["snapshot", "--json", "live", "gone"]).ended_with(3).json_lines().pop().unwrap();
+        world.repo(&["snapshot", "--json", "live", "gone", "link"]).ended_with(3).json_lines().pop().unwrap();
     let own = [
         "message_type",
         "snapshot_id",
@@ -129,7 +132,8 @@ fn snapshot_and_list() {
         "warnings.path",
         "warnings.message",
     ];
-    pinned("snapshot", &[summary], &[&own[..], &DATABASES, &GONE, &STATISTICS].concat());
+    let links = ["links", "links.path", "links.target"];
+    pinned("snapshot", &[summary], &[&own[..], &links, &DATABASES, &GONE, &STATISTICS].concat());
     let summary = dry.last().unwrap().clone();
     let own: Vec<&str> = own
         .iter()
@@ -156,6 +160,9 @@ fn snapshot_and_list() {
         "tree",
         "parent",
         "program",
+        "links",
+        "links.path",
+        "links.target",
         "summary",
     ]);
     pinned("list", &[list], &wanted);

@@ -249,7 +249,6 @@ fn store(
         checked,
         newly_damaged: checked == Checked::Failed && !is_known,
     });
-    let [wal, journal] = task.sidecars;
     let node = Node {
         size: captured.len,
         layout: assembly.layout,
@@ -266,11 +265,7 @@ fn store(
         }),
         ..task.node.clone()
     };
-    let key = if is_whole {
-        work.settled(&task.folder, &task.node.name, task.key, begun, &[Some(*before), wal, journal])
-    } else {
-        UNTRUSTED
-    };
+    let key = if is_whole { task.key_to_remember(work, begun, *before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked })?)
 }
 

@@ -22,6 +22,8 @@ pub struct Place<'p> {
     pub folder: &'p Arc<Folder>,
     /// Its folder in the file system.
     pub dir: &'p SourceDir,
+    /// The file system that it lies on.
+    pub device: u64,
     /// The same for those who outlive the walk through this folder, once somebody needs it.
     pub kept: &'p OnceCell<Arc<SourceDir>>,
 }
@@ -91,7 +93,7 @@ impl Work<'_> {
                 self.count_unmodified(stat);
                 let now = self.repo.session().now();
                 let key =
-                    if is_whole { self.settled(folder, name, key, now, &[Some(*stat)]) } else { UNTRUSTED };
+                    if is_whole { self.settled(place, name, key, now, &[Some(*stat)]) } else { UNTRUSTED };
                 folder.push(RowEntry { name, key, kind: stat.kind, node: &encode_node(&node) });
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(folder, &folder.path.join(name)),
@@ -165,19 +167,19 @@ impl Work<'_> {
     /// What is to be remembered of an entry that was read at `read` and had this key.
     pub(super) fn settled(
         &self,
-        folder: &Folder,
+        place: &Place<'_>,
         name: &[u8],
         key: StatKey,
         read: Timestamp,
         stats: &[Option<Stat>],
     ) -> StatKey {
-        let clock = self.clocks.of(folder.device);
+        let clock = self.clocks.of(place.device);
         if stats.iter().flatten().all(|stat| clock.is_settled(read, stat.mtime, stat.ctime)) {
             return key;
         }
         // A run before this one saw the same stamps. Since then that clock went on by more than it counts in, whatever it
         // says: a change from now on shows.
-        let before = folder.previous.as_ref().and_then(|previous| previous.find(name));
+        let before = place.folder.previous.as_ref().and_then(|previous| previous.find(name));
         let was_seen =
             before.is_some_and(|before| is_same(&unsettled(before.key), &key, self.options.ignored));
         if was_seen && self.is_long_after { key } else { unsettled(key) }
@@ -229,7 +231,18 @@ impl Work<'_> {
                 place.folder.expect_one();
                 let folder = Arc::clone(place.folder);
                 let Beside { sidecars, entries, is_named } = beside;
-                Ok(vec![FileTask { folder, dir, file, node, key, sidecars, beside: entries, is_named }])
+                let device = place.device;
+                Ok(vec![FileTask {
+                    folder,
+                    dir,
+                    device,
+                    file,
+                    node,
+                    key,
+                    sidecars,
+                    beside: entries,
+                    is_named,
+                }])
             }
             Err(e) => {
                 let path = place.folder.path.join(&node.name);

@@ -34,6 +34,8 @@ pub struct FileTask {
     pub folder: Arc<Folder>,
     /// The same in the file system.
     pub dir: Arc<SourceDir>,
+    /// The file system that it lies on.
+    pub device: u64,
     /// The file.
     pub file: SourceFile,
     /// Its node as far as the walk saw it.
@@ -52,6 +54,14 @@ impl FileTask {
     /// Where it is.
     pub fn path(&self) -> StoredPath {
         self.folder.path.join(&self.node.name)
+    }
+
+    /// What is to be remembered of it if it was begun to be read at `begun`, and was like this then.
+    pub(super) fn key_to_remember(&self, work: &Work<'_>, begun: Timestamp, before: Stat) -> StatKey {
+        let kept = OnceCell::new();
+        let place = Place { folder: &self.folder, dir: &self.dir, device: self.device, kept: &kept };
+        let [wal, journal] = self.sidecars;
+        work.settled(&place, &self.node.name, self.key, begun, &[Some(before), wal, journal])
     }
 }
 
@@ -158,7 +168,7 @@ impl<'s> Reader<'s, '_> {
     /// Stores the sidecars of what is no captured database as entries of their own.
     fn read_beside(&mut self, task: &FileTask, beside: &[(Vec<u8>, Stat)]) -> Result<()> {
         let kept = OnceCell::from(Arc::clone(&task.dir));
-        let place = Place { folder: &task.folder, dir: &task.dir, kept: &kept };
+        let place = Place { folder: &task.folder, dir: &task.dir, device: task.device, kept: &kept };
         for task in self.work.entries_beside(&place, beside)? {
             self.read(task, false);
         }
@@ -237,14 +247,9 @@ fn read_file<'s>(
             work.warn(WarningKind::ChangedWhileRead, &path, message);
         }
     }
-    let [wal, journal] = task.sidecars;
     // What could not be captured is tried again.
     let is_done = is_whole && change == Change::None && not_captured.is_none();
-    let key = if is_done {
-        work.settled(&task.folder, &task.node.name, task.key, begun, &[Some(before), wal, journal])
-    } else {
-        UNTRUSTED
-    };
+    let key = if is_done { task.key_to_remember(work, begun, before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
 }
 

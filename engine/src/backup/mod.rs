@@ -196,6 +196,7 @@ fn take(
         statistics,
         incomplete: taken.incomplete,
         lineage: taken.lineage,
+        links: taken.links.clone(),
         ..manifest_of(repo, options, begun)
     };
     let time = manifest.time;
@@ -203,7 +204,7 @@ fn take(
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
     repo.tell_of_catalog(observer);
-    let Taken { warnings, databases, database_counts, gone, .. } = taken;
+    let Taken { warnings, databases, database_counts, gone, links, .. } = taken;
     let tree = root;
     Ok(BackupSummary {
         id,
@@ -216,6 +217,7 @@ fn take(
         databases,
         database_counts,
         gone,
+        links,
         affected,
     })
 }
@@ -250,6 +252,7 @@ fn manifest_of(repo: &Repo, options: &BackupOptions, begun: Timestamp) -> Manife
         incomplete: false,
         summaries: None,
         lineage: None,
+        links: Vec::new(),
     }
 }
 

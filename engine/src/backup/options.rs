@@ -69,6 +69,8 @@ pub struct BackupSummary {
     pub database_counts: DatabaseCounts,
     /// What the snapshot it was compared with has and this one does not.
     pub gone: Gone,
+    /// Sources that are symbolic links, and what they lead to: its content stands under their paths.
+    pub links: Vec<(StoredPath, Vec<u8>)>,
     /// Databases of earlier snapshots that need what the repository has lost.
     pub affected: Vec<Affected>,
 }

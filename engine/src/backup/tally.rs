@@ -10,6 +10,7 @@ use crate::model::{NodeKind, Statistics};
 use crate::repo::writer::Added;
 use rustix::io::Errno;
 use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -68,6 +69,8 @@ pub(super) struct Taken {
     pub(super) databases: Vec<DatabaseReport>,
     pub(super) database_counts: DatabaseCounts,
     pub(super) gone: Gone,
+    /// Sources that are links, and where they lead.
+    pub(super) links: Vec<(StoredPath, Vec<u8>)>,
 }
 
 impl Taken {
@@ -94,6 +97,7 @@ pub(super) struct Tally {
     /// What was read, of all that were read.
     databases: Mutex<(Vec<DatabaseReport>, DatabaseCounts)>,
     pub(super) comparison: Mutex<Comparison>,
+    links: Mutex<Vec<(StoredPath, Vec<u8>)>>,
 }
 
 impl Tally {
@@ -155,6 +159,7 @@ impl Tally {
         Taken {
             databases,
             database_counts,
+            links: self.links.into_inner().unwrap_or_else(PoisonError::into_inner),
             gone: self.comparison.into_inner().unwrap_or_else(PoisonError::into_inner).finish(),
             root,
             lineage,
@@ -181,6 +186,20 @@ impl Work<'_> {
         if warnings.len() < MOST_LISTED {
             warnings.push(warning);
         }
+    }
+
+    /// Says that a source, or what lies in one, belongs to this program.
+    pub(super) fn leave_out_own(&self, folder: &Folder, path: StoredPath) {
+        let message = "This belongs to chatvault itself and was left out";
+        self.warn(WarningKind::OwnFolderLeftOut, &path, message);
+        folder.spare(path.name());
+        self.forget_folder(path);
+    }
+
+    /// Notes that a source is a link that was followed.
+    pub(super) fn follow(&self, link: StoredPath, target: PathBuf) {
+        let target = target.into_os_string().into_encoded_bytes();
+        self.tally.links.lock().unwrap_or_else(PoisonError::into_inner).push((link, target));
     }
 
     /// Counts and names an entry that cannot be read and is therefore not in the snapshot.

@@ -87,6 +87,10 @@ pub enum WarningKind {
     SpecialFile,
     /// A folder of this program lies inside the source and was left out.
     OwnFolderLeftOut,
+    /// A source leads to the same folder as another one, and is stored once.
+    SameSource,
+    /// A source has no file in the snapshot.
+    SourceWithoutFiles,
     /// The local catalog was rebuilt.
     CatalogRebuilt,
     /// The local cache could not be written: its disk is full or broken.
@@ -124,6 +128,8 @@ impl WarningKind {
             Self::OddValues => "odd_values",
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
+            Self::SameSource => "same_source",
+            Self::SourceWithoutFiles => "source_without_files",
             Self::CatalogRebuilt => "catalog_rebuilt",
             Self::CacheFailed => "cache_failed",
             Self::NewerSnapshot => "newer_snapshot",

@@ -5,6 +5,7 @@
 
 mod clocks;
 mod file;
+mod named;
 mod neighbours;
 mod owner;
 mod stat;
@@ -13,6 +14,7 @@ mod xattr;
 
 pub use clocks::StampClocks;
 pub use file::{Reader, Segment, SourceFile};
+pub use named::Named;
 pub use neighbours::Neighbours;
 pub use owner::Owners;
 pub use stat::Stat;

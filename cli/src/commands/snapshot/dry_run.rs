@@ -77,7 +77,7 @@ pub(super) fn run(
         ui.report(line);
     }
     ui.report(format_args!("Time:   {}", human::duration(progress.elapsed())));
-    warnings::show(ui, &without_usual(told, ui, &preview.paths), progress.warnings_dropped());
+    warnings::show(ui, &without_usual(told, ui, &options.paths), progress.warnings_dropped());
     Ok(outcome)
 }
 

@@ -53,6 +53,25 @@ impl From<&Statistics> for WireStatistics {
     }
 }
 
+/// A source that was a symbolic link.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireLink {
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_bytes: Option<String>,
+    pub(crate) target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target_bytes: Option<String>,
+}
+
+impl From<&(StoredPath, Vec<u8>)> for WireLink {
+    fn from((path, target): &(StoredPath, Vec<u8>)) -> Self {
+        let (path, path_bytes) = text_and_bytes(path.as_bytes());
+        let (target, target_bytes) = text_and_bytes(target);
+        Self { path, path_bytes, target, target_bytes }
+    }
+}
+
 /// What is gone since the snapshot before.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct WireGone {
@@ -126,6 +145,7 @@ pub(crate) struct SnapshotSummary {
     pub(crate) statistics: WireStatistics,
     #[serde(flatten)]
     pub(crate) gone: WireGone,
+    pub(crate) links: Vec<WireLink>,
     pub(crate) databases: Vec<WireDatabase>,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
@@ -243,6 +263,7 @@ pub(crate) struct WireSnapshot {
     pub(crate) tree: String,
     pub(crate) parent: Option<String>,
     pub(crate) program: String,
+    pub(crate) links: Vec<WireLink>,
     pub(crate) summary: WireStatistics,
 }
 
@@ -261,6 +282,7 @@ impl From<&Snapshot> for WireSnapshot {
             tree: manifest.root.to_string(),
             parent: manifest.parent.map(|id| id.to_string()),
             program: manifest.program.clone(),
+            links: manifest.links.iter().map(WireLink::from).collect(),
             summary: (&manifest.statistics).into(),
         }
     }
