@@ -34,6 +34,7 @@ mod restore_again;
 mod restore_options;
 mod secrets;
 mod select;
+mod sizes;
 mod snapshot;
 mod snapshot_options;
 mod stats;

@@ -156,6 +156,12 @@ impl<'s> Reader<'s, '_> {
             read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
             return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
         }
+        if task.file.stat()?.size == 0 {
+            // It has a header, so it is not empty: what is proved about a database rests on its size.
+            let why = "its file system does not tell its size";
+            read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(why))?;
+            return Ok(Done::Alone);
+        }
         match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
             Outcome::Captured(foreign) => Ok(Done::WithSidecars(foreign)),
             Outcome::Impossible(why) => {
@@ -248,7 +254,7 @@ fn read_file<'s>(
         }
     }
     // What could not be captured is tried again.
-    let is_done = is_whole && change == Change::None && not_captured.is_none();
+    let is_done = is_whole && change == Change::None && not_captured.is_none() && node.size == before.size;
     let key = if is_done { task.key_to_remember(work, begun, before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
 }
@@ -288,7 +294,8 @@ fn read_once<'s>(
 }
 
 fn change(read: u64, before: &Stat, after: &Stat) -> Change {
-    let same_content = read == before.size
+    // Where no size is told, nothing says how many bytes there should be.
+    let same_content = (read == before.size || before.size == 0)
         && (before.size, before.mtime, before.ino) == (after.size, after.mtime, after.ino);
     if same_content && before.ctime == after.ctime {
         Change::None
@@ -352,6 +359,8 @@ fn read_segments(
 ) -> std::result::Result<(), Failed> {
     // A database is read whole: its runs must stay aligned, and a hole in it is rare.
     let segments = match assembly.layout {
+        // Some file systems (proc, some FUSE) tell 0 for what has bytes: only reading says.
+        _ if size == 0 => vec![Segment::Data { offset: 0, len: u64::MAX }],
         Layout::PageRuns => vec![Segment::Data { offset: 0, len: size }],
         Layout::Stream => file.segments(size)?,
     };
@@ -363,7 +372,7 @@ fn read_segments(
             Segment::Hole { len, .. } => cutter.hole(len)?,
             Segment::Data { offset, len } => {
                 // Cut short meanwhile: what follows would be put at the wrong place.
-                if cutter.cut(file.reader(offset, len), buffer)? != len {
+                if cutter.cut(file.reader(offset, len), buffer)? != len && size > 0 {
                     break;
                 }
             }

@@ -142,7 +142,7 @@ impl Live<'_> {
     fn make(&self, name: &[u8], stat: &Stat) -> io::Result<Node> {
         let mut node = stat.node(name, self.options.owners);
         match stat.kind {
-            NodeKind::File => node.size = stat.size,
+            NodeKind::File => node.size = self.size(name, stat)?,
             NodeKind::Symlink => node.target = Some(self.here()?.read_link(name, stat.size)?),
             NodeKind::CharDevice | NodeKind::BlockDevice => node.device = Some(stat.device),
             _ => {}
@@ -156,6 +156,15 @@ impl Live<'_> {
             };
         }
         Ok(node)
+    }
+
+    /// The bytes of a file, also where the file system tells 0 for what has some (proc, some FUSE).
+    fn size(&self, name: &[u8], stat: &Stat) -> io::Result<u64> {
+        if stat.size > 0 {
+            return Ok(stat.size);
+        }
+        let file = self.here()?.open_file(name)?;
+        io::copy(&mut file.reader(0, u64::MAX), &mut io::sink())
     }
 
     fn here(&self) -> io::Result<&SourceDir> {
