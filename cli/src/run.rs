@@ -8,6 +8,7 @@ use crate::output::error::{Failure, Result};
 use crate::output::{Style, Ui};
 use crate::signals;
 use chatvault_engine::base::Cancel;
+use chatvault_engine::source;
 use chatvault_engine::sqlite::verify;
 use clap::Parser;
 use std::ffi::OsString;
@@ -38,6 +39,7 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: &Environment) -> Outcom
 
 fn run_verb(cli: &Cli, ui: &Arc<Ui>, environment: &Environment) -> Result<Outcome> {
     verify::assert_version()?;
+    source::raise_descriptor_limit();
     let folders = Folders::of(environment);
     let settings = config::settings(&cli.global, environment, &folders)?;
     let cancel = Cancel::new();

@@ -6,7 +6,7 @@ use crate::output::human::shown;
 use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 
 /// What is to be stored: what the command line says, else what the profile says.
@@ -24,22 +24,27 @@ pub(crate) fn or_profile<'p>(given: &'p [PathBuf], profile: &'p [PathBuf]) -> Re
 }
 
 /// Absolute paths without `.` and `..`, in the order given, each once. Symbolic links on the way are resolved, so that one
-/// folder has one name; a link at the end stays a link, unless a slash stands behind it.
+/// folder has one name. A link at the end keeps its name: the snapshot stores what it leads to under that name.
 ///
 /// A path that is missing among others stays in the list: the snapshot names it.
 ///
 /// # Errors
-/// Fails if nothing is at any of them.
+/// Fails if nothing is at any of them. Wrong usage for a link to a pipe, as a shell makes one for `<(command)`.
 pub(crate) fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
     let mut paths = Vec::with_capacity(given.len());
     let mut known = HashSet::new();
     let mut missing = Vec::new();
     for path in given {
-        let resolved = match absolute(path).and_then(|absolute| absolute.symlink_metadata().map(|_| absolute))
-        {
-            Ok(resolved) => resolved,
+        let found = absolute(path).and_then(|absolute| Ok((absolute.metadata()?, absolute)));
+        let resolved = match found {
+            Ok((found, resolved)) => {
+                if found.file_type().is_fifo() && resolved.is_symlink() {
+                    return Err(pipe(path));
+                }
+                resolved
+            }
             Err(cause) => {
-                missing.push(format!("{}: {cause}", shown(path)));
+                missing.push(format!("{}: {cause}{}", shown(path), dangling(path)));
                 std::path::absolute(path)
                     .map(|path| without_dots(&path))
                     .map_err(|cause| Failure::io("find", shown(path), cause))?
@@ -58,11 +63,25 @@ pub(crate) fn resolve(given: &[PathBuf]) -> Result<Vec<PathBuf>> {
         .with_hint("check the spelling of the path, and that its disk is connected; nothing was stored"))
 }
 
+/// Where a link leads that leads to nothing.
+fn dangling(path: &Path) -> String {
+    match std::fs::read_link(path) {
+        Ok(target) => format!(" (a link to {})", shown(&target)),
+        Err(_) => String::new(),
+    }
+}
+
+fn pipe(path: &Path) -> Failure {
+    Failure::usage(format!("Failed to take a snapshot of {}", shown(path)))
+        .because("it is a pipe, whose content has no file")
+        .with_hint(
+            "store what a command writes with `COMMAND | {chatvault} snapshot --stdin --stdin-filename NAME`",
+        )
+}
+
 fn absolute(path: &Path) -> io::Result<PathBuf> {
-    let bytes = path.as_os_str().as_bytes();
-    let follows = bytes.ends_with(b"/") || bytes.ends_with(b"/.");
     match (path.file_name(), path.parent()) {
-        (Some(name), Some(parent)) if !follows => {
+        (Some(name), Some(parent)) => {
             let parent = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
             Ok(std::fs::canonicalize(parent)?.join(name))
         }
@@ -91,23 +110,21 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn links_on_the_way_are_resolved_and_one_at_the_end_is_kept_unless_a_slash_follows() {
+    fn links_on_the_way_are_resolved_and_one_at_the_end_keeps_its_name() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::create_dir_all(root.join("real/inner")).unwrap();
         symlink("real", root.join("link")).unwrap();
-        symlink("nowhere", root.join("dangling")).unwrap();
         let one = |path: &str| resolve(&[root.join(path)]).unwrap().remove(0);
         for (given, wanted) in [
             ("real", "real"),
             ("real/", "real"),
             ("link", "link"),
-            ("link/", "real"),
-            ("link/.", "real"),
+            ("link/", "link"),
+            ("link/.", "link"),
             ("link/inner", "real/inner"),
             ("real/inner/..", "real"),
             ("real/../real/./inner", "real/inner"),
-            ("dangling", "dangling"),
         ] {
             assert_eq!(one(given), root.join(wanted), "{given}");
         }
@@ -116,6 +133,21 @@ mod tests {
             resolve(&[".".into()]).unwrap(),
             [std::env::current_dir().unwrap().canonicalize().unwrap()]
         );
+    }
+
+    #[test]
+    fn a_link_to_nothing_is_missing_and_one_to_a_pipe_is_wrong_usage() {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().canonicalize().unwrap();
+        symlink("gone card", root.join("dangling")).unwrap();
+        let failure = resolve(&[root.join("dangling")]).unwrap_err();
+        assert_eq!(failure.condition(), Condition::Failed);
+        assert!(failure.message().contains("a link to gone card"), "{}", failure.message());
+        let (reader, _writer) = io::pipe().unwrap();
+        let fd = format!("/proc/self/fd/{}", std::os::fd::AsRawFd::as_raw_fd(&reader));
+        let failure = resolve(&[fd.into()]).unwrap_err();
+        assert_eq!(failure.condition(), Condition::Usage);
+        assert!(failure.hint().unwrap().contains("--stdin"));
     }
 
     #[test]

@@ -18,9 +18,7 @@ fn the_bytes_are_those_of_the_file() {
 #[test]
 fn folders_and_missing_files_are_refused() {
     let world = World::with_snapshot();
-    world
-        .repo(&["cat", &format!("latest:{}", world.text("live"))])
-        .failed_with(1, &["folder", "chatvault ls"]);
+    world.repo(&["cat", &format!("latest:{}", world.text("live"))]).failed_with(1, &["folder", "key ls"]);
     world.repo(&["cat", "latest:/nowhere"]).failed_with(1, &["/nowhere"]);
     world.repo(&["cat", "latest"]).failed_with(2, &["SNAPSHOT:PATH"]);
     world.repo(&["cat"]).ended_with(2);

@@ -7,19 +7,23 @@
     reason = "all of this is a test, helpers too; tests say what they claim in their names"
 )]
 
+mod address;
 mod cache;
 mod cat;
 mod damage;
 mod databases;
+mod deep;
 mod defaults;
 mod demo;
 mod diff;
 mod find;
+mod gone;
 mod help;
 mod init;
 mod interrupted;
 mod keys;
 mod kit;
+mod links;
 mod list;
 mod ls;
 mod output;
@@ -30,6 +34,7 @@ mod restore_again;
 mod restore_options;
 mod secrets;
 mod select;
+mod sizes;
 mod snapshot;
 mod snapshot_options;
 mod stats;

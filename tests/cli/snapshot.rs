@@ -1,7 +1,6 @@
 //! `snapshot`: what is counted, what is missing, what is left out, and what is never touched.
 
 use crate::kit::{World, picture};
-use std::os::unix::fs::symlink;
 
 #[test]
 fn new_changed_and_unchanged_files_are_counted() {
@@ -98,18 +97,6 @@ fn paths_are_absolute_however_they_were_given() {
     for snapshot in list.as_array().unwrap() {
         assert_eq!(snapshot["paths"], serde_json::json!([world.text("live")]));
     }
-}
-
-#[test]
-fn a_link_is_stored_as_a_link_unless_a_slash_follows() {
-    let world = World::with_repository();
-    symlink("live", world.path("link")).unwrap();
-    world.repo(&["snapshot", "-q", "link"]).succeeded();
-    let node = world.repo(&["ls", "--json"]).succeeded().json();
-    assert_eq!((&node["type"], &node["linktarget"]), (&"symlink".into(), &"live".into()));
-    world.repo(&["snapshot", "-q", "link/"]).succeeded();
-    let list = world.repo(&["list", "--json"]).succeeded().json();
-    assert_eq!(list[1]["paths"], serde_json::json!([world.text("live")]));
 }
 
 #[test]

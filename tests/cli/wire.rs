@@ -72,6 +72,22 @@ const STATISTICS: [&str; 16] = [
 ];
 
 /// Of each database that was read.
+const GONE: [&str; 13] = [
+    "files_removed",
+    "bytes_removed",
+    "databases_removed",
+    "removed_complete",
+    "removed",
+    "removed.path",
+    "removed.size",
+    "removed.database",
+    "removed.moved_to",
+    "databases_shrunk",
+    "databases_shrunk.path",
+    "databases_shrunk.size_before",
+    "databases_shrunk.size",
+];
+
 const DATABASES: [&str; 8] = [
     "databases",
     "databases.path",
@@ -88,9 +104,19 @@ fn snapshot_and_list() {
     let world = World::with_repository();
     let database = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
     database.execute_batch("create table m (t); insert into m values ('old');").unwrap();
+    database.execute_batch("insert into m values (zeroblob(100000));").unwrap();
     drop(database);
+    symlink("home", world.path("link")).unwrap();
+    world.write("home/notes.txt", "x");
+    world.repo(&["snapshot", "live", "gone", "link"]).ended_with(3);
+    fs::rename(world.path("live/a.txt"), world.path("live/moved.txt")).unwrap();
+    let database = rusqlite::Connection::open(world.path("live/chats.db")).unwrap();
+    database.execute_batch("delete from m where length(t) > 9; vacuum;").unwrap();
+    drop(database);
+    let dry =
+        world.repo(&["snapshot", "--dry-run", "--json", "live", "gone", "link"]).ended_with(3).json_lines();
     let summary =
-        world.repo(&["snapshot", "--json", "live", "gone"]).ended_with(3).json_lines().pop().unwrap();
+        world.repo(&["snapshot", "--json", "live", "gone", "link"]).ended_with(3).json_lines().pop().unwrap();
     let own = [
         "message_type",
         "snapshot_id",
@@ -107,17 +133,16 @@ fn snapshot_and_list() {
         "warnings.path",
         "warnings.message",
     ];
-    pinned("snapshot", &[summary], &[&own[..], &DATABASES, &STATISTICS].concat());
-    let mut lines =
-        world.repo(&["snapshot", "--dry-run", "--json", "live", "gone"]).ended_with(3).json_lines();
-    let summary = lines.pop().unwrap();
+    let links = ["links", "links.path", "links.target"];
+    pinned("snapshot", &[summary], &[&own[..], &links, &DATABASES, &GONE, &STATISTICS].concat());
+    let summary = dry.last().unwrap().clone();
     let own: Vec<&str> = own
         .iter()
         .copied()
         .filter(|name| !["snapshot_id", "time", "tree"].contains(name))
         .chain(["dry_run"])
         .collect();
-    pinned("snapshot --dry-run", &[summary], &[&own[..], &STATISTICS].concat());
+    pinned("snapshot --dry-run", &[summary], &[&own[..], &GONE, &STATISTICS].concat());
     world.write("live/new", "new");
     let lines = world.repo(&["snapshot", "--dry-run", "--json", "live"]).succeeded().json_lines();
     pinned("snapshot --dry-run", &lines[..1], &["message_type", "action", "item"]);
@@ -136,6 +161,9 @@ fn snapshot_and_list() {
         "tree",
         "parent",
         "program",
+        "links",
+        "links.path",
+        "links.target",
         "summary",
     ]);
     pinned("list", &[list], &wanted);

@@ -75,6 +75,7 @@ fn missed(stage: &Stage, first: &str, path: &str, run: &dyn Fn(&[&str]) -> Ran) 
     let summary = ran.json_lines().pop().unwrap();
     assert_eq!(summary["conditions"], serde_json::json!(["incomplete"]), "{summary}");
     assert_eq!(summary["exit_code"], 3);
+    assert_eq!(summary["files_removed"], 0, "what cannot be read is not gone");
     let warning =
         summary["warnings"].as_array().unwrap().iter().find(|one| one["kind"] == "unreadable").unwrap();
     assert_eq!(warning["path"], stage.world.text(path), "{warning}");

@@ -92,6 +92,7 @@ MAPS = {
         20: ("summaries", "id"),
         21: ("lineage", "id"),
         22: ("features", "uint"),
+        23: ("links", "array"),
     },
     "event": {
         0: ("writer", "writer!"),

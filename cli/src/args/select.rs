@@ -3,6 +3,7 @@
 
 use crate::args::time;
 use crate::output::error::{Failure, Result};
+use crate::output::human::shell_word;
 use chatvault_engine::base::StoredPath;
 use chatvault_engine::base::path::clean;
 use chatvault_engine::browse::Selector;
@@ -50,7 +51,10 @@ impl Place {
             Some(path) => Ok((place.selector, path)),
             None => Err(Failure::usage(format!("Failed to use {}", shown(text.as_bytes())))
                 .because("a path in the snapshot is wanted: SNAPSHOT:PATH")
-                .with_hint(format!("`chatvault ls {}` shows the paths", clean(text.as_bytes())))),
+                .with_hint(format!(
+                    "`{{chatvault}} ls {}` shows the paths",
+                    shell_word(&clean(text.as_bytes()))
+                ))),
         }
     }
 }
@@ -186,7 +190,7 @@ mod tests {
     fn a_path_can_be_demanded_or_refused() {
         assert!(Place::parse_snapshot(OsStr::new("latest:/a"), &now()).is_err());
         let failure = Place::parse_with_path(OsStr::new("latest"), &now()).unwrap_err();
-        assert_eq!(failure.hint().unwrap(), "`chatvault ls latest` shows the paths");
+        assert_eq!(failure.hint().unwrap(), "`{chatvault} ls latest` shows the paths");
         assert!(Place::parse_with_path(OsStr::new("latest:/a"), &now()).is_ok());
     }
 

@@ -5,6 +5,7 @@ use crate::args::select::Place;
 use crate::context::{Context, missing};
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
+use crate::output::human::shell_word;
 use crate::output::progress::Progress;
 use crate::output::warnings;
 use chatvault_engine::browse;
@@ -44,9 +45,10 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
     if node.kind != NodeKind::File {
         let failure = Failure::new(Condition::Failed, format!("Failed to show the content of {path}"));
         return Err(if node.kind == NodeKind::Dir {
-            failure
-                .because("it is a folder")
-                .with_hint(format!("`chatvault ls {}:{path}` shows what is in it", snapshot.id.short()))
+            failure.because("it is a folder").with_hint(format!(
+                "`{{chatvault}} ls {}` shows what is in it",
+                shell_word(&format!("{}:{path}", snapshot.id.short()))
+            ))
         } else {
             failure.because("it is no plain file").with_hint("only plain files have content")
         });

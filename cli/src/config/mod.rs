@@ -1,5 +1,6 @@
 //! From command line, environment and profile to settings, once. The only place that reads the environment.
 
+pub(crate) mod address;
 pub(crate) mod kept;
 pub(crate) mod known;
 pub(crate) mod private_file;
@@ -13,7 +14,7 @@ use crate::output::error::{Failure, Result};
 use profile::{Profile, SnapshotProfile};
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The environment as it was when the program began.
 #[derive(Clone, Debug, Default)]
@@ -43,13 +44,15 @@ impl Environment {
         }
     }
 
-    fn path(&self, name: &str) -> Option<PathBuf> {
-        self.get(name).map(PathBuf::from)
+    /// A variable that holds a path; a leading `~/` is the home.
+    fn path(&self, name: &str) -> Result<Option<PathBuf>> {
+        let home = self.absolute("HOME");
+        self.get(name).map(|value| address::expanded(value.into(), home.as_deref())).transpose()
     }
 
     /// A variable that holds an absolute path; any other one counts as not set.
     fn absolute(&self, name: &str) -> Option<PathBuf> {
-        self.path(name).filter(|path| path.is_absolute())
+        self.get(name).map(PathBuf::from).filter(|path| path.is_absolute())
     }
 
     /// An on-off variable.
@@ -137,6 +140,8 @@ const DEFAULT_COMPRESSION: i32 = 3;
 
 /// Settings from all sources: the command line is stronger than the environment, and that than the profile.
 pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &Folders) -> Result<Settings> {
+    let home = environment.absolute("HOME");
+    let args = &in_home(args, home.as_deref())?;
     let profile = match args.profile.as_deref().or(environment.text("CHATVAULT_PROFILE")?) {
         Some(name) => profile::load(&folders.config()?, name, environment)?,
         None => Profile::default(),
@@ -151,9 +156,9 @@ pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &F
     let secret = match from_args {
         Some(secret) => Some(secret),
         None => SecretSource::one_of(
-            environment.path("CHATVAULT_PASSWORD_FILE"),
+            environment.path("CHATVAULT_PASSWORD_FILE")?,
             environment.text("CHATVAULT_PASSWORD_COMMAND")?.map(str::to_owned),
-            environment.path("CHATVAULT_RECOVERY_KEY_FILE"),
+            environment.path("CHATVAULT_RECOVERY_KEY_FILE")?,
             ["CHATVAULT_PASSWORD_FILE", "CHATVAULT_PASSWORD_COMMAND", "CHATVAULT_RECOVERY_KEY_FILE"],
         )?,
     };
@@ -166,17 +171,27 @@ pub(crate) fn settings(args: &GlobalArgs, environment: &Environment, folders: &F
             ["password-file", "password-command", "recovery-key-file"],
         )?,
     };
+    let repository = args.repo.clone().or_else(|| environment.get("CHATVAULT_REPOSITORY").map(PathBuf::from));
+    let repository = repository.map(|path| address::repository(path, home.as_deref())).transpose()?;
     Ok(Settings {
-        repository: args
-            .repo
-            .clone()
-            .or_else(|| environment.path("CHATVAULT_REPOSITORY"))
-            .or(profile.repository),
+        repository: repository.or(profile.repository),
         key_file: key_file(args, environment, profile.key_file, secret.as_ref(), is_from_args)?,
         secret,
-        cache_dir: cache_dir(args, environment, profile.cache_dir.or_else(|| folders.cache.clone())),
+        cache_dir: cache_dir(args, environment, profile.cache_dir.or_else(|| folders.cache.clone()))?,
         compression: compression(args, environment, profile.compression)?,
         snapshot: profile.snapshot,
+    })
+}
+
+/// The same options with the home in place of a leading `~/` of each path but the repository's.
+fn in_home(args: &GlobalArgs, home: Option<&Path>) -> Result<GlobalArgs> {
+    let path = |path: &Option<PathBuf>| path.clone().map(|path| address::expanded(path, home)).transpose();
+    Ok(GlobalArgs {
+        password_file: path(&args.password_file)?,
+        recovery_key_file: path(&args.recovery_key_file)?,
+        key_file: path(&args.key_file)?,
+        cache_dir: path(&args.cache_dir)?,
+        ..args.clone()
     })
 }
 
@@ -189,7 +204,10 @@ fn key_file(
     secret: Option<&SecretSource>,
     secret_is_from_args: bool,
 ) -> Result<Option<PathBuf>> {
-    let named = args.key_file.clone().or_else(|| environment.path("CHATVAULT_KEY_FILE")).or(profile);
+    let named = match &args.key_file {
+        Some(file) => Some(file.clone()),
+        None => environment.path("CHATVAULT_KEY_FILE")?.or(profile),
+    };
     if !matches!(secret, Some(SecretSource::RecoveryKeyFile(_))) || named.is_none() {
         return Ok(named);
     }
@@ -201,17 +219,21 @@ fn key_file(
         .with_hint("leave one out"))
 }
 
-fn cache_dir(args: &GlobalArgs, environment: &Environment, otherwise: Option<PathBuf>) -> Option<PathBuf> {
+fn cache_dir(
+    args: &GlobalArgs,
+    environment: &Environment,
+    otherwise: Option<PathBuf>,
+) -> Result<Option<PathBuf>> {
     if args.no_cache {
-        return None;
+        return Ok(None);
     }
     if args.cache_dir.is_some() {
-        return args.cache_dir.clone();
+        return Ok(args.cache_dir.clone());
     }
     if environment.flag("CHATVAULT_NO_CACHE") {
-        return None;
+        return Ok(None);
     }
-    environment.path("CHATVAULT_CACHE_DIR").or(otherwise)
+    Ok(environment.path("CHATVAULT_CACHE_DIR")?.or(otherwise))
 }
 
 fn compression(args: &GlobalArgs, environment: &Environment, profile: Option<i32>) -> Result<i32> {

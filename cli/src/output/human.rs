@@ -47,7 +47,8 @@ pub(crate) fn sizes(sentence: &str) -> String {
 /// A path, cleaned for a terminal, as a word for a shell: quoted where it needs to be.
 pub(crate) fn shell_word(path: &str) -> String {
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=:,@%~".contains(c);
-    if !path.is_empty() && path.chars().all(is_plain) {
+    // At the beginning, `~` is a home, and a word that starts with `=` may be a command's path.
+    if !path.is_empty() && !path.starts_with(['~', '=']) && path.chars().all(is_plain) {
         path.to_owned()
     } else {
         format!("'{}'", path.replace('\'', "'\\''"))

@@ -345,8 +345,9 @@ impl Assembly {
 
     fn finish(&self, work: &Work<'_>, node: &Node, key: StatKey) -> Result<()> {
         let bytes = encode_node(node);
-        let before = self.folder.previous.as_ref().and_then(|p| p.find(&node.name)).map(|before| before.node);
-        let status = Status::of(before, &bytes);
+        let before = self.folder.previous.as_ref().and_then(|p| p.find(&node.name));
+        let status = Status::of(before.map(|before| before.node), &bytes);
+        work.compare_file(&self.folder, before, status, node);
         work.count_file(status, node.size);
         work.found(&self.folder, &node.name, status);
         work.observer.add(Counter::Files, 1);

@@ -5,7 +5,7 @@ use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::file::{FileTask, read_full};
 use super::lineage::{Origin, sample};
-use super::memory::{UNTRUSTED, is_settled};
+use super::memory::UNTRUSTED;
 use crate::base::{BlobId, Cancel, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
@@ -249,7 +249,6 @@ fn store(
         checked,
         newly_damaged: checked == Checked::Failed && !is_known,
     });
-    let [wal, journal] = task.sidecars;
     let node = Node {
         size: captured.len,
         layout: assembly.layout,
@@ -266,8 +265,7 @@ fn store(
         }),
         ..task.node.clone()
     };
-    let settled = is_whole && is_settled(begun, &[Some(*before), wal, journal]);
-    let key = if settled { task.key } else { UNTRUSTED };
+    let key = if is_whole { task.key_to_remember(work, begun, *before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked })?)
 }
 

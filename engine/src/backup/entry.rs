@@ -2,9 +2,9 @@
 
 use super::file::FileTask;
 use super::folder::Folder;
-use super::memory::{RowEntry, StatKey, UNTRUSTED, is_settled, stat_key};
+use super::memory::{RowEntry, StatKey, UNTRUSTED, is_same, stat_key, unsettled};
 use super::{Found, Status, Work};
-use crate::base::{Counter, Result, StoredPath, WarningKind};
+use crate::base::{Counter, Result, StoredPath, Timestamp, WarningKind};
 use crate::format::tree::encode_node;
 use crate::model::{DatabaseState, Node, NodeKind};
 use crate::source::{SourceDir, SourceFile, Stat, Xattrs, xattrs_of_entry};
@@ -22,6 +22,8 @@ pub struct Place<'p> {
     pub folder: &'p Arc<Folder>,
     /// Its folder in the file system.
     pub dir: &'p SourceDir,
+    /// The file system that it lies on.
+    pub device: u64,
     /// The same for those who outlive the walk through this folder, once somebody needs it.
     pub kept: &'p OnceCell<Arc<SourceDir>>,
 }
@@ -65,11 +67,22 @@ impl Work<'_> {
         beside: Beside,
     ) -> Result<Vec<FileTask>> {
         let (folder, dir) = (place.folder, place.dir);
-        let key = stat_key(&self.memory.stats, self.options.ignored, stat, &beside.sidecars);
+        let key = stat_key(&self.memory.stats, stat, &beside.sidecars);
         if let Remembered::TakenOver(before, others) = self.remembered(place, name, stat, &key, &beside)? {
-            self.count_unmodified(stat);
             self.lineages.keep(&folder.path, name);
-            folder.push(before);
+            match self.relinked(before, stat)? {
+                None => {
+                    self.count_unmodified(stat);
+                    folder.push(before);
+                }
+                Some(node) => {
+                    self.count_file(Status::Changed, stat.size);
+                    self.found(folder, name, Status::Changed);
+                    self.observer.add(Counter::Files, 1);
+                    self.observer.add(Counter::Bytes, stat.size);
+                    folder.push(RowEntry { node: &encode_node(&node), ..before });
+                }
+            }
             return self.entries_beside(place, &others);
         }
         if stat.kind == NodeKind::File {
@@ -78,8 +91,9 @@ impl Work<'_> {
         match self.unread_node(folder, dir, name, stat) {
             Ok((node, is_whole)) => {
                 self.count_unmodified(stat);
-                let settled = is_whole && is_settled(self.repo.session().now(), &[Some(*stat)]);
-                let key = if settled { key } else { UNTRUSTED };
+                let now = self.repo.session().now();
+                let key =
+                    if is_whole { self.settled(place, name, key, now, &[Some(*stat)]) } else { UNTRUSTED };
                 folder.push(RowEntry { name, key, kind: stat.kind, node: &encode_node(&node) });
             }
             Err(e) if e.kind() == io::ErrorKind::NotFound => self.vanished(folder, &folder.path.join(name)),
@@ -111,7 +125,8 @@ impl Work<'_> {
         beside: &Beside,
     ) -> Result<Remembered<'p>> {
         let before = place.folder.previous.as_ref().and_then(|previous| previous.find(name));
-        let before = before.filter(|before| before.key == *key && before.kind == stat.kind);
+        let before = before
+            .filter(|before| is_same(&before.key, key, self.options.ignored) && before.kind == stat.kind);
         let Some(before) = before.filter(|_| !self.options.force) else { return Ok(Remembered::No) };
         if !self.has_same_attributes(before, place.dir, name) {
             return Ok(Remembered::No);
@@ -136,6 +151,38 @@ impl Work<'_> {
                 Remembered::TakenOver(before, all().into_iter().filter(|(name, _)| was_entry(name)).collect())
             }
         })
+    }
+
+    /// The node of a file that is as it was, but for its other names.
+    fn relinked(&self, before: RowEntry<'_>, stat: &Stat) -> Result<Option<Node>> {
+        // A first other name changes the time of status change, and the file is read: unless that time does not count.
+        if stat.kind != NodeKind::File || (stat.nlink < 2 && !self.options.ignored.ctime) {
+            return Ok(None);
+        }
+        let node = before.decode()?;
+        let hard_link = self.hard_link(stat);
+        Ok((node.hard_link != hard_link).then_some(Node { hard_link, ..node }))
+    }
+
+    /// What is to be remembered of an entry that was read at `read` and had this key.
+    pub(super) fn settled(
+        &self,
+        place: &Place<'_>,
+        name: &[u8],
+        key: StatKey,
+        read: Timestamp,
+        stats: &[Option<Stat>],
+    ) -> StatKey {
+        let clock = self.clocks.of(place.device);
+        if stats.iter().flatten().all(|stat| clock.is_settled(read, stat.mtime, stat.ctime)) {
+            return key;
+        }
+        // A run before this one saw the same stamps. Since then that clock went on by more than it counts in, whatever it
+        // says: a change from now on shows.
+        let before = place.folder.previous.as_ref().and_then(|previous| previous.find(name));
+        let was_seen =
+            before.is_some_and(|before| is_same(&unsettled(before.key), &key, self.options.ignored));
+        if was_seen && self.is_long_after { key } else { unsettled(key) }
     }
 
     /// True unless attributes were altered, which only the time of status change would tell.
@@ -184,7 +231,18 @@ impl Work<'_> {
                 place.folder.expect_one();
                 let folder = Arc::clone(place.folder);
                 let Beside { sidecars, entries, is_named } = beside;
-                Ok(vec![FileTask { folder, dir, file, node, key, sidecars, beside: entries, is_named }])
+                let device = place.device;
+                Ok(vec![FileTask {
+                    folder,
+                    dir,
+                    device,
+                    file,
+                    node,
+                    key,
+                    sidecars,
+                    beside: entries,
+                    is_named,
+                }])
             }
             Err(e) => {
                 let path = place.folder.path.join(&node.name);
@@ -213,11 +271,16 @@ impl Work<'_> {
         }
     }
 
+    /// The group of a file with several names.
+    fn hard_link(&self, stat: &Stat) -> Option<u64> {
+        let linked = stat.kind == NodeKind::File && stat.nlink > 1;
+        linked.then(|| link_group(&self.memory.links, stat))
+    }
+
     /// The node of an entry as far as its metadata tell.
     pub(super) fn node(&self, name: &[u8], stat: &Stat) -> Node {
-        let linked = stat.kind == NodeKind::File && stat.nlink > 1;
         Node {
-            hard_link: linked.then(|| link_group(&self.memory.links, stat)),
+            hard_link: self.hard_link(stat),
             device: matches!(stat.kind, NodeKind::CharDevice | NodeKind::BlockDevice).then_some(stat.device),
             ..stat.node(name, &self.options.owners)
         }

@@ -1,12 +1,12 @@
 //! Reading files: each reader thread takes one at a time, and reads it again when it changed meanwhile.
 
+use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::database::{DatabaseReport, Outcome, read_database, samples};
 use super::entry::Place;
 use super::folder::Folder;
 use super::lineage::split;
-use super::memory::{StatKey, UNTRUSTED, is_settled};
-use super::{OPEN_FILES, Work};
+use super::memory::{StatKey, UNTRUSTED};
 use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node};
@@ -34,6 +34,8 @@ pub struct FileTask {
     pub folder: Arc<Folder>,
     /// The same in the file system.
     pub dir: Arc<SourceDir>,
+    /// The file system that it lies on.
+    pub device: u64,
     /// The file.
     pub file: SourceFile,
     /// Its node as far as the walk saw it.
@@ -52,6 +54,14 @@ impl FileTask {
     /// Where it is.
     pub fn path(&self) -> StoredPath {
         self.folder.path.join(&self.node.name)
+    }
+
+    /// What is to be remembered of it if it was begun to be read at `begun`, and was like this then.
+    pub(super) fn key_to_remember(&self, work: &Work<'_>, begun: Timestamp, before: Stat) -> StatKey {
+        let kept = OnceCell::new();
+        let place = Place { folder: &self.folder, dir: &self.dir, device: self.device, kept: &kept };
+        let [wal, journal] = self.sidecars;
+        work.settled(&place, &self.node.name, self.key, begun, &[Some(before), wal, journal])
     }
 }
 
@@ -81,7 +91,7 @@ pub fn read_new_databases<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, sc
     let mut waiting: Vec<FileTask> = Vec::new();
     loop {
         // What waits here is open: the rest waits in the queue, and with it the readers.
-        let room = OPEN_FILES.saturating_sub(waiting.len());
+        let room = work.open_files.saturating_sub(waiting.len());
         waiting.extend(queue.try_iter().take(room));
         let oldest = waiting.iter().enumerate().min_by_key(|(_, task)| task.node.mtime).map(|(at, _)| at);
         let task = match oldest {
@@ -146,6 +156,12 @@ impl<'s> Reader<'s, '_> {
             read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
             return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
         }
+        if task.file.stat()?.size == 0 {
+            // It has a header, so it is not empty: what is proved about a database rests on its size.
+            let why = "its file system does not tell its size";
+            read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(why))?;
+            return Ok(Done::Alone);
+        }
         match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
             Outcome::Captured(foreign) => Ok(Done::WithSidecars(foreign)),
             Outcome::Impossible(why) => {
@@ -158,7 +174,7 @@ impl<'s> Reader<'s, '_> {
     /// Stores the sidecars of what is no captured database as entries of their own.
     fn read_beside(&mut self, task: &FileTask, beside: &[(Vec<u8>, Stat)]) -> Result<()> {
         let kept = OnceCell::from(Arc::clone(&task.dir));
-        let place = Place { folder: &task.folder, dir: &task.dir, kept: &kept };
+        let place = Place { folder: &task.folder, dir: &task.dir, device: task.device, kept: &kept };
         for task in self.work.entries_beside(&place, beside)? {
             self.read(task, false);
         }
@@ -237,11 +253,9 @@ fn read_file<'s>(
             work.warn(WarningKind::ChangedWhileRead, &path, message);
         }
     }
-    let [wal, journal] = task.sidecars;
     // What could not be captured is tried again.
-    let is_done = is_whole && change == Change::None && not_captured.is_none();
-    let settled = is_done && is_settled(begun, &[Some(before), wal, journal]);
-    let key = if settled { task.key } else { UNTRUSTED };
+    let is_done = is_whole && change == Change::None && not_captured.is_none() && node.size == before.size;
+    let key = if is_done { task.key_to_remember(work, begun, before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
 }
 
@@ -280,7 +294,8 @@ fn read_once<'s>(
 }
 
 fn change(read: u64, before: &Stat, after: &Stat) -> Change {
-    let same_content = read == before.size
+    // Where no size is told, nothing says how many bytes there should be.
+    let same_content = (read == before.size || before.size == 0)
         && (before.size, before.mtime, before.ino) == (after.size, after.mtime, after.ino);
     if same_content && before.ctime == after.ctime {
         Change::None
@@ -344,6 +359,8 @@ fn read_segments(
 ) -> std::result::Result<(), Failed> {
     // A database is read whole: its runs must stay aligned, and a hole in it is rare.
     let segments = match assembly.layout {
+        // Some file systems (proc, some FUSE) tell 0 for what has bytes: only reading says.
+        _ if size == 0 => vec![Segment::Data { offset: 0, len: u64::MAX }],
         Layout::PageRuns => vec![Segment::Data { offset: 0, len: size }],
         Layout::Stream => file.segments(size)?,
     };
@@ -355,7 +372,7 @@ fn read_segments(
             Segment::Hole { len, .. } => cutter.hole(len)?,
             Segment::Data { offset, len } => {
                 // Cut short meanwhile: what follows would be put at the wrong place.
-                if cutter.cut(file.reader(offset, len), buffer)? != len {
+                if cutter.cut(file.reader(offset, len), buffer)? != len && size > 0 {
                     break;
                 }
             }

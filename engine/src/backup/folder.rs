@@ -7,8 +7,9 @@ use crate::base::{BlobId, Result, StoredPath};
 use crate::format::tree::encode_node;
 use crate::model::{BlobKind, Node};
 use crate::repo::pages::{EncodedNode, write_tree};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
 /// A folder whose entries are being stored.
 pub struct Folder {
@@ -16,6 +17,8 @@ pub struct Folder {
     pub path: StoredPath,
     /// What it was before.
     pub previous: Option<Previous>,
+    /// The file system that its entries lie on.
+    pub device: u64,
     parent: Option<Arc<Folder>>,
     node: Node,
     row: Mutex<RowBuilder>,
@@ -23,6 +26,14 @@ pub struct Folder {
     outstanding: AtomicUsize,
     /// The tree page, once it is known.
     tree: OnceLock<BlobId>,
+    spared: Mutex<Spared>,
+}
+
+/// What a folder had before, is missing from it now, and is not gone.
+#[derive(Debug, Default)]
+struct Spared {
+    all: bool,
+    names: BTreeSet<Vec<u8>>,
 }
 
 impl Folder {
@@ -32,6 +43,7 @@ impl Folder {
         node: Node,
         parent: Option<&Arc<Self>>,
         previous: Option<Previous>,
+        device: u64,
     ) -> Arc<Self> {
         if let Some(parent) = parent {
             parent.expect_one();
@@ -39,12 +51,36 @@ impl Folder {
         Arc::new(Self {
             path,
             previous,
+            device,
             parent: parent.cloned(),
             node,
             row: Mutex::default(),
             outstanding: AtomicUsize::new(1),
             tree: OnceLock::new(),
+            spared: Mutex::default(),
         })
+    }
+
+    /// Says that an entry is left out of the snapshot, or could not be read: it is not gone.
+    pub fn spare(&self, name: &[u8]) {
+        if self.previous.as_ref().is_some_and(|previous| previous.find(name).is_some()) {
+            self.spared().names.insert(name.to_vec());
+        }
+    }
+
+    /// Says so of all entries that this folder will not have.
+    pub fn spare_all(&self) {
+        self.spared().all = true;
+    }
+
+    /// True if a missing entry is not gone.
+    pub fn is_spared(&self, name: &[u8]) -> bool {
+        let spared = self.spared();
+        spared.all || spared.names.contains(name)
+    }
+
+    fn spared(&self) -> MutexGuard<'_, Spared> {
+        self.spared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Announces an entry that will be done later, by [`Self::one_done`].
@@ -84,6 +120,9 @@ impl Folder {
     fn close(&self, work: &Work<'_>) -> Result<Node> {
         let mut row = std::mem::take(&mut *self.row.lock().unwrap_or_else(PoisonError::into_inner)).finish();
         let known = self.previous.as_ref().filter(|previous| previous.has_same_nodes(&row));
+        if let (Some(previous), None) = (&self.previous, known) {
+            work.compare_folder(self, previous, &row)?;
+        }
         let is_present = |tree| work.repo.with_catalog(|catalog| catalog.contains(BlobKind::TreePage, tree));
         let tree = match known {
             Some(previous) if is_present(&previous.tree)? => previous.tree,

@@ -2,7 +2,7 @@
 
 use super::BackupOptions;
 use crate::base::hash::derive_key;
-use crate::base::{SnapshotId, StoredPath};
+use crate::base::{SnapshotId, StoredPath, Timestamp};
 use crate::catalog::Staged;
 use crate::repo::Repo;
 use crate::repo::snapshots::History;
@@ -12,6 +12,8 @@ pub(super) struct Memory {
     pub(super) source: [u8; 32],
     /// The snapshot that holds everything the memory names.
     pub(super) base: Option<SnapshotId>,
+    /// When that snapshot was written.
+    pub(super) created: Option<Timestamp>,
     /// What the catalog said, to notice when another run committed in between.
     expected: Option<SnapshotId>,
     /// Key of the stat keys.
@@ -43,9 +45,10 @@ impl Memory {
         // A memory that cannot be read only costs time: everything is read again.
         let expected = repo.catalog().memory_open(&source).unwrap_or(None);
         let base = expected
-            .filter(|id| history.snapshots.iter().any(|snapshot| snapshot.id == *id))
-            .filter(|id| options.parent.is_none_or(|parent| parent == *id));
-        Self { source, base, expected, stats, links }
+            .and_then(|id| history.snapshots.iter().find(|snapshot| snapshot.id == id))
+            .filter(|snapshot| options.parent.is_none_or(|parent| parent == snapshot.id));
+        let (base, created) = (base.map(|base| base.id), base.map(|base| base.manifest.created));
+        Self { source, base, created, expected, stats, links }
     }
 
     /// Room for what is remembered of the new state.

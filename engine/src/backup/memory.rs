@@ -5,7 +5,7 @@
 //! tree (32) | for each entry, ascending by name: key (16) | kind (1) | name length (2) | node length (4) | name | node
 //! ```
 
-use crate::base::{BlobId, Result, Timestamp, hash};
+use crate::base::{BlobId, Result, hash};
 use crate::format::cbor::Reader;
 use crate::format::tree::{decode_node, encode_node};
 use crate::model::{Node, NodeKind};
@@ -13,19 +13,21 @@ use crate::source::Stat;
 use std::ops::Range;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-/// What the file system said of an entry. Equal keys mean: not touched since.
+/// What the file system said of an entry, in three parts: 8 bytes over what always counts, 4 over the time of status
+/// change, 4 over the number of the file. Equal keys mean: not touched since.
 pub type StatKey = [u8; 16];
 
 /// The key of an entry that must be read again whatever the file system says.
 pub const UNTRUSTED: StatKey = [0; 16];
 
+/// Bytes of a key's first and second part.
+const BASE_LEN: usize = 8;
+const CTIME_LEN: usize = 4;
+
 /// Bytes of the tree page's name at the head of a row.
 const TREE_LEN: usize = 32;
 /// Bytes before the name of an entry.
 const HEAD_LEN: usize = 23;
-
-/// A change within so many seconds before the reading may be followed by another one with the same time stamp.
-const SETTLED_SECS: i64 = 2;
 
 /// What of the file system's word is not trusted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,45 +39,61 @@ pub struct Ignored {
 }
 
 /// The key of a file: of itself, and of its `-wal` and `-journal`, since fifty commits to a database can leave size and
-/// time of its main file as they were.
+/// time of its main file as they were. Its number of names does not count: another one changes nothing of the content.
 #[must_use]
-pub fn stat_key(secret: &[u8; 32], ignored: Ignored, stat: &Stat, sidecars: &[Option<Stat>; 2]) -> StatKey {
-    let mut bytes = Vec::with_capacity(300);
-    for stat in [Some(stat)].into_iter().chain(sidecars.iter().map(Option::as_ref)) {
-        match stat {
-            None => bytes.push(0),
-            Some(stat) => {
-                bytes.extend_from_slice(&[1, ignored.inode.into(), ignored.ctime.into()]);
-                bytes.extend_from_slice(&stat.size.to_le_bytes());
-                for number in [stat.mode, stat.uid, stat.gid] {
-                    bytes.extend_from_slice(&number.to_le_bytes());
-                }
-                bytes.extend_from_slice(&stat.nlink.to_le_bytes());
-                if !ignored.inode {
-                    bytes.extend_from_slice(&stat.ino.to_le_bytes());
-                }
-                let ctime = (!ignored.ctime).then_some(stat.ctime);
-                for time in [Some(stat.mtime), ctime].into_iter().flatten() {
-                    bytes.extend_from_slice(&time.secs.to_le_bytes());
-                    bytes.extend_from_slice(&time.nanos.to_le_bytes());
-                }
-            }
+pub fn stat_key(secret: &[u8; 32], stat: &Stat, sidecars: &[Option<Stat>; 2]) -> StatKey {
+    let stats = || [Some(stat)].into_iter().chain(sidecars.iter().map(Option::as_ref));
+    let mut bytes = Vec::with_capacity(128);
+    for stat in stats() {
+        bytes.push(stat.is_some().into());
+        let Some(stat) = stat else { continue };
+        bytes.extend_from_slice(&stat.size.to_le_bytes());
+        bytes.extend_from_slice(&stat.mtime.as_nanos().to_le_bytes());
+        for number in [stat.mode, stat.uid, stat.gid] {
+            bytes.extend_from_slice(&number.to_le_bytes());
         }
     }
-    let full = *hash::IdKey::new(*secret).name(&bytes).as_bytes();
-    full.first_chunk::<16>().copied().unwrap_or(UNTRUSTED)
+    let name = hash::IdKey::new(*secret).name(&bytes);
+    let base = name.as_bytes().first_chunk::<8>().copied().unwrap_or_default();
+    let seed = secret.first_chunk::<8>().copied().map_or(0, u64::from_le_bytes);
+    let [ctime, inode] = [stamp_bits as fn(&Stat) -> u64, |stat| stat.ino]
+        .map(|number| mixed(seed, stats().map(|stat| stat.map_or(0, number))));
+    let mut key = UNTRUSTED;
+    key.iter_mut().zip([base.as_slice(), &ctime, &inode].concat()).for_each(|(to, from)| *to = from);
+    key
 }
 
-/// True if nothing was changed shortly before `read`, so that a later change must show in the time stamps.
+/// A time of status change in one number: 584 years apart, two may be the same.
+fn stamp_bits(stat: &Stat) -> u64 {
+    (stat.ctime.secs as u64).wrapping_mul(1_000_000_000).wrapping_add(stat.ctime.nanos.into())
+}
+
+/// Four bytes that nearly always differ where the numbers do. Nobody can choose the numbers, so that it need be no more
+/// than quick.
+fn mixed(seed: u64, numbers: impl Iterator<Item = u64>) -> [u8; 4] {
+    let mix = |hash: u64, number: u64| {
+        let hash = (hash ^ number).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        hash ^ (hash >> 32)
+    };
+    let [.., a, b, c, d] = numbers.fold(seed, mix).wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes();
+    [a, b, c, d]
+}
+
+/// True if what is remembered says that an entry was not touched, as far as it is to be believed.
 #[must_use]
-pub fn is_settled(read: Timestamp, stats: &[Option<Stat>]) -> bool {
-    stats.iter().flatten().all(|stat| {
-        let near = |secs| Timestamp { secs, nanos: read.nanos };
-        let is_past = |time: Timestamp| time <= near(read.secs.saturating_sub(SETTLED_SECS));
-        // A time that somebody set to the future does not hide a change: that sets it to the present.
-        let is_far = |time: Timestamp| time > near(read.secs.saturating_add(SETTLED_SECS));
-        is_past(stat.ctime) && (is_past(stat.mtime) || is_far(stat.mtime))
-    })
+pub fn is_same(before: &StatKey, now: &StatKey, ignored: Ignored) -> bool {
+    let equal = |from, len| before.iter().zip(now).skip(from).take(len).all(|(before, now)| before == now);
+    *before != UNTRUSTED
+        && equal(0, BASE_LEN)
+        && (ignored.ctime || equal(BASE_LEN, CTIME_LEN))
+        && (ignored.inode || equal(BASE_LEN + CTIME_LEN, CTIME_LEN))
+}
+
+/// What is remembered of an entry that had this key, but was read so soon after a change that a later one may not show:
+/// it is to be read once more. Then it is settled, unless that happens at once.
+#[must_use]
+pub fn unsettled(key: StatKey) -> StatKey {
+    key.map(|byte| !byte)
 }
 
 /// What a folder was before: from the catalog's memory, or (then no key fits) from the parent's tree.
@@ -251,6 +269,7 @@ impl Previous {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::base::Timestamp;
 
     fn stat(size: u64, ctime: i64) -> Stat {
         Stat {
@@ -269,39 +288,37 @@ mod tests {
         }
     }
 
+    const ALL: Ignored = Ignored { ctime: false, inode: false };
+
     #[test]
     fn a_key_depends_on_the_file_and_its_sidecars() {
-        let key = |stat: Stat, sidecars| stat_key(&[1; 32], Ignored::default(), &stat, &sidecars);
+        let key = |stat: Stat, sidecars| stat_key(&[1; 32], &stat, &sidecars);
         let plain = key(stat(5, 10), [None, None]);
         assert_eq!(plain, key(stat(5, 10), [None, None]));
+        assert_eq!(plain, key(Stat { nlink: 2, ..stat(5, 10) }, [None, None]));
         let others = [
             key(stat(6, 10), [None, None]),
             key(stat(5, 11), [None, None]),
+            key(Stat { mode: 0o644, ..stat(5, 10) }, [None, None]),
             key(stat(5, 10), [Some(stat(1, 1)), None]),
             key(stat(5, 10), [None, Some(stat(1, 1))]),
             key(stat(5, 10), [Some(stat(2, 1)), None]),
         ];
-        assert!(others.iter().all(|other| *other != plain));
+        assert!(others.iter().all(|other| !is_same(&plain, other, ALL)));
+        assert!(is_same(&plain, &plain, ALL) && !is_same(&UNTRUSTED, &UNTRUSTED, ALL));
+        assert!(!is_same(&unsettled(plain), &plain, Ignored { ctime: true, inode: true }));
     }
 
     #[test]
-    fn what_changed_within_two_seconds_is_not_settled() {
-        let read = |secs, nanos| is_settled(Timestamp::new(secs, nanos), &[Some(stat(1, 10)), None]);
-        assert!(read(12, 5) && read(13, 0));
-        assert!(!read(12, 4) && !read(10, 0) && !read(5, 0));
-    }
-
-    #[test]
-    fn what_is_ignored_does_not_change_a_key() {
-        let key =
-            |ignored, ino, ctime| stat_key(&[1; 32], ignored, &Stat { ino, ..stat(5, ctime) }, &[None, None]);
-        let (no_inode, no_ctime) =
-            (Ignored { inode: true, ctime: false }, Ignored { inode: false, ctime: true });
-        assert_eq!(key(no_inode, 2, 10), key(no_inode, 3, 10));
-        assert_ne!(key(no_inode, 2, 10), key(no_inode, 2, 11));
-        assert_eq!(key(no_ctime, 2, 10), key(no_ctime, 2, 11));
-        assert_ne!(key(no_ctime, 2, 10), key(no_ctime, 3, 10));
-        assert_ne!(key(no_ctime, 2, 10), key(no_inode, 2, 10));
+    fn what_is_ignored_relaxes_the_comparison_with_any_memory() {
+        let key = |size, ino, ctime| stat_key(&[1; 32], &Stat { ino, ..stat(size, ctime) }, &[None, None]);
+        let before = key(5, 2, 10);
+        for (ctime, inode) in [(false, false), (true, false), (false, true), (true, true)] {
+            let same = |now: StatKey| is_same(&before, &now, Ignored { ctime, inode });
+            assert!(same(key(5, 2, 10)) && !same(key(6, 2, 10)));
+            assert_eq!((same(key(5, 2, 11)), same(key(5, 3, 10))), (ctime, inode));
+            assert_eq!(same(key(5, 3, 11)), ctime && inode);
+        }
     }
 
     #[test]

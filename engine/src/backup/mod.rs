@@ -7,6 +7,7 @@ mod database;
 mod entry;
 mod file;
 mod folder;
+mod gone;
 mod known;
 mod lineage;
 mod memory;
@@ -22,6 +23,7 @@ mod walk;
 mod tests;
 
 pub use database::{DatabaseCounts, DatabaseReport};
+pub use gone::{Gone, GoneFile, ShrunkDatabase};
 pub use memory::Ignored;
 pub use options::{BackupOptions, BackupPreview, BackupSummary};
 pub use select::{Marker, Selection};
@@ -34,6 +36,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
+use crate::source::{StampClocks, descriptor_limit};
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
@@ -42,8 +45,14 @@ use std::io::Read;
 use std::path::PathBuf;
 use tally::{Status, Taken, Tally};
 
-/// Files that are open between the walk and the readers.
-const OPEN_FILES: usize = 64;
+/// Most files that wait, open, in each of three places: for the readers, for the database thread, and in it.
+const MOST_OPEN: u64 = 64;
+/// Descriptors of everything else: two ways down into the source, the readers with their copies of databases, the
+/// repository, the cache, and the process itself.
+const OTHER_DESCRIPTORS: u64 = 128;
+
+/// Nanoseconds after which any clock has gone on by what it counts in, twice.
+const LONG_AFTER: i128 = 4_000_000_000;
 
 /// Takes a snapshot and makes it durable.
 ///
@@ -87,8 +96,8 @@ pub fn preview(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) ->
     let (taken, _, added) = source
         .store(repo, Fate::Counted, options, observer, |work, parent| walk::store(work, &plan, parent))?;
     let statistics = taken.all_counted(&added, elapsed_ms(begun, repo.session().now()));
-    let (parent, warnings) = (source.parent_id(), taken.warnings);
-    Ok(BackupPreview { parent, paths: source.paths, statistics, warnings })
+    let (parent, gone, warnings) = (source.parent_id(), taken.gone, taken.warnings);
+    Ok(BackupPreview { parent, paths: source.paths, statistics, gone, warnings })
 }
 
 /// A source, and what is known of it.
@@ -109,7 +118,9 @@ impl<'r> Source<'r> {
         paths: Vec<StoredPath>,
     ) -> Result<Self> {
         let host = options.host.clone().unwrap_or_else(|| repo.session().client.host.clone());
-        let parent = match options.parent {
+        let memory = Memory::open(repo, history, options, &host, &paths);
+        // What is remembered is what is compared with: of two machines that are called the same, each goes on from its own.
+        let parent = match options.parent.or(memory.base) {
             None => find_parent(&history.snapshots, &host, &paths),
             Some(id) => Some(
                 history
@@ -120,7 +131,6 @@ impl<'r> Source<'r> {
             ),
         };
         let parent = parent.map(|snapshot| (snapshot.id, snapshot.manifest.root));
-        let memory = Memory::open(repo, history, options, &host, &paths);
         let time = options.time.unwrap_or_else(|| repo.session().now());
         let lineages = Lineages::open(repo, history, (&host, &paths, time), memory.base)?;
         Ok(Self { host, paths, parent, memory, lineages })
@@ -186,6 +196,7 @@ fn take(
         statistics,
         incomplete: taken.incomplete,
         lineage: taken.lineage,
+        links: taken.links.clone(),
         ..manifest_of(repo, options, begun)
     };
     let time = manifest.time;
@@ -193,7 +204,7 @@ fn take(
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
     repo.tell_pending(observer);
-    let Taken { warnings, databases, database_counts, .. } = taken;
+    let Taken { warnings, databases, database_counts, gone, links, .. } = taken;
     let tree = root;
     Ok(BackupSummary {
         id,
@@ -205,6 +216,8 @@ fn take(
         warnings,
         databases,
         database_counts,
+        gone,
+        links,
         affected,
     })
 }
@@ -239,6 +252,7 @@ fn manifest_of(repo: &Repo, options: &BackupOptions, begun: Timestamp) -> Manife
         incomplete: false,
         summaries: None,
         lineage: None,
+        links: Vec::new(),
     }
 }
 
@@ -258,6 +272,13 @@ struct Work<'a> {
     boundaries: Boundaries,
     tally: Tally,
     check_time: CheckTime,
+    clocks: StampClocks,
+    /// True if what is remembered was remembered long enough ago for any clock to have gone on.
+    is_long_after: bool,
+    /// True if there is a snapshot to compare with.
+    has_parent: bool,
+    /// Most files that wait, open, in one place.
+    open_files: usize,
 }
 
 impl<'a> Work<'a> {
@@ -271,8 +292,31 @@ impl<'a> Work<'a> {
         let tally = Tally::new(Memory::staged(repo));
         let (memory, lineages) = (&source.memory, &source.lineages);
         let (boundaries, check_time) = (Boundaries::new(repo), CheckTime::default());
-        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time }
+        Self {
+            repo,
+            options,
+            observer,
+            writer,
+            memory,
+            lineages,
+            boundaries,
+            tally,
+            check_time,
+            clocks: StampClocks::new(options.foreign_clocks),
+            is_long_after: source.memory.created.is_some_and(|created| {
+                let now = repo.session().now();
+                now.as_nanos() - created.as_nanos() >= LONG_AFTER
+            }),
+            has_parent: source.parent.is_some(),
+            open_files: open_files(descriptor_limit()),
+        }
     }
+}
+
+/// Most files that wait in one place where so many descriptors are allowed: each takes two, with its folder.
+fn open_files(limit: u64) -> usize {
+    let most = (limit.saturating_sub(OTHER_DESCRIPTORS) / 6).clamp(4, MOST_OPEN);
+    usize::try_from(most).unwrap_or(1)
 }
 
 /// A snapshot without anything would be the latest one, and what is restored, compared and listed first.

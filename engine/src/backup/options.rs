@@ -1,6 +1,7 @@
 //! What to take a snapshot of, and what was done.
 
 use super::database::{DatabaseCounts, DatabaseReport};
+use super::gone::Gone;
 use super::memory::Ignored;
 use super::select::Selection;
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
@@ -36,6 +37,9 @@ pub struct BackupOptions {
     pub force: bool,
     /// What of the file system's word does not count when it is decided whether a file changed.
     pub ignored: Ignored,
+    /// Takes the clock of each file system for another machine's, which may be behind this one's: of those on other
+    /// machines that is known without being said.
+    pub foreign_clocks: bool,
     /// Stores the files of databases as they lie, whatever their apps are doing.
     pub raw_databases: bool,
     /// How much of each new state of a database SQLite is to check.
@@ -63,6 +67,10 @@ pub struct BackupSummary {
     pub databases: Vec<DatabaseReport>,
     /// All of them, counted.
     pub database_counts: DatabaseCounts,
+    /// What the snapshot it was compared with has and this one does not.
+    pub gone: Gone,
+    /// Sources that are symbolic links, and what they lead to: its content stands under their paths.
+    pub links: Vec<(StoredPath, Vec<u8>)>,
     /// Databases of earlier snapshots that need what the repository has lost.
     pub affected: Vec<Affected>,
 }
@@ -77,6 +85,8 @@ pub struct BackupPreview {
     /// Counts; what is added is what would be added. Of several new databases that resemble each other each counts in full:
     /// what one of them could be a difference to is stored nowhere.
     pub statistics: Statistics,
+    /// What the snapshot it was compared with has and this one would not have.
+    pub gone: Gone,
     /// The warnings, in the order of their paths; of very many not all.
     pub warnings: Vec<Warning>,
 }

@@ -60,7 +60,7 @@ fn open(
     let mut node = Node::new(name.to_vec(), NodeKind::Dir);
     node.mode = 0o755;
     let nodes = before.and_then(|tree| Some((tree, work.repo.read_tree(&tree, &work.writer.cancel).ok()?)));
-    Folder::open(path, node, parent, nodes.map(|(tree, nodes)| Previous::from_tree(tree, &nodes)))
+    Folder::open(path, node, parent, nodes.map(|(tree, nodes)| Previous::from_tree(tree, &nodes)), 0)
 }
 
 fn read(work: &Work<'_>, folder: &Arc<Folder>, node: Node, content: &mut (dyn Read + Send)) -> Result<()> {

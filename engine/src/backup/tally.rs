@@ -2,11 +2,15 @@
 
 use super::database::{DatabaseCounts, DatabaseReport};
 use super::folder::Folder;
+use super::gone::{Comparison, Gone};
 use super::{Found, Work};
 use crate::base::{BlobId, StoredPath, Warning, WarningKind};
 use crate::catalog::Staged;
 use crate::model::{NodeKind, Statistics};
 use crate::repo::writer::Added;
+use rustix::io::Errno;
+use std::io;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
@@ -64,6 +68,9 @@ pub(super) struct Taken {
     pub(super) removed: Vec<StoredPath>,
     pub(super) databases: Vec<DatabaseReport>,
     pub(super) database_counts: DatabaseCounts,
+    pub(super) gone: Gone,
+    /// Sources that are links, and where they lead.
+    pub(super) links: Vec<(StoredPath, Vec<u8>)>,
 }
 
 impl Taken {
@@ -89,6 +96,8 @@ pub(super) struct Tally {
     removed: Mutex<Vec<StoredPath>>,
     /// What was read, of all that were read.
     databases: Mutex<(Vec<DatabaseReport>, DatabaseCounts)>,
+    pub(super) comparison: Mutex<Comparison>,
+    links: Mutex<Vec<(StoredPath, Vec<u8>)>>,
 }
 
 impl Tally {
@@ -150,6 +159,8 @@ impl Tally {
         Taken {
             databases,
             database_counts,
+            links: self.links.into_inner().unwrap_or_else(PoisonError::into_inner),
+            gone: self.comparison.into_inner().unwrap_or_else(PoisonError::into_inner).finish(),
             root,
             lineage,
             statistics,
@@ -159,6 +170,12 @@ impl Tally {
             removed: self.removed.into_inner().unwrap_or_else(PoisonError::into_inner),
         }
     }
+}
+
+/// True if nothing is there, or no longer what was listed.
+pub(super) fn is_gone(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 impl Work<'_> {
@@ -171,20 +188,38 @@ impl Work<'_> {
         }
     }
 
+    /// Says that a source, or what lies in one, belongs to this program.
+    pub(super) fn leave_out_own(&self, folder: &Folder, path: StoredPath) {
+        let message = "This belongs to chatvault itself and was left out";
+        self.warn(WarningKind::OwnFolderLeftOut, &path, message);
+        folder.spare(path.name());
+        self.forget_folder(path);
+    }
+
+    /// Notes that a source is a link that was followed.
+    pub(super) fn follow(&self, link: StoredPath, target: PathBuf) {
+        let target = target.into_os_string().into_encoded_bytes();
+        self.tally.links.lock().unwrap_or_else(PoisonError::into_inner).push((link, target));
+    }
+
     /// Counts and names an entry that cannot be read and is therefore not in the snapshot.
-    pub(super) fn missing(&self, folder: &Folder, path: StoredPath, why: &std::io::Error) {
+    pub(super) fn missing(&self, folder: &Folder, path: StoredPath, why: &io::Error) {
         let had_it = folder.previous.as_ref().is_some_and(|previous| previous.find(path.name()).is_some());
         self.count_unreadable(had_it);
         let message = format!("Cannot be read and is not in this snapshot: {why}");
         self.warn(WarningKind::Unreadable, &path, message);
+        if !is_gone(why) {
+            folder.spare(path.name());
+        }
         self.forget_folder(path);
     }
 
     /// Counts and names a folder that cannot be listed: it is stored, but its entries are not.
-    pub(super) fn unlisted(&self, folder: &Folder, why: &std::io::Error) {
+    pub(super) fn unlisted(&self, folder: &Folder, why: &io::Error) {
         self.count_unreadable(folder.previous.as_ref().is_some_and(|previous| previous.entries().len() > 0));
         let message = format!("This folder cannot be read, and what is in it is not in this snapshot: {why}");
         self.warn(WarningKind::Unreadable, &folder.path, message);
+        folder.spare_all();
     }
 
     /// Names an entry that went away before it could be read: the state has no such entry.
@@ -199,7 +234,7 @@ impl Work<'_> {
     }
 
     /// Counts and names an entry whose extended attributes cannot be read.
-    pub(super) fn unread_attributes(&self, path: &StoredPath, why: &std::io::Error) {
+    pub(super) fn unread_attributes(&self, path: &StoredPath, why: &io::Error) {
         self.count_unreadable(false);
         let message = format!("Its extended attributes cannot be read and are not in this snapshot: {why}");
         self.warn(WarningKind::Unreadable, path, message);
@@ -237,6 +272,7 @@ impl Work<'_> {
         self.tally.counts.excluded.fetch_add(1, Ordering::Relaxed);
         let path = folder.path.join(name);
         self.observer.found(&path, Found::Excluded);
+        folder.spare(name);
         if folder
             .previous
             .as_ref()

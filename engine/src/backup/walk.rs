@@ -1,19 +1,21 @@
 //! The walk: through the folders above the sources, then through the sources, in the order of names.
 
+use super::Work;
 use super::entry::{Beside, Place};
 use super::file::{FileTask, read_files, read_new_databases};
 use super::folder::Folder;
 use super::memory::Previous;
-use super::plan::Plan;
-use super::{OPEN_FILES, Work};
+use super::plan::{Branch, Plan};
+use super::tally::is_gone;
 use crate::base::{BlobId, Error, Kind, Result, StoredPath, WarningKind};
 use crate::model::{Node, NodeKind};
-use crate::source::{Descent, Entry, SourceDir, Stat, xattrs_of};
+use crate::source::{Descent, Entry, Named, SourceDir, Stat, xattrs_of};
 use crate::sqlite::capture::Sidecar;
 use crossbeam_channel::{Sender, bounded};
-use rustix::io::Errno;
-use std::cell::OnceCell;
+use std::cell::{Cell, OnceCell};
 use std::io;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::sync::Arc;
 
 /// Most threads that read files: each has a buffer of its own.
@@ -23,18 +25,18 @@ const MAX_READERS: usize = 4;
 pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<BlobId> {
     let threads = work.repo.session().threads.max(1);
     let pool = worker_pool(work)?;
-    let (files, queue) = bounded(OPEN_FILES);
-    let walk = Walk { work, files, own: own_folders(work), parent_tree: parent };
+    let (files, queue) = bounded(work.open_files);
+    let walk = Walk { work, plan, files, own: own_folders(work), parent_tree: parent, seen: Cell::new(0) };
     let root = pool.in_place_scope(|scope| {
         std::thread::scope(|readers| {
-            let (new_databases, databases) = bounded(OPEN_FILES);
+            let (new_databases, databases) = bounded(work.open_files);
             readers.spawn(move || read_new_databases(work, &databases, scope));
             for _ in 0..threads.min(MAX_READERS) {
                 let (queue, new_databases) = (queue.clone(), new_databases.clone());
                 readers.spawn(move || read_files(work, &queue, &new_databases, scope));
             }
             drop(new_databases);
-            let root = walk.run(plan);
+            let root = walk.run();
             if let Err(e) = &root {
                 work.writer.fail(Error::new(e.kind(), e.act(), e.subject()));
             }
@@ -66,11 +68,14 @@ fn own_folders(work: &Work<'_>) -> Vec<(u64, u64)> {
         .collect()
 }
 
-pub(super) struct Walk<'w> {
-    pub(super) work: &'w Work<'w>,
-    pub(super) files: Sender<FileTask>,
+struct Walk<'w> {
+    work: &'w Work<'w>,
+    plan: &'w Plan,
+    files: Sender<FileTask>,
     own: Vec<(u64, u64)>,
     parent_tree: Option<BlobId>,
+    /// Files that were found and not left out.
+    seen: Cell<u64>,
 }
 
 /// A folder that the walk is in.
@@ -96,13 +101,18 @@ struct Below {
 }
 
 impl Walk<'_> {
-    fn run(&self, plan: &Plan) -> Result<Arc<Folder>> {
+    fn run(&self) -> Result<Arc<Folder>> {
+        for (link, other) in &self.plan.doubled {
+            let message = format!("Leads to what is stored as {other} and is not stored a second time");
+            self.work.warn(WarningKind::SameSource, link, message);
+        }
         let mut node = Node::new(Vec::new(), NodeKind::Dir);
         node.mode = 0o755;
         let path = StoredPath::root();
         let previous = self.previous(&path, self.parent_tree);
+        let plan = &self.plan.root;
         if !plan.whole {
-            let root = Folder::open(path, node, None, previous);
+            let root = Folder::open(path, node, None, previous, 0);
             self.above(plan, &root)?;
             return Ok(root);
         }
@@ -122,74 +132,111 @@ impl Walk<'_> {
     }
 
     /// Goes through folders above sources; they are few, so each level may be a call.
-    fn above(&self, plan: &Plan, folder: &Arc<Folder>) -> Result<()> {
+    fn above(&self, plan: &Branch, folder: &Arc<Folder>) -> Result<()> {
         for (name, child) in &plan.children {
             self.work.writer.cancel.check()?;
             let path = folder.path.join(name);
-            let stat = SourceDir::open(&folder.path.to_fs()).and_then(|dir| dir.stat_of(name));
-            match stat {
-                Err(e) => self.work.missing(folder, path, &e),
-                Ok(stat) if child.whole => self.source(folder, name, &stat)?,
-                Ok(_) => match SourceDir::open(&path.to_fs()).and_then(|dir| dir.stat()) {
+            if child.whole {
+                match Named::open(&path.to_fs()) {
                     Err(e) => self.work.missing(folder, path, &e),
-                    Ok(stat) => {
-                        let node = Node { mtime: None, ..self.work.node(name, &stat) };
-                        let previous = self.previous(&path, before_tree(folder, name));
-                        self.above(child, &Folder::open(path, node, Some(folder), previous))?;
-                    }
-                },
+                    Ok(named) => self.source(folder, name, named)?,
+                }
+                continue;
+            }
+            match SourceDir::open(&path.to_fs()).and_then(|dir| dir.stat()) {
+                Err(e) => self.work.missing(folder, path, &e),
+                Ok(stat) => {
+                    let node = Node { mtime: None, ..self.work.node(name, &stat) };
+                    let previous = self.previous(&path, before_tree(folder, name));
+                    self.above(child, &Folder::open(path, node, Some(folder), previous, stat.dev))?;
+                }
             }
         }
         self.forget_removed(folder, |name| plan.children.contains_key(name));
+        // Another snapshot to compare with may have had other sources.
+        let others = folder.previous.iter().flat_map(Previous::entries);
+        others
+            .filter(|other| !plan.children.contains_key(other.name))
+            .for_each(|other| folder.spare(other.name));
         folder.one_done(self.work)
     }
 
-    /// Stores one source, which may be anything.
-    fn source(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat) -> Result<()> {
+    /// Stores one source, which may be anything, and says so if it gave no file.
+    fn source(&self, folder: &Arc<Folder>, name: &[u8], named: Named) -> Result<()> {
         let path = folder.path.join(name);
-        if stat.kind == NodeKind::Dir {
-            return match self.below(folder, name, stat, path) {
-                Some(below) => self.source_folder(SourceDir::open(&below.path.to_fs()), folder, below),
-                None => Ok(()),
-            };
+        let Named { dir, stat, leads_to } = named;
+        if self.is_in_own(leads_to.as_deref().unwrap_or(&path.to_fs())) {
+            self.work.leave_out_own(folder, path);
+            return Ok(());
         }
-        let parent = SourceDir::open(&folder.path.to_fs());
-        let dir = match parent {
-            Ok(dir) => dir,
-            Err(e) => {
-                self.work.missing(folder, path, &e);
-                return Ok(());
+        if let Some(target) = leads_to {
+            self.work.follow(path.clone(), target);
+        }
+        let before = self.seen.get();
+        let is_stored = if stat.kind == NodeKind::Dir {
+            match self.below(folder, name, &stat, path.clone()) {
+                Some(below) => self.source_folder(dir.open_dir(name), folder, below)?,
+                None => false,
             }
+        } else {
+            self.source_entry(folder, name, &stat, &dir)?;
+            true
         };
+        if is_stored && self.seen.get() == before {
+            let message = "No file of this source is in the snapshot: there is none, or all are excluded";
+            self.work.warn(WarningKind::SourceWithoutFiles, &path, message);
+        }
+        Ok(())
+    }
+
+    /// Stores a source that is no folder.
+    fn source_entry(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat, dir: &SourceDir) -> Result<()> {
         // What lies beside it was not named as a source, and is stored only as part of it.
         let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| {
             let name = sidecar.beside(name);
             let stat = dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File);
             stat.map(|stat| (name, stat))
         });
+        self.work.clocks.see(stat.dev, dir, self.work.repo.session().now(), [stat]);
         let sidecars = [&wal, &journal].map(|found| found.as_ref().map(|(_, stat)| *stat));
         let entries = [wal, shm, journal].into_iter().flatten().collect();
-        let place = Place { folder, dir: &dir, kept: &OnceCell::new() };
+        let place = Place { folder, dir, device: stat.dev, kept: &OnceCell::new() };
+        self.count(stat);
         self.send(self.work.entry(&place, name, stat, Beside { sidecars, entries, is_named: true })?)
+    }
+
+    fn count(&self, stat: &Stat) {
+        self.seen.set(self.seen.get() + u64::from(stat.kind == NodeKind::File));
+    }
+
+    /// True for what lies in a folder of this program.
+    fn is_in_own(&self, path: &Path) -> bool {
+        let real = std::fs::canonicalize(path);
+        let above = real.as_deref().unwrap_or(path).ancestors().skip(1);
+        !self.own.is_empty()
+            && above
+                .filter_map(|above| above.metadata().ok())
+                .any(|above| self.own.contains(&(above.dev(), above.ino())))
     }
 
     fn send(&self, tasks: Vec<FileTask>) -> Result<()> {
         tasks.into_iter().try_for_each(|task| self.files.send(task).map_err(|_| Error::cancelled()))
     }
 
-    /// Stores a source folder and everything below it.
-    fn source_folder(&self, dir: io::Result<SourceDir>, above: &Arc<Folder>, below: Below) -> Result<()> {
+    /// Stores a source folder and everything below it; false if it cannot be read.
+    fn source_folder(&self, dir: io::Result<SourceDir>, above: &Arc<Folder>, below: Below) -> Result<bool> {
         let device = below.dev;
-        match dir.and_then(Descent::new) {
-            Err(e) => self.unreadable_folder(above, below, &e),
-            Ok(mut descent) => match descent.here().and_then(SourceDir::entries) {
-                Err(e) => self.unreadable_folder(above, below, &e),
-                Ok(entries) => {
-                    self.work.tally.has_folder();
-                    let first = self.frame(&descent, Some(above), below, entries);
-                    self.descend(&mut descent, first, device)
-                }
-            },
+        let opened = dir.and_then(Descent::new).and_then(|descent| {
+            let entries = descent.here()?.entries()?;
+            Ok((descent, entries))
+        });
+        match opened {
+            Err(e) => self.unreadable_folder(above, below, &e).map(|()| false),
+            Ok((mut descent, entries)) => {
+                self.work.tally.has_folder();
+                let first = self.frame(&descent, Some(above), below, entries);
+                self.descend(&mut descent, first, device).map(|()| true)
+            }
         }
     }
 
@@ -215,7 +262,11 @@ impl Walk<'_> {
                 continue;
             }
             match descent.enter(below.path.name()).and_then(|()| descent.here()?.entries()) {
-                Ok(entries) => frames.push(self.frame(descent, Some(&folder), below, entries)),
+                Ok(entries) => {
+                    // One descriptor for each level would be too many in a deep tree: what waits keeps its own.
+                    let _opened_again_if_needed = frame.kept.take();
+                    frames.push(self.frame(descent, Some(&folder), below, entries));
+                }
                 Err(e) => {
                     if is_gone(&e) {
                         self.work.vanished(&folder, &below.path);
@@ -254,15 +305,17 @@ impl Walk<'_> {
         below: Below,
         entries: Vec<Entry>,
     ) -> Frame {
-        let Below { path, mut node, previous, .. } = below;
+        let Below { path, mut node, previous, dev } = below;
         let mut only = None;
         if let Ok(here) = descent.here() {
+            let now = self.work.repo.session().now();
+            self.work.clocks.see(dev, here, now, entries.iter().filter_map(|entry| entry.stat.as_ref().ok()));
             if above.is_some() {
                 node.xattrs = self.work.xattrs(&path, xattrs_of(here)).unwrap_or_default();
             }
             only = self.work.options.select.marker_in(here, &entries).map(<[u8]>::to_vec);
         }
-        let folder = Folder::open(path, node, above, previous);
+        let folder = Folder::open(path, node, above, previous, dev);
         self.forget_removed(&folder, |name| {
             let at = entries.binary_search_by(|entry| entry.name.as_slice().cmp(name));
             let entry = at.ok().and_then(|at| entries.get(at));
@@ -275,13 +328,14 @@ impl Walk<'_> {
     /// A folder at which another file system begins is stored empty.
     fn other_file_system(&self, above: &Arc<Folder>, below: Below) -> Result<()> {
         self.work.exclude(above, below.path.name());
-        let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        let folder = Folder::open(below.path, below.node, Some(above), below.previous, below.dev);
+        folder.spare_all();
         folder.one_done(self.work)
     }
 
     /// A folder that cannot be listed is stored empty and counted: its node is known, its entries are not.
     fn unreadable_folder(&self, above: &Arc<Folder>, below: Below, error: &io::Error) -> Result<()> {
-        let folder = Folder::open(below.path, below.node, Some(above), below.previous);
+        let folder = Folder::open(below.path, below.node, Some(above), below.previous, below.dev);
         self.work.unlisted(&folder, error);
         self.forget_removed(&folder, |_| false);
         folder.one_done(self.work)
@@ -298,6 +352,14 @@ impl Walk<'_> {
                 return Ok(None);
             }
         };
+        if stat.kind == NodeKind::Symlink && !self.plan.links.is_empty() && self.plan.links.contains(&path())
+        {
+            match Named::open(&path().to_fs()) {
+                Err(e) => self.work.missing(folder, path(), &e),
+                Ok(named) => self.source(folder, &entry.name, named)?,
+            }
+            return Ok(None);
+        }
         if descent.here().is_ok_and(|dir| self.belongs_to_another(dir, frame, &entry.name)) {
             return Ok(None);
         }
@@ -317,7 +379,8 @@ impl Walk<'_> {
         match descent.here() {
             Ok(dir) => {
                 let beside = self.beside(dir, frame, &entry.name);
-                let place = Place { folder, dir, kept: &frame.kept };
+                let place = Place { folder, dir, device: folder.device, kept: &frame.kept };
+                self.count(stat);
                 self.send(self.work.entry(&place, &entry.name, stat, beside)?)?;
             }
             Err(e) => self.work.missing(folder, path(), &e),
@@ -366,9 +429,7 @@ impl Walk<'_> {
     /// A folder to go into, unless it is one of this program's own.
     fn below(&self, folder: &Folder, name: &[u8], stat: &Stat, path: StoredPath) -> Option<Below> {
         if self.own.contains(&(stat.dev, stat.ino)) {
-            let message = "This folder belongs to chatvault itself and was left out";
-            self.work.warn(WarningKind::OwnFolderLeftOut, &path, message);
-            self.work.forget_folder(path);
+            self.work.leave_out_own(folder, path);
             return None;
         }
         let previous = self.previous(&path, before_tree(folder, name));
@@ -398,12 +459,6 @@ impl Walk<'_> {
         let gone = gone.filter(|before| before.kind == NodeKind::Dir && !is_there(before.name));
         gone.for_each(|before| self.work.forget_folder(folder.path.join(before.name)));
     }
-}
-
-/// A folder that was listed, and is now gone or something else.
-fn is_gone(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
-        || error.raw_os_error() == Some(Errno::LOOP.raw_os_error())
 }
 
 /// The regular file of this name.

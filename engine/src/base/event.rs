@@ -44,6 +44,8 @@ pub enum Found {
     Changed,
     /// It is left out because the options say so.
     Excluded,
+    /// It is no longer there.
+    Gone,
 }
 
 impl Found {
@@ -54,6 +56,7 @@ impl Found {
             Self::New => "new",
             Self::Changed => "changed",
             Self::Excluded => "excluded",
+            Self::Gone => "gone",
         }
     }
 }
@@ -67,6 +70,10 @@ pub enum WarningKind {
     ChangedWhileRead,
     /// A file was there when its folder was listed, and gone when it was to be read: it is not in this snapshot.
     Vanished,
+    /// A database of the snapshot before is no longer at its path.
+    DatabaseGone,
+    /// A database has less than half of the bytes that it had in the snapshot before.
+    DatabaseShrunk,
     /// A database that an app may be writing to was stored as it lay, with its sidecars.
     DatabaseNotCaptured,
     /// SQLite found a database damaged.
@@ -81,6 +88,10 @@ pub enum WarningKind {
     SpecialFile,
     /// A folder of this program lies inside the source and was left out.
     OwnFolderLeftOut,
+    /// A source leads to the same folder as another one, and is stored once.
+    SameSource,
+    /// A source has no file in the snapshot.
+    SourceWithoutFiles,
     /// The local catalog was rebuilt.
     CatalogRebuilt,
     /// The local cache could not be written: its disk is full or broken.
@@ -111,6 +122,8 @@ impl WarningKind {
             Self::Unreadable => "unreadable",
             Self::ChangedWhileRead => "changed_while_read",
             Self::Vanished => "vanished",
+            Self::DatabaseGone => "database_gone",
+            Self::DatabaseShrunk => "database_shrunk",
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::IntegrityFailed => "integrity_failed",
             Self::IntegrityNotChecked => "integrity_not_checked",
@@ -118,6 +131,8 @@ impl WarningKind {
             Self::OddValues => "odd_values",
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
+            Self::SameSource => "same_source",
+            Self::SourceWithoutFiles => "source_without_files",
             Self::CatalogRebuilt => "catalog_rebuilt",
             Self::CacheFailed => "cache_failed",
             Self::NewerSnapshot => "newer_snapshot",
@@ -150,7 +165,11 @@ impl WarningKind {
             | Self::IntegrityIncomplete
             | Self::OddValues
             | Self::SpecialFile
-            | Self::OwnFolderLeftOut => Whose::Source,
+            | Self::OwnFolderLeftOut
+            | Self::DatabaseGone
+            | Self::DatabaseShrunk
+            | Self::SameSource
+            | Self::SourceWithoutFiles => Whose::Source,
             Self::CatalogRebuilt | Self::CacheFailed => Whose::Cache,
             Self::NewerSnapshot
             | Self::MirrorUsed
@@ -193,7 +212,7 @@ pub trait Observer: Send + Sync {
     fn add(&self, _counter: Counter, _amount: u64) {}
     /// This path is being worked on.
     fn working_on(&self, _path: &StoredPath) {}
-    /// A file is new or changed, or an entry was left out.
+    /// A file is new, changed or gone, or an entry was left out.
     fn found(&self, _path: &StoredPath, _found: Found) {}
     /// Something a person should know.
     fn warn(&self, _warning: &Warning) {}

@@ -8,6 +8,7 @@ pub mod hash;
 pub mod id;
 pub mod past_cache;
 pub mod path;
+pub mod stamps;
 pub mod time;
 
 pub use buffer::PageBuffer;
@@ -16,4 +17,5 @@ pub use error::{Error, Kind, Result, Whose};
 pub use event::{Counter, Found, Observer, Phase, Warning, WarningKind};
 pub use id::{BlobId, IndexId, KeyId, LeaseId, LineageId, PackId, RepoId, SnapshotId, WriterId};
 pub use path::StoredPath;
+pub use stamps::StampClock;
 pub use time::Timestamp;

@@ -6,7 +6,7 @@ use super::{DiffStatistics, find};
 use crate::base::{BlobId, Error, Observer, Phase, Result, StoredPath, Warning, WarningKind};
 use crate::model::{BlobKind, Change, DatabaseState, Node, NodeKind};
 use crate::repo::{Repo, Snapshot};
-use crate::source::{self, Descent, Neighbours, Owners, SourceDir, SourceFile, Stat, xattrs_of_entry};
+use crate::source::{self, Descent, Named, Neighbours, Owners, SourceDir, SourceFile, Stat, xattrs_of_entry};
 use crate::sqlite::capture::{Failed, Kind, Patience, Sidecar, capture};
 use crate::sqlite::{Image, encrypted};
 use std::io::{self, Read};
@@ -52,8 +52,10 @@ pub fn live(
     for path in &snapshot.manifest.paths {
         let stored = find(repo, snapshot, path)?;
         let folder = path.parent().unwrap_or_else(StoredPath::root);
-        let mut now = Live { repo, options, own: &own, observer, levels: Vec::new(), descent: None };
-        now.start(path);
+        let links = &snapshot.manifest.links;
+        let mut now = Live { repo, options, own: &own, links, observer, levels: Vec::new(), descent: None };
+        let was_link = stored.as_ref().is_some_and(|node| node.kind == NodeKind::Symlink);
+        now.start(path, !was_link);
         let mut compare = Compare::new(repo, folder, Stored::new(repo, observer, stored), now);
         compare.statistics = statistics;
         compare.run(observer, visit)?;
@@ -67,6 +69,8 @@ struct Live<'a> {
     repo: &'a Repo,
     options: &'a LiveOptions<'a>,
     own: &'a [(u64, u64)],
+    /// Links that the snapshot followed.
+    links: &'a [(StoredPath, Vec<u8>)],
     observer: &'a dyn Observer,
     levels: Vec<Level>,
     /// The folder where we are; for the start the one above it. None at a start that is not there, or is `/`.
@@ -79,18 +83,27 @@ struct Level {
 }
 
 impl Live<'_> {
-    /// Begins with one path as the only entry of the folder above it.
-    fn start(&mut self, path: &StoredPath) {
-        let above = path.parent().map_or_else(|| "/".into(), |above| above.to_fs());
-        let opened = SourceDir::open(&above).and_then(|dir| {
-            let stat = if path.is_root() { dir.stat() } else { dir.stat_of(path.name()) };
-            Ok((Descent::new(dir)?, stat))
-        });
+    /// Begins with one path as the only entry of the folder above it. A link is followed if the snapshot did so.
+    fn start(&mut self, path: &StoredPath, follows: bool) {
+        let opened = if path.is_root() {
+            SourceDir::open(&path.to_fs()).and_then(|dir| {
+                let stat = dir.stat()?;
+                Ok((Descent::new(dir)?, stat))
+            })
+        } else if follows {
+            Named::open(&path.to_fs()).and_then(|named| Ok((Descent::new(named.dir)?, named.stat)))
+        } else {
+            let above = path.parent().unwrap_or_else(StoredPath::root).to_fs();
+            SourceDir::open(&above).and_then(|dir| {
+                let stat = dir.stat_of(path.name())?;
+                Ok((Descent::new(dir)?, stat))
+            })
+        };
         let name = path.name().to_vec();
         let entry = match opened {
             Ok((descent, stat)) => {
                 self.descent = Some(descent);
-                source::Entry { name, stat }
+                source::Entry { name, stat: Ok(stat) }
             }
             Err(e) => source::Entry { name, stat: Err(e) },
         };
@@ -109,6 +122,13 @@ impl Live<'_> {
         let source::Entry { name, stat } = entry;
         let made = stat.and_then(|stat| Ok((stat, self.make(&name, &stat)?)));
         match made {
+            Ok((stat, _))
+                if stat.kind == NodeKind::Symlink && self.links.iter().any(|(link, _)| link == path) =>
+            {
+                let why = "the snapshot holds what this link leads to; compare a snapshot of the link alone";
+                self.unreadable(path, &io::Error::other(why));
+                Some(Entry { name, node: None })
+            }
             Ok((stat, _)) if stat.kind == NodeKind::Dir && self.own.contains(&(stat.dev, stat.ino)) => None,
             Ok((_, node)) => Some(Entry { name, node: Some(node) }),
             Err(e) if is_not_there(&e) => None,
@@ -122,7 +142,7 @@ impl Live<'_> {
     fn make(&self, name: &[u8], stat: &Stat) -> io::Result<Node> {
         let mut node = stat.node(name, self.options.owners);
         match stat.kind {
-            NodeKind::File => node.size = stat.size,
+            NodeKind::File => node.size = self.size(name, stat)?,
             NodeKind::Symlink => node.target = Some(self.here()?.read_link(name, stat.size)?),
             NodeKind::CharDevice | NodeKind::BlockDevice => node.device = Some(stat.device),
             _ => {}
@@ -136,6 +156,15 @@ impl Live<'_> {
             };
         }
         Ok(node)
+    }
+
+    /// The bytes of a file, also where the file system tells 0 for what has some (proc, some FUSE).
+    fn size(&self, name: &[u8], stat: &Stat) -> io::Result<u64> {
+        if stat.size > 0 {
+            return Ok(stat.size);
+        }
+        let file = self.here()?.open_file(name)?;
+        io::copy(&mut file.reader(0, u64::MAX), &mut io::sink())
     }
 
     fn here(&self) -> io::Result<&SourceDir> {

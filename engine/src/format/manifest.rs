@@ -48,7 +48,10 @@ pub fn encode(m: &Manifest) -> Vec<u8> {
     }
     map.flag(19, m.incomplete)
         .bytes_if(20, m.summaries.as_ref().map(|id| &id.as_bytes()[..]))
-        .bytes_if(21, m.lineage.as_ref().map(|id| &id.as_bytes()[..]));
+        .bytes_if(21, m.lineage.as_ref().map(|id| &id.as_bytes()[..]))
+        .array(23, &m.links, |e, (path, target)| {
+            e.array(2)?.bytes(path.as_bytes())?.bytes(target).map(|_| ())
+        });
     map.finish()
 }
 
@@ -115,6 +118,7 @@ impl Default for Parts {
             incomplete: false,
             summaries: None,
             lineage: None,
+            links: Vec::new(),
         };
         Self { time: None, created: None, writer: None, root: None, rest }
     }
@@ -174,6 +178,13 @@ impl Parts {
             19 => rest.incomplete = r.flag()?,
             20 => rest.summaries = Some(BlobId::new(r.fixed()?)),
             21 => rest.lineage = Some(BlobId::new(r.fixed()?)),
+            23 => {
+                rest.links = r.array(MAX_PATHS, |r| {
+                    r.tuple(2)?;
+                    let path = StoredPath::parse(r.bytes(MAX_STRING)?);
+                    Ok((r.need(path, "path")?, r.bytes(MAX_STRING)?.to_vec()))
+                })?;
+            }
             _ => return Ok(false),
         }
         Ok(true)
@@ -267,6 +278,7 @@ mod tests {
                 incomplete,
                 summaries: optional.map(BlobId::new),
                 lineage: optional.map(BlobId::new),
+                links: optional.map(|id| (StoredPath::root().join(b"link"), id.to_vec())).into_iter().collect(),
             }
         }
     }

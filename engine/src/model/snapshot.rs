@@ -130,6 +130,8 @@ pub struct Manifest {
     pub summaries: Option<BlobId>,
     /// Root page of the list of lineage records.
     pub lineage: Option<BlobId>,
+    /// Sources that were symbolic links, and where they led.
+    pub links: Vec<(StoredPath, Vec<u8>)>,
 }
 
 /// What an event says.

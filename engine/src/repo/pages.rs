@@ -178,7 +178,8 @@ impl Repo {
         Ok(nodes)
     }
 
-    fn each_tree_leaf(
+    /// Hands the nodes of a folder to `leaf`, page by page, ascending by name.
+    pub(crate) fn each_tree_leaf(
         &self,
         root: &BlobId,
         cancel: &Cancel,

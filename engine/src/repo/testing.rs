@@ -62,5 +62,6 @@ pub(crate) fn sample_manifest(n: u8) -> Manifest {
         incomplete: false,
         summaries: None,
         lineage: None,
+        links: Vec::new(),
     }
 }

@@ -3,14 +3,18 @@
 //!
 //! Errors are those of the operating system: the layer above knows the path and what the failure means.
 
+mod clocks;
 mod file;
+mod named;
 mod neighbours;
 mod owner;
 mod stat;
 mod walk;
 mod xattr;
 
+pub use clocks::StampClocks;
 pub use file::{Reader, Segment, SourceFile};
+pub use named::Named;
 pub use neighbours::Neighbours;
 pub use owner::Owners;
 pub use stat::Stat;
@@ -38,6 +42,12 @@ pub fn raise_descriptor_limit() -> u64 {
     }
     limit.current = Some(aim);
     if setrlimit(Resource::Nofile, limit).is_ok() { aim } else { now }
+}
+
+/// Descriptors that this process may have open.
+#[must_use]
+pub fn descriptor_limit() -> u64 {
+    getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX)
 }
 
 /// Refuses what is no single name: nothing, `.`, `..`, and anything with a slash or NUL.

@@ -71,6 +71,12 @@ impl Stat {
         }
     }
 
+    /// When the file system last stamped it: the time of status change, or that of content where there is no such time.
+    #[must_use]
+    pub fn stamp(&self) -> Timestamp {
+        if self.ctime == Timestamp::default() { self.mtime } else { self.ctime }
+    }
+
     /// File system and number: what makes it this entry and no other.
     #[must_use]
     pub fn identity(&self) -> (u64, u64) {

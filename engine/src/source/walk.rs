@@ -1,12 +1,14 @@
 //! Folders: listing them, going down and up in them with few descriptors, and counting what lies below.
 
 use super::file::SourceFile;
+use super::named::{Alias, there};
+use super::open_quietly;
 use super::stat::{Stat, kind};
-use super::{check_name, open_quietly};
 use crate::base::{Cancel, StoredPath};
 use crate::model::NodeKind;
 use rustix::fs::{AtFlags, CWD, Mode, OFlags, RawDir, SeekFrom, fstat, openat, readlinkat, seek, statat};
 use rustix::io::{Errno, retry_on_intr};
+use std::borrow::Cow;
 use std::collections::VecDeque;
 use std::ffi::CStr;
 use std::io;
@@ -33,6 +35,7 @@ pub struct SourceDir {
     fd: OwnedFd,
     /// The listing moves the descriptor's one position: two at a time would each miss entries.
     listing: Mutex<()>,
+    alias: Option<Alias>,
 }
 
 /// One name in a folder, and what the file system says of it.
@@ -70,18 +73,31 @@ impl SourceDir {
 
     /// Opens a folder in this one; a link is refused with `ELOOP` or `ENOTDIR`.
     pub fn open_dir(&self, name: &[u8]) -> io::Result<Self> {
-        check_name(name)?;
-        Self::open_at(self.fd.as_fd(), name, OFlags::NOFOLLOW)
+        Self::open_at(self.fd.as_fd(), &self.there(name)?, OFlags::NOFOLLOW)
+    }
+
+    /// The same folder, in which the entry `there`, with its sidecars, is known under another name. Listings do not know.
+    #[must_use]
+    pub(super) fn under_the_name(self, name: &[u8], there: &[u8]) -> Self {
+        Self { alias: Some(Alias::new(name, there)), ..self }
+    }
+
+    /// The name that an entry has in the file system.
+    ///
+    /// # Errors
+    /// `InvalidInput` for what is no single name.
+    pub(super) fn there<'n>(&'n self, name: &'n [u8]) -> io::Result<Cow<'n, [u8]>> {
+        there(self.alias.as_ref(), name)
     }
 
     fn open_at(folder: BorrowedFd<'_>, name: &[u8], flags: OFlags) -> io::Result<Self> {
         let fd = open_quietly(folder, name, OFlags::DIRECTORY | flags)?;
-        Ok(Self { fd, listing: Mutex::new(()) })
+        Ok(Self { fd, listing: Mutex::new(()), alias: None })
     }
 
     /// The same folder once more. Both share one position: only one of them may be listed at a time.
     pub fn try_clone(&self) -> io::Result<Self> {
-        Ok(Self { fd: self.fd.try_clone()?, listing: Mutex::new(()) })
+        Ok(Self { fd: self.fd.try_clone()?, listing: Mutex::new(()), alias: self.alias.clone() })
     }
 
     /// All entries, sorted by the bytes of their names, without `.` and `..`. What vanishes meanwhile is left out.
@@ -130,22 +146,22 @@ impl SourceDir {
 
     /// The metadata of one entry, not of what it may link to.
     pub fn stat_of(&self, name: &[u8]) -> io::Result<Stat> {
-        check_name(name)?;
-        Stat::from_system(&retry_on_intr(|| statat(&self.fd, name, AtFlags::SYMLINK_NOFOLLOW))?)
+        let name = self.there(name)?;
+        Stat::from_system(&retry_on_intr(|| statat(&self.fd, &*name, AtFlags::SYMLINK_NOFOLLOW))?)
     }
 
     /// Where a symbolic link points; `size` is its size in bytes, if known, and a hint only.
     pub fn read_link(&self, name: &[u8], size: u64) -> io::Result<Vec<u8>> {
-        check_name(name)?;
+        let name = self.there(name)?;
         let room = usize::try_from(size.min(TARGET_ROOM)).unwrap_or_default() + 1;
-        Ok(readlinkat(&self.fd, name, Vec::with_capacity(room))?.into_bytes())
+        Ok(readlinkat(&self.fd, &*name, Vec::with_capacity(room))?.into_bytes())
     }
 
     /// Opens a regular file. A link, pipe, socket, device or folder is an error of kind `InvalidInput`, and is not
     /// opened: this never waits for the other end of a pipe. The file's time of last access stays where the system lets
     /// us leave it.
     pub fn open_file(&self, name: &[u8]) -> io::Result<SourceFile> {
-        SourceFile::open(self.fd.as_fd(), name)
+        SourceFile::open(self.fd.as_fd(), &self.there(name)?)
     }
 }
 

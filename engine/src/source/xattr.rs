@@ -1,6 +1,5 @@
 //! Extended attributes: access control lists, and what programs note beside a file.
 
-use super::check_name;
 use super::walk::SourceDir;
 use rustix::fs::{fgetxattr, flistxattr, lgetxattr, llistxattr};
 use rustix::io::Errno;
@@ -32,8 +31,7 @@ pub fn xattrs_of(fd: impl AsFd) -> io::Result<Xattrs> {
 /// # Errors
 /// As [`xattrs_of`]. Without `/proc` there is no way to ask by descriptor: then none are found.
 pub fn xattrs_of_entry(dir: &SourceDir, name: &[u8]) -> io::Result<Xattrs> {
-    check_name(name)?;
-    let path = [format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).as_bytes(), name].concat();
+    let path = [format!("/proc/self/fd/{}/", dir.as_fd().as_raw_fd()).as_bytes(), &dir.there(name)?].concat();
     collect(
         |room| match llistxattr(path.as_slice(), room) {
             Err(Errno::NOENT | Errno::NOTDIR) => Ok(0),

@@ -13,8 +13,8 @@ use std::path::PathBuf;
 const EXAMPLES: &str = "\
 The first snapshot without -r makes the default repository and a recovery key for it, and says where they are.
 
-Folders are stored under their absolute paths. A symbolic link given as PATH is stored as a link; with a slash behind \
-it, the folder it points to is stored. This program's own folders and the repository are left out.
+Folders are stored under their absolute paths. If PATH is a symbolic link, what it leads to is stored under the path of \
+the link; links inside a folder are stored as links. This program's own folders and the repository are left out.
 
 A database that an app has open is stored in one committed state, with what its app has not merged yet; the app goes on \
 and nothing of it is touched. --raw-databases stores its files one by one instead.

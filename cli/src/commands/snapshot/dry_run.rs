@@ -1,6 +1,6 @@
 //! `snapshot --dry-run`: names what would be stored, and stores nothing.
 
-use super::{counts, explained, with_totals, without_usual};
+use super::{counts, explained, gone, with_totals, without_usual};
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::Result;
@@ -58,7 +58,7 @@ pub(super) fn run(
     let seen = with_totals(context, options, progress, |progress| {
         backup::preview(repo, options, &Naming { ui, progress })
     });
-    let told = progress.finish();
+    let mut told = progress.finish();
     let preview = match seen {
         Ok(preview) => preview,
         Err(error) => {
@@ -66,17 +66,18 @@ pub(super) fn run(
             return Err(explained(error));
         }
     };
+    told.extend(gone::warnings(&preview.gone, preview.parent));
     let outcome = warnings::outcome(&told).with(Condition::Incomplete, preview.statistics.unreadable > 0);
     if ui.style().json {
         ui.json(&wire(&preview, &told, &outcome, progress.elapsed().as_secs_f64()));
         return Ok(outcome);
     }
     ui.report("Nothing was stored: this was a dry run");
-    for line in counts(&preview.statistics, "To add: ") {
+    for line in counts(&preview.statistics, &preview.gone, "To add: ") {
         ui.report(line);
     }
     ui.report(format_args!("Time:   {}", human::duration(progress.elapsed())));
-    warnings::show(ui, &without_usual(told, ui, &preview.paths), progress.warnings_dropped());
+    warnings::show(ui, &without_usual(told, ui, &options.paths), progress.warnings_dropped());
     Ok(outcome)
 }
 
@@ -87,6 +88,7 @@ fn wire(preview: &BackupPreview, told: &[Warning], outcome: &Outcome, seconds: f
         parent: preview.parent.map(|id| id.to_string()),
         paths: preview.paths.as_slice().into(),
         statistics: (&preview.statistics).into(),
+        gone: (&preview.gone).into(),
         total_duration: seconds,
         conditions: outcome.names(),
         exit_code: outcome.code(),

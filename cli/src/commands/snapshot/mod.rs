@@ -3,6 +3,7 @@
 mod args;
 mod databases;
 mod dry_run;
+mod gone;
 mod input;
 
 pub(crate) use args::SnapshotArgs;
@@ -14,13 +15,14 @@ use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
-use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase};
+use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase, WireLink};
 use crate::output::{Ui, human, warnings};
 use crate::{process, sources};
-use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored, Selection};
+use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Gone, Ignored, Selection};
 use chatvault_engine::base::event::Silent;
+use chatvault_engine::base::path::clean;
 use chatvault_engine::base::{
-    Kind, Phase, Result as EngineResult, SnapshotId, StoredPath, Timestamp, Warning, WarningKind,
+    Kind, Phase, Result as EngineResult, SnapshotId, Timestamp, Warning, WarningKind,
 };
 use chatvault_engine::browse::SnapshotFilter;
 use chatvault_engine::model::Statistics;
@@ -56,6 +58,7 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         parent: parent(args, context, &repo, &progress)?,
         force: args.force,
         ignored: Ignored { ctime: args.ignore_ctime, inode: args.ignore_inode },
+        foreign_clocks: false,
         raw_databases: args.raw_databases,
         integrity: args.integrity.into(),
     };
@@ -69,12 +72,13 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     } else {
         with_totals(context, &options, &progress, |progress| backup::snapshot(&repo, &options, progress))
     };
-    told(taken, context, &repo, &progress)
+    told(taken, &options.paths, context, &repo, &progress)
 }
 
 /// Says what was done, or why nothing was.
 fn told(
     taken: EngineResult<BackupSummary>,
+    named: &[PathBuf],
     context: &Context,
     repo: &Repo,
     progress: &Progress<'_>,
@@ -92,6 +96,7 @@ fn told(
     };
     told.extend(warnings::of_affected(&summary.affected, &context.zone()));
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
+    told.extend(gone::warnings(&summary.gone, summary.parent));
     let outcome = warnings::outcome(&told)
         .with(Condition::IntegrityFailed, summary.database_counts.newly_damaged > 0)
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
@@ -105,7 +110,7 @@ fn told(
         ui.report(line);
     }
     let (failures, told): (Vec<Warning>, Vec<Warning>) = told.into_iter().partition(is_failure);
-    warnings::show(ui, &without_usual(told, ui, &summary.paths), 0);
+    warnings::show(ui, &without_usual(told, ui, named), 0);
     tell_failures(context, &failures);
     // Who has taken one before knows.
     if summary.parent.is_none() && repo.snapshots(&Silent).is_ok_and(|all| all.len() == 1) {
@@ -147,10 +152,10 @@ fn is_failure(warning: &Warning) -> bool {
 
 /// When quiet, without what each run would tell anew and nobody can mend: that folders of this program lie in a source.
 /// One that was named itself is another matter.
-fn without_usual(mut told: Vec<Warning>, ui: &Ui, sources: &[StoredPath]) -> Vec<Warning> {
+fn without_usual(mut told: Vec<Warning>, ui: &Ui, named: &[PathBuf]) -> Vec<Warning> {
     let is_usual = |warning: &Warning| {
         warning.kind == WarningKind::OwnFolderLeftOut
-            && warning.path.as_ref().is_some_and(|path| !sources.contains(path))
+            && warning.path.as_ref().is_some_and(|path| !named.contains(&path.to_fs()))
     };
     told.retain(|warning| !(ui.style().quiet && is_usual(warning)));
     told
@@ -245,14 +250,17 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
 
 fn words(summary: &BackupSummary, elapsed: Duration) -> Vec<String> {
     let mut lines = vec![format!("Snapshot {} is stored", summary.id.short())];
-    lines.extend(counts(&summary.statistics, "Added:  "));
+    lines.extend(counts(&summary.statistics, &summary.gone, "Added:  "));
+    lines.extend(
+        summary.links.iter().map(|(link, target)| format!("Link:   {link} leads to {}", clean(target))),
+    );
     lines.extend(databases::words(&summary.databases, &summary.database_counts));
     lines.push(format!("Time:   {}", human::duration(elapsed)));
     lines
 }
 
 /// What was, or would be, found and added.
-fn counts(statistics: &Statistics, added: &str) -> Vec<String> {
+fn counts(statistics: &Statistics, gone: &Gone, added: &str) -> Vec<String> {
     let mut files = format!(
         "Files:  {} new, {} changed, {} unchanged; {} in all",
         human::thousands(statistics.files_new),
@@ -263,14 +271,12 @@ fn counts(statistics: &Statistics, added: &str) -> Vec<String> {
     if statistics.excluded > 0 {
         files.push_str(&format!("; {} left out as wanted", human::thousands(statistics.excluded)));
     }
-    vec![
-        files,
-        format!(
-            "{added}{} to the repository ({} before compression)",
-            human::bytes(statistics.data_added_packed),
-            human::bytes(statistics.data_added)
-        ),
-    ]
+    let added = format!(
+        "{added}{} to the repository ({} before compression)",
+        human::bytes(statistics.data_added_packed),
+        human::bytes(statistics.data_added)
+    );
+    [Some(files), gone::words(gone), Some(added)].into_iter().flatten().collect()
 }
 
 fn wire(
@@ -288,6 +294,8 @@ fn wire(
         paths: summary.paths.as_slice().into(),
         tree: summary.tree.to_string(),
         statistics: (&summary.statistics).into(),
+        gone: (&summary.gone).into(),
+        links: summary.links.iter().map(WireLink::from).collect(),
         databases: summary.databases.iter().map(WireDatabase::from).collect(),
         total_duration: elapsed.as_secs_f64(),
         conditions: outcome.names(),

@@ -5,9 +5,9 @@
 //! command, a file that others can write to is not used. Nothing of the file but names of settings and values that are
 //! refused is ever shown.
 
-use crate::config::Environment;
+use crate::config::{Environment, address};
 use crate::output::error::{Failure, Result, one_line};
-use crate::output::human::shown;
+use crate::output::human::{shell_word, shown};
 use std::fs::File;
 use std::io::{ErrorKind, Read};
 use std::ops::Range;
@@ -136,7 +136,7 @@ fn read(path: &Path, name: &str) -> Result<String> {
     }
     if metadata.mode() & 0o022 != 0 {
         return Err(refused("others can change it, and it may name a command that is run")
-            .with_hint(format!("take that right away: chmod go-w {}", shown(path))));
+            .with_hint(format!("take that right away: chmod go-w {}", shell_word(&shown(path)))));
     }
     if metadata.len() > MAX_LEN {
         return Err(refused("it is larger than 1 MiB").with_hint("it is a short text: check what it is"));
@@ -202,7 +202,7 @@ impl<'t> Reader<'t> {
             let name = key.get_ref().as_ref();
             let one = Value { reader: self, name, value };
             match name {
-                "repository" => profile.repository = Some(one.path()?),
+                "repository" => profile.repository = Some(one.repository()?),
                 "password-file" => profile.password_file = Some(one.path()?),
                 "password-command" => profile.password_command = Some(one.text()?),
                 "recovery-key-file" => profile.recovery_key_file = Some(one.path()?),
@@ -315,6 +315,18 @@ impl Value<'_, '_> {
 
     fn path(&self) -> Result<PathBuf> {
         self.expanded(&self.text()?)
+    }
+
+    fn repository(&self) -> Result<PathBuf> {
+        let text = self.text()?;
+        if address::is_address(text.as_bytes()) {
+            let why = "`repository` is not a folder, and network storage is not supported yet";
+            return Err(self
+                .reader
+                .refused(self.value.span(), why)
+                .with_hint("write the whole path of a folder, which begins with `/` or `~/`"));
+        }
+        self.expanded(&text)
     }
 
     fn paths(&self) -> Result<Vec<PathBuf>> {

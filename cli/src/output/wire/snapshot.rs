@@ -2,7 +2,7 @@
 
 use super::{WireWarning, text_and_bytes};
 use crate::output::human::rfc3339;
-use chatvault_engine::backup::DatabaseReport;
+use chatvault_engine::backup::{DatabaseReport, Gone};
 use chatvault_engine::base::StoredPath;
 use chatvault_engine::model::{Checked, DatabaseState, Statistics};
 use chatvault_engine::repo::Snapshot;
@@ -53,6 +53,84 @@ impl From<&Statistics> for WireStatistics {
     }
 }
 
+/// A source that was a symbolic link.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireLink {
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_bytes: Option<String>,
+    pub(crate) target: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) target_bytes: Option<String>,
+}
+
+impl From<&(StoredPath, Vec<u8>)> for WireLink {
+    fn from((path, target): &(StoredPath, Vec<u8>)) -> Self {
+        let (path, path_bytes) = text_and_bytes(path.as_bytes());
+        let (target, target_bytes) = text_and_bytes(target);
+        Self { path, path_bytes, target, target_bytes }
+    }
+}
+
+/// What is gone since the snapshot before.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireGone {
+    pub(crate) files_removed: u64,
+    pub(crate) bytes_removed: u64,
+    pub(crate) databases_removed: u64,
+    pub(crate) removed_complete: bool,
+    pub(crate) removed: Vec<WireGoneFile>,
+    pub(crate) databases_shrunk: Vec<WireShrunk>,
+}
+
+/// A file that is gone.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireGoneFile {
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_bytes: Option<String>,
+    pub(crate) size: u64,
+    pub(crate) database: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_to: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) moved_to_bytes: Option<String>,
+}
+
+/// A database that lost more than half of its bytes.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct WireShrunk {
+    pub(crate) path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) path_bytes: Option<String>,
+    pub(crate) size_before: u64,
+    pub(crate) size: u64,
+}
+
+impl From<&Gone> for WireGone {
+    fn from(from: &Gone) -> Self {
+        let removed = from.named.iter().map(|file| {
+            let (path, path_bytes) = text_and_bytes(file.path.as_bytes());
+            let moved = file.moved_to.as_ref().map(|path| text_and_bytes(path.as_bytes()));
+            let (moved_to, moved_to_bytes) = moved.map_or((None, None), |(text, bytes)| (Some(text), bytes));
+            let (size, database) = (file.size, file.is_database);
+            WireGoneFile { path, path_bytes, size, database, moved_to, moved_to_bytes }
+        });
+        let shrunk = from.shrunk.iter().map(|database| {
+            let (path, path_bytes) = text_and_bytes(database.path.as_bytes());
+            WireShrunk { path, path_bytes, size_before: database.before, size: database.now }
+        });
+        Self {
+            files_removed: from.files,
+            bytes_removed: from.bytes,
+            databases_removed: from.databases,
+            removed_complete: !from.is_incomplete,
+            removed: removed.collect(),
+            databases_shrunk: shrunk.collect(),
+        }
+    }
+}
+
 /// The last line of `snapshot --json`.
 #[derive(Clone, Debug, Serialize)]
 pub(crate) struct SnapshotSummary {
@@ -65,6 +143,9 @@ pub(crate) struct SnapshotSummary {
     pub(crate) tree: String,
     #[serde(flatten)]
     pub(crate) statistics: WireStatistics,
+    #[serde(flatten)]
+    pub(crate) gone: WireGone,
+    pub(crate) links: Vec<WireLink>,
     pub(crate) databases: Vec<WireDatabase>,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
@@ -121,6 +202,8 @@ pub(crate) struct DryRunSummary {
     pub(crate) paths: WirePaths,
     #[serde(flatten)]
     pub(crate) statistics: WireStatistics,
+    #[serde(flatten)]
+    pub(crate) gone: WireGone,
     pub(crate) total_duration: f64,
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
@@ -180,6 +263,7 @@ pub(crate) struct WireSnapshot {
     pub(crate) tree: String,
     pub(crate) parent: Option<String>,
     pub(crate) program: String,
+    pub(crate) links: Vec<WireLink>,
     pub(crate) summary: WireStatistics,
 }
 
@@ -198,6 +282,7 @@ impl From<&Snapshot> for WireSnapshot {
             tree: manifest.root.to_string(),
             parent: manifest.parent.map(|id| id.to_string()),
             program: manifest.program.clone(),
+            links: manifest.links.iter().map(WireLink::from).collect(),
             summary: (&manifest.statistics).into(),
         }
     }

@@ -290,3 +290,88 @@ fn each_thing_that_is_ignored_keeps_a_file_unread_and_nothing_else_does() {
     assert!(opened(none, &replaced) && opened(inode, &replaced) && opened(ctime, &replaced));
     assert!(!opened(both, &replaced));
 }
+
+/// The files that a run with these options opens.
+fn opened(repo: &Repo, options: &BackupOptions) -> Vec<Vec<u8>> {
+    let told = Opened::default();
+    snapshot(repo, options, &told).unwrap();
+    told.0.into_inner().unwrap()
+}
+
+#[test]
+fn options_that_relax_the_comparison_can_be_given_and_left_out_without_reading_anything_again() {
+    let bench = Bench::new();
+    bench.write("f", b"f");
+    let with = |ctime, inode| BackupOptions { ignored: Ignored { ctime, inode }, ..bench.options() };
+    assert_eq!(opened(&bench.repo, &with(false, false)), [b"f".to_vec()]);
+    for (ctime, inode) in [(true, false), (false, true), (true, true), (false, false), (true, true)] {
+        assert!(opened(&bench.repo, &with(ctime, inode)).is_empty(), "{ctime} {inode}");
+    }
+}
+
+#[test]
+fn a_new_hard_link_where_status_changes_do_not_count_is_stored_and_its_content_is_not_read_again() {
+    let bench = Bench::new();
+    bench.write("a", b"content");
+    let options = BackupOptions { ignored: Ignored { ctime: true, inode: false }, ..bench.options() };
+    snapshot(&bench.repo, &options, &Silent).unwrap();
+    fs::hard_link(bench.path("a"), bench.path("b")).unwrap();
+    let told = Opened::default();
+    let summary = snapshot(&bench.repo, &options, &told).unwrap();
+    assert_eq!(told.0.into_inner().unwrap(), [b"b".to_vec()], "only the name that was not there");
+    let group = |name: &str| bench.node(&summary, &bench.path(name)).unwrap().hard_link;
+    assert!(group("a").is_some() && group("a") == group("b"));
+    assert_eq!(summary.statistics.files_changed, 1);
+    fs::remove_file(bench.path("b")).unwrap();
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    assert_eq!(bench.node(&summary, &bench.path("a")).unwrap().hard_link, None);
+}
+
+/// A bench whose clock the test moves, and how far it has moved, in seconds.
+fn with_clock() -> (Bench, Arc<std::sync::atomic::AtomicI64>) {
+    let moved = Arc::new(std::sync::atomic::AtomicI64::new(0));
+    let at = Arc::clone(&moved);
+    let clock = move || Timestamp::new(1_900_000_000 + at.load(std::sync::atomic::Ordering::Relaxed), 0);
+    let store = Arc::new(RecordingStore::new(MemoryStore::new()));
+    let session = crate::repo::Session { clock: Arc::new(clock), ..session(None) };
+    let (repo, key) = create(Arc::clone(&store) as Arc<dyn Store>, session);
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("src")).unwrap();
+    (Bench { dir, store, repo, key }, moved)
+}
+
+#[test]
+fn a_change_soon_after_a_snapshot_is_seen_where_the_clock_of_the_file_system_is_behind() {
+    let (bench, moved) = with_clock();
+    let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_000_000_000);
+    // As a file system does whose stamps are coarse: a change at once has the same ones.
+    let write = |content: &[u8]| {
+        bench.write("f", content);
+        fs::File::options().write(true).open(bench.path("f")).unwrap().set_modified(time).unwrap();
+    };
+    let ignored = Ignored { ctime: true, inode: true };
+    let options = BackupOptions { ignored, foreign_clocks: true, ..bench.options() };
+    write(b"first");
+    snapshot(&bench.repo, &options, &Silent).unwrap();
+    write(b"other");
+    moved.fetch_add(60, std::sync::atomic::Ordering::Relaxed);
+    let summary = snapshot(&bench.repo, &options, &Silent).unwrap();
+    let node = bench.node(&summary, &bench.path("f")).unwrap();
+    assert_eq!(bench.content(&node), b"other");
+    moved.fetch_add(60, std::sync::atomic::Ordering::Relaxed);
+    assert!(opened(&bench.repo, &options).is_empty(), "it is read once more, and not for ever");
+}
+
+#[test]
+fn what_is_read_again_at_once_is_read_once_more_after_that() {
+    let (bench, moved) = with_clock();
+    let options = BackupOptions { foreign_clocks: true, ..bench.options() };
+    bench.write("f", b"f");
+    for _ in 0..3 {
+        assert_eq!(opened(&bench.repo, &options), [b"f".to_vec()], "its clock may not have gone on");
+        moved.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+    }
+    moved.fetch_add(60, std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(opened(&bench.repo, &options), [b"f".to_vec()]);
+    assert!(opened(&bench.repo, &options).is_empty());
+}
