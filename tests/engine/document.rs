@@ -219,6 +219,7 @@ fn full_manifest() -> Manifest {
         incomplete: true,
         summaries: Some(root),
         lineage: Some(root),
+        links: vec![(StoredPath::root(), b"target".to_vec())],
     }
 }
 
