@@ -2,6 +2,7 @@
 
 pub(crate) mod kept;
 pub(crate) mod known;
+pub(crate) mod machine;
 pub(crate) mod private_file;
 pub(crate) mod profile;
 

@@ -101,13 +101,13 @@ fn missing_second_copies_are_made_again_and_missing_first_ones_told() {
     store.delete(&name.mirror()).unwrap();
     store.delete(&ObjectName::config().mirror()).unwrap();
     let heard = Heard::default();
-    repo.abandon(repo.begin(&heard).unwrap());
+    drop(repo.begin(&heard).unwrap());
     assert_eq!(heard.take(), []);
     assert!(store.stat(&name.mirror()).unwrap().is_some());
     assert!(store.stat(&ObjectName::config().mirror()).unwrap().is_some());
     store.delete(&name).unwrap();
     assert_eq!(repo.snapshots(&Silent).unwrap().len(), 1);
-    repo.abandon(repo.begin(&heard).unwrap());
+    drop(repo.begin(&heard).unwrap());
     assert!(heard.take().contains(&WarningKind::MirrorUsed));
     assert!(store.stat(&name).unwrap().is_some());
 }
