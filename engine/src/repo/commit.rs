@@ -159,7 +159,7 @@ impl Repo {
         manifest.previous = previous;
         manifest.lamport = run.history.lamport + 1;
         manifest.heads = other_heads(&run.history, writer);
-        let id = self.write_manifest(&manifest)?;
+        let id = self.write_manifest(&manifest, observer)?;
         self.end(&run, &id, observer);
         Ok(id)
     }
@@ -269,7 +269,7 @@ impl Repo {
         Ok(())
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> Result<SnapshotId> {
+    fn write_manifest(&self, manifest: &Manifest, observer: &dyn Observer) -> Result<SnapshotId> {
         // A manifest that no reader would take must never stand there.
         let body = manifest::encode(manifest);
         let unnamed = SnapshotId::new([0; 32]);
@@ -288,7 +288,7 @@ impl Repo {
         if manifest::decode(&body, &id)? != *manifest {
             return Err(Error::new(Kind::Internal, "verify", "the new manifest"));
         }
-        self.store.put_new(&name.mirror(), &object)?;
+        self.put_mirror("The snapshot", &name, &object, observer);
         // Committed: a catalog that cannot take it reads it from the repository.
         self.only_costs_time(self.catalog().put_manifest(&id, &body));
         Ok(id)

@@ -150,7 +150,9 @@ fn killed_at_any_call_each_event_is_whole_or_absent_and_the_next_tagger_goes_on(
         let repo = world.open(Some(world.cache.path()));
         world.store.clear();
         world.store.fail_from(Some(number));
-        assert!(apply(&repo, &change(None, &["new"], &[])).is_err(), "call {number} did not fail");
+        // The last call writes the second copy, which the next run can write as well.
+        let is_done = apply(&repo, &change(None, &["new"], &[])).is_ok();
+        assert_eq!(is_done, number == calls, "call {number}");
         drop(repo);
         world.store.fail_from(None);
         let tags = world.tags();
