@@ -2,9 +2,12 @@
 
 use chatvault_engine::repo::Client;
 use chatvault_engine::source::Owners;
+use rustix::time::{ClockId, clock_gettime};
 use std::fs::File;
 use std::io::Read;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
+use std::time::Duration;
 
 /// Longest table of the system that is read, in bytes.
 const MAX_LEN: u64 = 64 << 20;
@@ -18,8 +21,26 @@ pub(crate) fn client(user: Option<String>) -> Client {
         program: concat!("chatvault ", env!("CARGO_PKG_VERSION")).to_owned(),
         boot_id: read("/proc/sys/kernel/random/boot_id").unwrap_or_default().trim().to_owned(),
         pid,
+        pid_namespace: pid_namespace(),
         process_started: started(pid).unwrap_or_default(),
     }
+}
+
+/// What the system says of this machine: its number, where it has one, and its name.
+pub(crate) fn machine() -> String {
+    format!("{} {}", read("/etc/machine-id").unwrap_or_default().trim(), host())
+}
+
+/// Time since the machine was started, including the time that it slept.
+pub(crate) fn since_boot() -> Duration {
+    let now = clock_gettime(ClockId::Boottime);
+    let (secs, nanos) = (u64::try_from(now.tv_sec).unwrap_or(0), u32::try_from(now.tv_nsec).unwrap_or(0));
+    Duration::new(secs, nanos)
+}
+
+/// The namespace of process numbers that this process is in; 0 if there is none.
+fn pid_namespace() -> u64 {
+    std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
 }
 
 /// True unless it is certain that no process of this number and start time (clock ticks since boot) lives here.
@@ -80,6 +101,7 @@ mod tests {
         assert!(is_alive(client.pid, client.process_started));
         assert!(!is_alive(client.pid, client.process_started + 1));
         assert!(!is_alive(u32::MAX, 1));
+        assert!(client.pid_namespace > 0 && since_boot() <= since_boot());
         assert!(!client.host.is_empty() && !client.user.is_empty() && !client.boot_id.is_empty());
     }
 

@@ -14,6 +14,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// The keys of `repo`, by the recovery key in this file.
 fn keys(world: &World, key: &str) -> Vec<Value> {
@@ -161,6 +162,7 @@ fn lease_of_a_living_program(world: &World) -> Repo {
         program: "test".into(),
         boot_id: read("/proc/sys/kernel/random/boot_id"),
         pid: std::process::id(),
+        pid_namespace: 1,
         process_started: stat
             .rsplit_once(')')
             .unwrap()
@@ -174,6 +176,8 @@ fn lease_of_a_living_program(world: &World) -> Repo {
     let session = Session {
         client,
         clock: Arc::new(Timestamp::default),
+        since_boot: Arc::new(|| Duration::from_secs(1)),
+        machine: Arc::new(|| [1; 16]),
         pause: Arc::new(|_| {}),
         is_alive: Arc::new(|_, _| true),
         utc_offset_minutes: 0,

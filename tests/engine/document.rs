@@ -261,6 +261,9 @@ fn known_keys() -> Keys {
         pid: 1,
         started: 1,
         begun: Timestamp::new(1, 2),
+        machine: [2; 16],
+        pid_namespace: 3,
+        ended: true,
     };
     let note = KeyNote {
         label: Some("label".into()),

@@ -14,6 +14,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 /// The first argument that gives this program the role.
 pub const ROLE: &str = "snapshot-in-wrong-order";
@@ -45,10 +46,13 @@ fn session() -> Session {
             program: "wrong order".into(),
             boot_id: String::new(),
             pid: std::process::id(),
+            pid_namespace: 1,
             process_started: 0,
         },
         // No two snapshots of one repository are taken in this role: their times are not compared.
         clock: Arc::new(|| Timestamp::new(1_700_000_000, 0)),
+        since_boot: Arc::new(|| Duration::from_secs(1)),
+        machine: Arc::new(|| [1; 16]),
         pause: Arc::new(|_| {}),
         is_alive: Arc::new(|_, _| false),
         utc_offset_minutes: 0,

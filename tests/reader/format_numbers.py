@@ -130,6 +130,9 @@ MAPS = {
         4: ("pid", "uint!"),
         5: ("started", "uint!"),
         6: ("begun", "time!"),
+        7: ("machine", "writer!"),
+        8: ("pid_namespace", "uint!"),
+        9: ("ended", "uint"),
     },
 }
 

@@ -16,6 +16,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tempfile::TempDir;
 
 /// A clock that only the test moves, but for a millisecond each time it is read: no two snapshots have the same time.
@@ -158,9 +159,12 @@ impl Lab {
                 program: "chatvault tests".into(),
                 boot_id: "boot".into(),
                 pid: 1,
+                pid_namespace: 1,
                 process_started: 1,
             },
             clock: Arc::new(move || clock.tick()),
+            since_boot: Arc::new(|| Duration::from_secs(1)),
+            machine: Arc::new(|| [1; 16]),
             pause: Arc::new(|_| {}),
             is_alive: Arc::new(move |_, _| alive.load(Ordering::SeqCst)),
             utc_offset_minutes: 60,

@@ -1,6 +1,7 @@
 //! `init`
 
 use crate::context::Context;
+use crate::context::create::Creation;
 use crate::exit::Outcome;
 use crate::output::error::{Failure, Result};
 use crate::process;
@@ -39,7 +40,10 @@ pub(crate) struct InitArgs {
 
 pub(crate) fn run(args: &InitArgs, context: &Context) -> Result<Outcome> {
     let group = args.group.as_deref().map(group_number).transpose()?;
-    let created = context.create(group)?;
+    let created = match context.create(group)? {
+        Creation::Done(created) => created,
+        Creation::Lost(error) => return Err(error.into()),
+    };
     if context.ui.style().json {
         context.ui.json(&created.wire());
     }

@@ -3,6 +3,7 @@
 pub(crate) mod address;
 pub(crate) mod kept;
 pub(crate) mod known;
+pub(crate) mod machine;
 pub(crate) mod private_file;
 pub(crate) mod profile;
 

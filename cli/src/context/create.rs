@@ -9,8 +9,8 @@ use crate::output::error::Result;
 use crate::output::human;
 use crate::output::prompt;
 use crate::output::wire::init::Initialized;
-use chatvault_engine::base::Kind;
 use chatvault_engine::base::id::to_hex;
+use chatvault_engine::base::{Error, Kind};
 use chatvault_engine::crypto::{Credential, KeyFile, RecoveryKey, random_bytes};
 use chatvault_engine::repo::Repo;
 use chatvault_engine::store::{LocalStore, Store};
@@ -25,6 +25,15 @@ pub(crate) struct Created {
     pub(crate) repo: Repo,
     /// What opens it.
     pub(crate) opened_by: OpenedBy,
+}
+
+/// What came of creating a repository.
+#[derive(Debug)]
+pub(crate) enum Creation {
+    /// It is there.
+    Done(Created),
+    /// Another one is there, or another program is creating one. Nothing is left of the attempt.
+    Lost(Error),
 }
 
 /// What opens a new repository.
@@ -50,13 +59,12 @@ enum Prepared {
 
 impl Context {
     /// Creates the repository, for this user or for a group, given by its number.
-    ///
-    /// # Errors
-    /// Fails if one is there, or a folder that is not empty; then nothing was made.
-    pub(crate) fn create(&self, group: Option<u32>) -> Result<Created> {
+    pub(crate) fn create(&self, group: Option<u32>) -> Result<Creation> {
         let path = self.repository_path()?;
         // Before a new password is asked for, twice.
-        LocalStore::check_free(&path)?;
+        if let Err(error) = LocalStore::check_free(&path) {
+            return lost_or_failed(error);
+        }
         let prepared = self.prepare(&path)?;
         let store = match group {
             Some(group) => LocalStore::create_for_group(&path, group),
@@ -70,10 +78,10 @@ impl Context {
             Ok(repo) => repo,
             Err(error) => {
                 // After any other failure a repository that this key opens may be there.
-                if matches!(error.kind(), Kind::AlreadyThere | Kind::Locked) {
+                if is_lost(&error) {
                     prepared.undo();
                 }
-                return Err(error.into());
+                return lost_or_failed(error);
             }
         };
         let opened_by = match prepared {
@@ -81,7 +89,7 @@ impl Context {
             Prepared::Kept(key, config) => OpenedBy::KeptKey(key.belongs_to(&config, repo.id())?),
         };
         self.remember(&path, &repo)?;
-        Ok(Created { repo, opened_by })
+        Ok(Creation::Done(Created { repo, opened_by }))
     }
 
     /// The credential of the new repository: what is named, else a kept key for the default repository, else a password
@@ -139,6 +147,14 @@ impl Prepared {
             pending.discard();
         }
     }
+}
+
+fn is_lost(error: &Error) -> bool {
+    matches!(error.kind(), Kind::AlreadyThere | Kind::Locked)
+}
+
+fn lost_or_failed(error: Error) -> Result<Creation> {
+    if is_lost(&error) { Ok(Creation::Lost(error)) } else { Err(error.into()) }
 }
 
 /// Uses the key in a file, or creates the file with a new one.

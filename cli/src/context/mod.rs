@@ -4,6 +4,7 @@ pub(crate) mod create;
 pub(crate) mod missing;
 
 use crate::args::{secret, time};
+use crate::config::machine::Machine;
 use crate::config::{Environment, Folders, Settings, kept, known};
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
@@ -37,6 +38,7 @@ pub(crate) struct Context {
     /// The wish to stop.
     pub(crate) cancel: Cancel,
     user: Option<String>,
+    machine: Arc<Machine>,
     /// The options for the repository and its key, to be repeated in suggested commands.
     repeated: String,
 }
@@ -53,7 +55,8 @@ impl Context {
     ) -> Self {
         let user =
             ["USER", "LOGNAME"].iter().find_map(|name| environment.text(name).ok()?.map(str::to_owned));
-        Self { ui, settings, folders, cancel, user, repeated }
+        let machine = Arc::new(Machine::new(folders.config().ok()));
+        Self { ui, settings, folders, cancel, user, machine, repeated }
     }
 
     /// A command for the same repository, opened by the same key, to be suggested: `verb` with its arguments, ready for
@@ -114,9 +117,12 @@ impl Context {
 
     /// The run that the engine is told about.
     pub(crate) fn session(&self) -> Session {
+        let machine = Arc::clone(&self.machine);
         Session {
             client: process::client(self.user.clone()),
             clock: Arc::new(clock),
+            since_boot: Arc::new(process::since_boot),
+            machine: Arc::new(move || machine.number(&process::machine())),
             pause: Arc::new(std::thread::sleep),
             is_alive: Arc::new(process::is_alive),
             utc_offset_minutes: self.now().offset().seconds() / 60,

@@ -171,20 +171,14 @@ fn take(
     let run = repo.begin(observer)?;
     let begun = repo.session().now();
     observer.phase(Phase::Storing);
-    let stored = Source::find(repo, &run.history, options, paths).and_then(|source| {
+    let (source, (taken, packs, added), affected) = run.work(|| {
+        let source = Source::find(repo, &run.history, options, paths)?;
         // Before, what was missing from the start; afterwards, what turned out to be damaged when it was to be rested on.
         let mut affected = repo.affected(&run.history.snapshots)?;
         let stored = source.store(repo, Fate::Stored, options, observer, fill)?;
         affected.extend(repo.affected(&run.history.snapshots)?);
         Ok((source, stored, affected))
-    });
-    let (source, (taken, packs, added), affected) = match stored {
-        Ok(stored) => stored,
-        Err(e) => {
-            repo.abandon(run);
-            return Err(e);
-        }
-    };
+    })?;
     observer.phase(Phase::Committing);
     let statistics = taken.all_counted(&added, elapsed_ms(begun, repo.session().now()));
     let (root, parent, paths) = (taken.root, source.parent_id(), source.paths.clone());

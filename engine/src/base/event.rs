@@ -100,6 +100,8 @@ pub enum WarningKind {
     NewerSnapshot,
     /// A stored object is damaged, and a second copy of it was used.
     MirrorUsed,
+    /// What was to be stored is stored, but its second copy could not be written.
+    MirrorNotWritten,
     /// Another copy of the repository, which this machine used last, has more than this one.
     OtherCopy,
     /// A stored object is damaged, or the disk cannot read it any more.
@@ -137,6 +139,7 @@ impl WarningKind {
             Self::CacheFailed => "cache_failed",
             Self::NewerSnapshot => "newer_snapshot",
             Self::MirrorUsed => "mirror_used",
+            Self::MirrorNotWritten => "mirror_not_written",
             Self::OtherCopy => "other_copy",
             Self::Damaged => "damaged",
             Self::Denied => "denied",
@@ -173,6 +176,7 @@ impl WarningKind {
             Self::CatalogRebuilt | Self::CacheFailed => Whose::Cache,
             Self::NewerSnapshot
             | Self::MirrorUsed
+            | Self::MirrorNotWritten
             | Self::OtherCopy
             | Self::Damaged
             | Self::Denied

@@ -50,6 +50,12 @@ pub struct Lease {
     pub started: u64,
     /// The writer's clock when the run began.
     pub begun: Timestamp,
+    /// A random number of the machine: host names are not unique.
+    pub machine: [u8; 16],
+    /// The namespace that the process number belongs to: containers on one machine have their own.
+    pub pid_namespace: u64,
+    /// True if the run has ended and left packs that no index names.
+    pub ended: bool,
 }
 
 impl Lease {
@@ -63,7 +69,12 @@ impl Lease {
             .text(3, &self.boot_id)
             .uint(4, self.pid.into())
             .uint(5, self.started)
-            .time(6, self.begun);
+            .time(6, self.begun)
+            .bytes(7, &self.machine)
+            .uint(8, self.pid_namespace);
+        if self.ended {
+            map.uint(9, 1);
+        }
         map.finish()
     }
 
@@ -72,6 +83,7 @@ impl Lease {
         let mut r = Reader::new(body, "a lease");
         let (mut writer, mut kind, mut host, mut boot_id) = (None, LeaseKind::Exclusive, None, None);
         let (mut pid, mut started, mut begun) = (None, None, None);
+        let (mut machine, mut pid_namespace, mut ended) = (None, None, false);
         r.map(|key, r| {
             match key {
                 0 => writer = Some(WriterId::new(r.fixed()?)),
@@ -81,6 +93,9 @@ impl Lease {
                 4 => pid = Some(r.uint32()?),
                 5 => started = Some(r.uint()?),
                 6 => begun = Some(r.time()?),
+                7 => machine = Some(r.fixed()?),
+                8 => pid_namespace = Some(r.uint()?),
+                9 => ended = r.uint()? != 0,
                 _ => return Ok(false),
             }
             Ok(true)
@@ -94,6 +109,9 @@ impl Lease {
             pid: r.need(pid, "process number")?,
             started: r.need(started, "start time")?,
             begun: r.need(begun, "time")?,
+            machine: r.need(machine, "machine")?,
+            pid_namespace: r.need(pid_namespace, "process namespace")?,
+            ended,
         })
     }
 }
@@ -111,6 +129,9 @@ mod tests {
             pid: 7,
             started: 8,
             begun: Timestamp::new(9, 1),
+            machine: [2; 16],
+            pid_namespace: 4_026_531_836,
+            ended: kind == LeaseKind::KeyChange,
         }
     }
 
@@ -127,6 +148,6 @@ mod tests {
 
     #[test]
     fn an_unknown_kind_counts_as_exclusive() {
-        assert_eq!(LeaseKind::from_number(3), LeaseKind::Exclusive);
+        assert_eq!(LeaseKind::from_number(4), LeaseKind::Exclusive);
     }
 }

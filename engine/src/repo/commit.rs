@@ -18,7 +18,7 @@ use crate::format::lease::LeaseKind;
 use crate::format::manifest;
 use crate::model::{Head, Manifest, PackRecord};
 use crate::repo::Repo;
-use crate::repo::lease::HeldLease;
+use crate::repo::lease::{OtherLeases, RunLease};
 use crate::repo::open::{ids, warn_of_unreadable};
 use crate::repo::snapshots::History;
 use crate::store::{Listing, ObjectName};
@@ -30,14 +30,21 @@ const SEALED_EXTRA: u64 = 4096;
 /// Temporary files that are older than this belong to no living run, in seconds.
 const STALE_TEMPORARY_SECS: i64 = 3600;
 
-/// A run that may commit one snapshot.
+/// A run that may commit one snapshot. Dropped before that, it gives its lease up.
 #[derive(Debug)]
-pub struct Run {
+pub struct Run<'r> {
     identity: Identity,
-    lease: HeldLease,
+    pub(super) lease: RunLease<'r>,
     dead: Vec<ObjectName>,
     /// What was known when the run began.
     pub history: History,
+}
+
+impl Run<'_> {
+    /// Does the work of this run, and keeps its lease alive meanwhile.
+    pub fn work<T>(&self, work: impl FnOnce() -> T) -> T {
+        self.lease.hold_during(work)
+    }
 }
 
 /// A place in a writer's chain.
@@ -55,25 +62,19 @@ pub(super) struct Identity {
 impl Repo {
     /// Begins a run: reads the history, takes a writer's identity, writes the lease, mends missing second copies, and
     /// adopts what killed runs left.
-    pub fn begin(&self, observer: &dyn Observer) -> Result<Run> {
+    pub fn begin(&self, observer: &dyn Observer) -> Result<Run<'_>> {
         let history = self.history(observer)?;
         let identity = self.take_identity(&history)?;
-        let lease = self.take_lease(LeaseKind::Snapshot, identity.writer)?;
+        let lease = RunLease::take(self, LeaseKind::Snapshot, identity.writer)?;
         let mut run = Run { identity, lease, dead: Vec::new(), history };
-        let ready =
-            self.heal_mirrors(&run.history, observer).and_then(|()| self.find_remains(&mut run, observer));
-        match ready {
-            Ok(()) => Ok(run),
-            Err(e) => {
-                self.abandon(run);
-                Err(e)
-            }
-        }
+        self.heal_mirrors(&run.history, observer)?;
+        self.find_remains(&mut run, observer)?;
+        Ok(run)
     }
 
     /// Looks at what earlier runs left: packs that no index names are adopted, packs that are gone are missed.
-    fn find_remains(&self, run: &mut Run, observer: &dyn Observer) -> Result<()> {
-        let leases = self.other_leases(&run.lease)?;
+    fn find_remains(&self, run: &mut Run<'_>, observer: &dyn Observer) -> Result<()> {
+        let OtherLeases { found: leases, now } = self.other_leases(&run.lease.name())?;
         let somebody_writes = leases.iter().any(|found| !found.dead && found.may_write_packs());
         run.dead = leases.into_iter().filter(|found| found.dead).map(|found| found.name).collect();
         // What was written since the repository was opened is known before anything is called unknown.
@@ -88,8 +89,8 @@ impl Repo {
             // Indexed at once: the catalog outlives this run, and must not know packs that no index names.
             self.write_indexes(self.adopt_packs(&packs.objects, observer)?, Rest::OnAnything)?;
         }
-        if !run.dead.is_empty() {
-            let now = self.session.now();
+        // By the clock that dated them: ours may be ahead by hours.
+        if let Some(now) = now.filter(|_| !run.dead.is_empty()) {
             self.store.remove_stale_temporaries(Timestamp::new(now.secs - STALE_TEMPORARY_SECS, 0))?;
         }
         Ok(())
@@ -144,35 +145,59 @@ impl Repo {
     /// Commits a snapshot whose packs are durable, and ends the run. `manifest` gets its chain filled in.
     pub fn commit(
         &self,
-        run: Run,
+        run: Run<'_>,
         packs: Vec<PackRecord>,
         mut manifest: Manifest,
         observer: &dyn Observer,
     ) -> Result<SnapshotId> {
         let Identity { writer, sequence, previous, .. } = run.identity;
-        let written = self.write_indexes(packs, Rest::OnStored).and_then(|()| {
-            self.session.cancel.check()?;
-            manifest.writer = writer;
-            manifest.sequence = sequence;
-            manifest.previous = previous;
-            manifest.lamport = run.history.lamport + 1;
-            manifest.heads = other_heads(&run.history, writer);
-            self.write_manifest(&manifest)
-        });
-        match written {
-            Ok(id) => {
-                self.end(&run, &id, observer);
-                Ok(id)
-            }
-            Err(e) => {
-                self.abandon(run);
-                Err(e)
-            }
+        self.check_again(&run, &packs)?;
+        self.write_indexes(packs, Rest::OnStored)?;
+        self.session.cancel.check()?;
+        manifest.writer = writer;
+        manifest.sequence = sequence;
+        manifest.previous = previous;
+        manifest.lamport = run.history.lamport + 1;
+        manifest.heads = other_heads(&run.history, writer);
+        let id = self.write_manifest(&manifest, observer)?;
+        self.end(&run, &id, observer);
+        Ok(id)
+    }
+
+    /// Looks again at what a snapshot rests on, if its run was suspended for so long that others may have called it dead
+    /// and tidied up after it.
+    fn check_again(&self, run: &Run<'_>, own: &[PackRecord]) -> Result<()> {
+        run.lease.renew_if_due()?;
+        if !run.lease.has_lapsed() {
+            return Ok(());
         }
+        // As they were known when blobs were not stored again because of them.
+        let mut packs = self.with_catalog(Catalog::pack_sizes)?;
+        packs.extend(own.iter().map(|pack| (pack.pack, pack.size)));
+        let indexes = self.with_catalog(Catalog::known_indexes)?;
+        let listed_packs = self.store.list("packs")?;
+        let listed_indexes = self.store.list("index")?;
+        let is_missing = |id: &PackId, size: &u64| {
+            let name = ObjectName::pack(id);
+            !listed_packs.hides(&name)
+                && listed_packs
+                    .objects
+                    .binary_search_by(|info| info.name.cmp(&name))
+                    .ok()
+                    .is_none_or(|at| listed_packs.objects.get(at).is_none_or(|info| info.size != *size))
+        };
+        if packs.iter().any(|(id, size)| is_missing(id, size))
+            || indexes.iter().any(|id| !listed_indexes.may_hold(&ObjectName::index(id)))
+        {
+            let why = "this computer slept, or did not reach the repository, for hours, and something that the snapshot rests \
+                       on was removed meanwhile; take the snapshot again";
+            return Err(Error::damaged("store", "a snapshot", why));
+        }
+        Ok(())
     }
 
     /// Tidies up after a commit. The snapshot is durable: nothing here can make it fail.
-    fn end(&self, run: &Run, id: &SnapshotId, observer: &dyn Observer) {
+    fn end(&self, run: &Run<'_>, id: &SnapshotId, observer: &dyn Observer) {
         if run.identity.lock.is_some() {
             // A catalog that missed this begins a new chain next time.
             self.only_costs_time(self.catalog().set_writer(
@@ -181,8 +206,8 @@ impl Repo {
                 Some(*id.as_bytes()),
             ));
         }
-        let mut leftover = Ok(());
-        for name in run.dead.iter().chain([&run.lease.name]) {
+        let mut leftover = run.lease.end();
+        for name in &run.dead {
             leftover = leftover.and(self.remove_lease(name));
         }
         if let Err(e) = leftover {
@@ -197,16 +222,11 @@ impl Repo {
         }
     }
 
-    /// Ends a run without a snapshot. If the run wrote packs, its lease stays, so that the next run finds them.
-    pub fn abandon(&self, run: Run) {
+    /// True if an index names every pack that is stored, as far as this run knows.
+    pub(super) fn has_no_new_packs(&self) -> bool {
         let known = self.with_catalog(Catalog::known_packs);
         let stored = self.store.list("packs").map(|packs| ids(&packs, PackId::from_hex));
-        let wrote_nothing = known.is_ok_and(|known| stored.is_ok_and(|stored| stored.is_subset(&known)));
-        if wrote_nothing {
-            // The run has failed already; a lease that stays is found dead by the next one.
-            let _already_failing = self.remove_lease(&run.lease.name);
-        }
-        drop(run);
+        known.is_ok_and(|known| stored.is_ok_and(|stored| stored.is_subset(&known)))
     }
 
     /// Writes index objects for durable packs, and has the catalog learn of them. A long run does so before it is done:
@@ -249,7 +269,7 @@ impl Repo {
         Ok(())
     }
 
-    fn write_manifest(&self, manifest: &Manifest) -> Result<SnapshotId> {
+    fn write_manifest(&self, manifest: &Manifest, observer: &dyn Observer) -> Result<SnapshotId> {
         // A manifest that no reader would take must never stand there.
         let body = manifest::encode(manifest);
         let unnamed = SnapshotId::new([0; 32]);
@@ -268,7 +288,7 @@ impl Repo {
         if manifest::decode(&body, &id)? != *manifest {
             return Err(Error::new(Kind::Internal, "verify", "the new manifest"));
         }
-        self.store.put_new(&name.mirror(), &object)?;
+        self.put_mirror("The snapshot", &name, &object, observer);
         // Committed: a catalog that cannot take it reads it from the repository.
         self.only_costs_time(self.catalog().put_manifest(&id, &body));
         Ok(id)

@@ -3,7 +3,7 @@
 
 use crate::base::error::unless_unreadable;
 use crate::base::event::Silent;
-use crate::base::{KeyId, Observer, Result, SnapshotId, Warning, WarningKind};
+use crate::base::{Error, KeyId, Kind, Observer, Result, SnapshotId, Warning, WarningKind};
 use crate::crypto::ObjectType;
 use crate::crypto::slot::MAX_SLOT_LEN;
 use crate::format::{config, event, manifest};
@@ -14,17 +14,30 @@ use crate::store::{ObjectInfo, ObjectName};
 use std::collections::BTreeSet;
 
 impl Repo {
+    /// Writes the second copy of an object that is stored. If that fails, the work is done all the same: the observer is
+    /// told, and the next run writes the copy.
+    pub(super) fn put_mirror(&self, what: &str, name: &ObjectName, object: &[u8], observer: &dyn Observer) {
+        if let Err(e) = self.store.put_new(&name.mirror(), object) {
+            observer.warn(&not_written(&format!("{what} is stored, but its second copy"), &e));
+        }
+    }
+
     /// Makes missing copies of config, key slots, manifests and events. A first copy that had to be made again is told:
-    /// somebody removed it. A forgotten manifest is not brought back, nor is a key slot that was removed.
+    /// somebody removed it. A forgotten manifest is not brought back, nor is a key slot that was removed. Second copies that
+    /// cannot be written are told, and keep nobody from working.
     pub(crate) fn heal_mirrors(&self, history: &History, observer: &dyn Observer) -> Result<()> {
+        let mut unwritten = None;
         for folder in ["config", "keys", "snapshots", "events"] {
             // Second copies first: one that is written meanwhile has its first copy already.
             let Some(second) = self.names(&format!("mirror/{folder}"))? else { continue };
             let Some(first) = self.names(folder)? else { continue };
             let mut copied = Vec::new();
             for name in first.difference(&second).filter(|name| !is_removed_slot(name, &history.slots)) {
-                if self.copy_object(name, name, &name.mirror())? {
-                    copied.push(name.mirror());
+                match self.copy_object(name, name, &name.mirror()) {
+                    Ok(true) => copied.push(name.mirror()),
+                    Ok(false) => {}
+                    Err(e) if e.kind() == Kind::Gone => return Err(e),
+                    Err(e) => unwritten = unwritten.or(Some(e)),
                 }
             }
             for name in second.difference(&first).filter(|name| !is_removed_slot(name, &history.slots)) {
@@ -46,6 +59,9 @@ impl Repo {
             if folder == "keys" && !copied.is_empty() {
                 self.take_back(&copied)?;
             }
+        }
+        if let Some(e) = unwritten {
+            observer.warn(&not_written("The second copy of an object of the repository", &e));
         }
         Ok(())
     }
@@ -92,6 +108,14 @@ impl Repo {
             self.store.put_new(to, &bytes)?;
         }
         Ok(sound)
+    }
+}
+
+fn not_written(what: &str, why: &Error) -> Warning {
+    Warning {
+        kind: WarningKind::MirrorNotWritten,
+        path: None,
+        message: format!("{what} could not be written; the next snapshot tries again: {}", why.full_text()),
     }
 }
 

@@ -19,6 +19,8 @@ pub struct Client {
     pub boot_id: String,
     /// Process number.
     pub pid: u32,
+    /// The namespace that the process number belongs to; 0 where there are none.
+    pub pid_namespace: u64,
     /// Start time of the process in clock ticks since boot.
     pub process_started: u64,
 }
@@ -30,9 +32,14 @@ pub struct Session {
     pub client: Client,
     /// The clock.
     pub clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
+    /// Time since the machine was started, including the time that it slept.
+    pub since_boot: Arc<dyn Fn() -> Duration + Send + Sync>,
+    /// A random number of this machine, kept for all its runs. Asked only by runs that write.
+    pub machine: Arc<dyn Fn() -> [u8; 16] + Send + Sync>,
     /// Lets time pass, while an app is waited for.
     pub pause: Arc<dyn Fn(Duration) + Send + Sync>,
-    /// Tells whether the process of this number and start time (clock ticks since boot) lives on this machine.
+    /// Tells whether the process of this number and start time (clock ticks since boot) lives on this machine, in this
+    /// process's own namespace.
     pub is_alive: Arc<dyn Fn(u32, u64) -> bool + Send + Sync>,
     /// Minutes east of UTC.
     pub utc_offset_minutes: i32,

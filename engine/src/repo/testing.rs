@@ -7,6 +7,7 @@ use crate::repo::{Client, Repo, Session};
 use crate::store::Store;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A session with a fixed clock, whose processes are all dead.
 pub(crate) fn session(cache_dir: Option<&Path>) -> Session {
@@ -17,9 +18,12 @@ pub(crate) fn session(cache_dir: Option<&Path>) -> Session {
             program: "test".into(),
             boot_id: "boot".into(),
             pid: 1,
+            pid_namespace: 1,
             process_started: 1,
         },
         clock: Arc::new(|| Timestamp::new(1_800_000_000, 0)),
+        since_boot: Arc::new(|| Duration::from_secs(1)),
+        machine: Arc::new(|| [1; 16]),
         pause: Arc::new(|_| {}),
         is_alive: Arc::new(|_, _| false),
         utc_offset_minutes: 0,

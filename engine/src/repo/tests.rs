@@ -8,7 +8,7 @@ use crate::crypto::{Credential, RecoveryKey};
 use crate::model::{ListItem, Node, NodeKind, PackClass};
 use crate::repo::pages::{Boundaries, EncodedNode, ListLayout, write_list, write_tree};
 use crate::repo::writer::{Fate, Offer, Packing, RunWriter};
-use crate::store::{LocalStore, MemoryStore, ObjectName};
+use crate::store::{LocalStore, MemoryStore, ObjectName, Operation, RecordingStore};
 
 fn memory() -> Arc<MemoryStore> {
     Arc::new(MemoryStore::new())
@@ -101,15 +101,56 @@ fn missing_second_copies_are_made_again_and_missing_first_ones_told() {
     store.delete(&name.mirror()).unwrap();
     store.delete(&ObjectName::config().mirror()).unwrap();
     let heard = Heard::default();
-    repo.abandon(repo.begin(&heard).unwrap());
+    drop(repo.begin(&heard).unwrap());
     assert_eq!(heard.take(), []);
     assert!(store.stat(&name.mirror()).unwrap().is_some());
     assert!(store.stat(&ObjectName::config().mirror()).unwrap().is_some());
     store.delete(&name).unwrap();
     assert_eq!(repo.snapshots(&Silent).unwrap().len(), 1);
-    repo.abandon(repo.begin(&heard).unwrap());
+    drop(repo.begin(&heard).unwrap());
     assert!(heard.take().contains(&WarningKind::MirrorUsed));
     assert!(store.stat(&name).unwrap().is_some());
+}
+
+#[test]
+fn a_snapshot_whose_second_copy_cannot_be_written_is_stored_and_the_next_run_writes_it() {
+    let mirror_of = |folder: &str| format!("mirror/{folder}/");
+    for call in 1.. {
+        let store = Arc::new(RecordingStore::new(MemoryStore::new()));
+        let (repo, _) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
+        let run = repo.begin(&Silent).unwrap();
+        let (root, packs, _) =
+            RunWriter::run(&repo, Fate::Stored, |writer| write_tree(writer, &Boundaries::new(&repo), &[]))
+                .unwrap();
+        let manifest = crate::model::Manifest { root, ..sample_manifest(1) };
+        let heard = Heard::default();
+        store.clear();
+        store.fail_at(call);
+        let committed = repo.commit(run, packs, manifest, &heard);
+        if !store.calls()[call - 1].name.starts_with(&mirror_of("snapshots")) {
+            continue;
+        }
+        assert_eq!(store.calls()[call - 1].operation, Operation::Put);
+        let id = committed.unwrap();
+        assert_eq!(heard.take(), [WarningKind::MirrorNotWritten]);
+        assert_eq!(repo.snapshots(&Silent).unwrap().len(), 1);
+        let copy = ObjectName::snapshot(&id).mirror();
+        assert_eq!(store.stat(&copy).unwrap(), None);
+        drop(repo.begin(&heard).unwrap());
+        assert_eq!(heard.take(), []);
+        assert!(store.stat(&copy).unwrap().is_some());
+        // As long as it cannot be written, work goes on.
+        store.delete(&copy).unwrap();
+        store.clear();
+        drop(repo.begin(&Silent).unwrap());
+        let put = store.calls().iter().position(|call| call.name == copy.as_str()).unwrap();
+        store.delete(&copy).unwrap();
+        store.clear();
+        store.fail_at(put + 1);
+        drop(repo.begin(&heard).unwrap());
+        assert_eq!(heard.take(), [WarningKind::MirrorNotWritten]);
+        return;
+    }
 }
 
 #[test]

@@ -14,6 +14,8 @@ fn session() -> Session {
     Session {
         client: process::client(None),
         clock: Arc::new(|| Timestamp::new(1_795_000_000, 0)),
+        since_boot: Arc::new(process::since_boot),
+        machine: Arc::new(|| [1; 16]),
         pause: Arc::new(std::thread::sleep),
         is_alive: Arc::new(process::is_alive),
         utc_offset_minutes: 0,

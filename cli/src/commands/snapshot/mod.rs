@@ -11,6 +11,7 @@ pub(crate) use args::SnapshotArgs;
 use crate::args::select::Place;
 use crate::args::time;
 use crate::context::Context;
+use crate::context::create::Creation;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
@@ -233,11 +234,11 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
     if !context.may_create()? {
         return context.open(progress);
     }
-    let created = match context.create(None) {
-        Ok(created) => created,
+    let created = match context.create(None)? {
+        Creation::Done(created) => created,
         // Another program created it at this moment.
-        Err(_) if !context.may_create()? => return context.open(progress),
-        Err(failure) => return Err(failure),
+        Creation::Lost(_) if !context.may_create()? => return context.open(progress),
+        Creation::Lost(error) => return Err(error.into()),
     };
     if context.ui.style().json {
         context.ui.json(&created.wire());

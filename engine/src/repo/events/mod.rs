@@ -77,13 +77,19 @@ impl Repo {
         for action in actions {
             self.session.cancel.check()?;
             lamport += 1;
-            self.write_event(&mut identity, lamport, action)?;
+            self.write_event(&mut identity, lamport, action, observer)?;
         }
         self.tell_pending(observer);
         Ok(())
     }
 
-    fn write_event(&self, identity: &mut Identity, lamport: u64, action: EventAction) -> Result<()> {
+    fn write_event(
+        &self,
+        identity: &mut Identity,
+        lamport: u64,
+        action: EventAction,
+        observer: &dyn Observer,
+    ) -> Result<()> {
         let event = Event {
             writer: identity.writer,
             sequence: identity.sequence,
@@ -100,7 +106,7 @@ impl Repo {
         if event::decode(&body)?.as_ref() != Some(&event) {
             return Err(Error::new(Kind::Internal, "verify", "the new event"));
         }
-        self.store.put_new(&name.mirror(), &object)?;
+        self.put_mirror("The change", &name, &object, observer);
         let digest = hash::digest(&object);
         if identity.lock.is_some() {
             // A catalog that missed this begins a new chain next time.

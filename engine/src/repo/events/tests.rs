@@ -150,7 +150,9 @@ fn killed_at_any_call_each_event_is_whole_or_absent_and_the_next_tagger_goes_on(
         let repo = world.open(Some(world.cache.path()));
         world.store.clear();
         world.store.fail_from(Some(number));
-        assert!(apply(&repo, &change(None, &["new"], &[])).is_err(), "call {number} did not fail");
+        // The last call writes the second copy, which the next run can write as well.
+        let is_done = apply(&repo, &change(None, &["new"], &[])).is_ok();
+        assert_eq!(is_done, number == calls, "call {number}");
         drop(repo);
         world.store.fail_from(None);
         let tags = world.tags();
@@ -160,7 +162,7 @@ fn killed_at_any_call_each_event_is_whole_or_absent_and_the_next_tagger_goes_on(
         apply(&next, &change(None, &["later"], &[])).unwrap();
         assert!(world.tags().contains(&"later".to_owned()), "after call {number}");
         // A snapshot makes the second copy that is missing.
-        next.abandon(next.begin(&Silent).unwrap());
+        drop(next.begin(&Silent).unwrap());
         let names = |folder: &str| world.store.list(folder).unwrap().objects.len();
         assert_eq!(names("events"), names("mirror/events"));
     }

@@ -24,16 +24,17 @@ use crate::format::lease::LeaseKind;
 use crate::model::EventAction;
 use crate::repo::Repo;
 use crate::repo::create::put_slot;
-use crate::repo::lease::{FoundLease, HeldLease};
+use crate::repo::lease::{HeldLease, OtherLeases, is_older};
 use crate::repo::objects::check_name;
 use crate::repo::open::read_slots;
 use crate::repo::snapshots::{History, SlotChanges};
 use crate::store::ObjectName;
+use std::time::Duration;
 
 /// Most slots that are made. Readers take twice as many: a foreign file among them must not lock anybody out.
 const MOST_SLOTS: usize = 32;
 /// A key change on another machine takes seconds; after this long, by the store's clock, it is over.
-const ABANDONED_SECS: i64 = 3600;
+const ABANDONED: Duration = Duration::from_secs(3600);
 
 const CHANGE_PASSWORD: &str = "change the password of";
 
@@ -264,14 +265,15 @@ impl Repo {
     /// Fails while another living program changes keys or works alone. Snapshots go on: they have all keys in memory,
     /// and none of them changes.
     fn refuse_others(&self, own: &HeldLease) -> Result<()> {
-        let written = self.store.stat(&own.name)?.map(|info| info.modified).unwrap_or_default();
-        for found in self.other_leases(own)? {
+        let OtherLeases { found, now } = self.other_leases(&own.name)?;
+        for found in found {
             let excludes = |kind| !matches!(kind, LeaseKind::Snapshot | LeaseKind::Init);
             let Some(other) = found.lease.as_ref().filter(|lease| excludes(lease.kind)) else {
                 continue;
             };
+            let is_old = |now| is_older(found.written, now, ABANDONED);
             let is_abandoned = other.kind == LeaseKind::KeyChange
-                && (found.dead || self.is_old_and_foreign(&found, written.secs));
+                && (found.dead || (!self.is_visible(other) && now.is_some_and(is_old)));
             if is_abandoned {
                 self.remove_lease(&found.name)?;
             } else if !found.dead {
@@ -281,11 +283,6 @@ impl Repo {
             }
         }
         Ok(())
-    }
-
-    fn is_old_and_foreign(&self, found: &FoundLease, now_secs: i64) -> bool {
-        let is_foreign = found.lease.as_ref().is_some_and(|lease| lease.host != self.session.client.host);
-        is_foreign && now_secs.saturating_sub(found.written.secs) > ABANDONED_SECS
     }
 
     fn find_slots(&self) -> Result<Vec<Found>> {

@@ -342,13 +342,13 @@ fn a_removed_slot_is_not_brought_back_from_one_copy_and_another_one_is() {
     // Not removed: whichever copy is lost comes back.
     for copy in [&name, &name.mirror()] {
         store.inner().delete(copy).unwrap();
-        repo.abandon(repo.begin(&Silent).unwrap());
+        drop(repo.begin(&Silent).unwrap());
         assert_eq!(slots(&store).len(), 2);
     }
     repo.remove_key(&id, false, &Silent).unwrap();
     for (copy, other) in [(&name, name.mirror()), (&name.mirror(), name.clone())] {
         store.inner().put_new(copy, &bytes).unwrap();
-        repo.abandon(repo.begin(&Silent).unwrap());
+        drop(repo.begin(&Silent).unwrap());
         assert!(store.inner().stat(&other).unwrap().is_none(), "{copy} was copied");
         // It is shown while it is there, and the next change takes it away.
         assert!(repo.keys(&Silent).unwrap().iter().any(|key| key.id == id && key.removed));
@@ -403,6 +403,8 @@ fn a_key_that_is_gone_though_nobody_removed_it_is_told() {
 fn living(host: &str) -> Session {
     let mut session = session(None);
     session.client.host = host.to_owned();
+    let machine = if host == "host" { 1 } else { 2 };
+    session.machine = Arc::new(move || [machine; 16]);
     session.is_alive = Arc::new(|_, _| true);
     session
 }
@@ -444,9 +446,9 @@ fn the_lease_of_a_killed_key_change_holds_nobody_up() {
     // Of another machine nothing is known but the time.
     let other = open_in(&store, &key, living("elsewhere"));
     other.take_lease(LeaseKind::KeyChange, WriterId::new([1; 16])).unwrap();
-    store.inner().set_time(Timestamp::new(ABANDONED_SECS, 0));
+    store.inner().set_time(Timestamp::new(3599, 0));
     assert_eq!(repo.add_key(&recovery(), None, &Silent).unwrap_err().kind(), Kind::Locked);
-    store.inner().set_time(Timestamp::new(ABANDONED_SECS + 1, 0));
+    store.inner().set_time(Timestamp::new(3601, 0));
     repo.add_key(&recovery(), None, &Silent).unwrap();
     assert!(names(&store, "leases").is_empty());
     // What a snapshot left tells the next one to look for packs.
