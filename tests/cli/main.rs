@@ -38,6 +38,7 @@ mod sizes;
 mod snapshot;
 mod snapshot_options;
 mod stats;
+mod stream;
 mod tag;
 mod wire;
 

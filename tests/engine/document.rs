@@ -220,6 +220,7 @@ fn full_manifest() -> Manifest {
         summaries: Some(root),
         lineage: Some(root),
         links: vec![(StoredPath::root(), b"target".to_vec())],
+        is_stream: true,
     }
 }
 

@@ -93,6 +93,7 @@ MAPS = {
         21: ("lineage", "id"),
         22: ("features", "uint"),
         23: ("links", "array"),
+        24: ("is_stream", "flag"),
     },
     "event": {
         0: ("writer", "writer!"),

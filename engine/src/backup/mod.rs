@@ -36,6 +36,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
+use crate::rules::order::{in_order, misdated};
 use crate::source::{StampClocks, descriptor_limit};
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
@@ -61,7 +62,7 @@ const LONG_AFTER: i128 = 4_000_000_000;
 /// sources is no error: it is counted, and named in the warnings.
 pub fn snapshot(repo: &Repo, options: &BackupOptions, observer: &dyn Observer) -> Result<BackupSummary> {
     let plan = Plan::new(&options.paths)?;
-    take(repo, options, observer, plan.paths(), |work, parent| walk::store(work, &plan, parent))
+    take(repo, options, observer, (plan.paths(), false), |work, parent| walk::store(work, &plan, parent))
 }
 
 /// Takes a snapshot of one file whose content arrives through a reader, under a path of its own. The paths and the
@@ -76,7 +77,7 @@ pub fn stream(
     content: &mut (dyn Read + Send),
     observer: &dyn Observer,
 ) -> Result<BackupSummary> {
-    take(repo, options, observer, vec![path.clone()], |work, parent| {
+    take(repo, options, observer, (vec![path.clone()], true), |work, parent| {
         stream::store(work, path, content, parent)
     })
 }
@@ -165,7 +166,7 @@ fn take(
     repo: &Repo,
     options: &BackupOptions,
     observer: &dyn Observer,
-    paths: Vec<StoredPath>,
+    (paths, is_stream): (Vec<StoredPath>, bool),
     fill: impl FnOnce(&Work<'_>, Option<BlobId>) -> Result<BlobId>,
 ) -> Result<BackupSummary> {
     let run = repo.begin(observer)?;
@@ -191,9 +192,11 @@ fn take(
         incomplete: taken.incomplete,
         lineage: taken.lineage,
         links: taken.links.clone(),
+        is_stream,
         ..manifest_of(repo, options, begun)
     };
     let time = manifest.time;
+    let misdated = misdated(&run.history.snapshots, &manifest, run.writer());
     let id = repo.commit(run, packs, manifest, observer)?;
     source.memory.commit(repo, id, taken.rows, taken.removed);
     repo.settle_catalog();
@@ -212,6 +215,7 @@ fn take(
         database_counts,
         gone,
         links,
+        misdated,
         affected,
     })
 }
@@ -232,7 +236,8 @@ fn manifest_of(repo: &Repo, options: &BackupOptions, begun: Timestamp) -> Manife
         previous: None,
         lamport: 0,
         heads: Vec::new(),
-        imported: false,
+        // The clock says nothing of a state whose time somebody gave.
+        imported: options.time.is_some(),
         host: String::new(),
         user: session.client.user.clone(),
         paths: Vec::new(),
@@ -247,12 +252,16 @@ fn manifest_of(repo: &Repo, options: &BackupOptions, begun: Timestamp) -> Manife
         summaries: None,
         lineage: None,
         links: Vec::new(),
+        is_stream: false,
     }
 }
 
 /// The last snapshot of the same paths on the same machine.
 fn find_parent<'s>(snapshots: &'s [Snapshot], host: &str, paths: &[StoredPath]) -> Option<&'s Snapshot> {
-    snapshots.iter().rev().find(|snapshot| snapshot.manifest.host == host && snapshot.manifest.paths == paths)
+    let is_of_source =
+        |snapshot: &&Snapshot| snapshot.manifest.host == host && snapshot.manifest.paths == paths;
+    let of_source: Vec<&Snapshot> = snapshots.iter().filter(is_of_source).collect();
+    in_order(&of_source).pop()
 }
 
 /// What all threads of one run share.

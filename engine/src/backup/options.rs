@@ -7,6 +7,7 @@ use super::select::Selection;
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, Warning};
 use crate::model::Statistics;
 use crate::repo::resting::Affected;
+use crate::rules::order::Misdated;
 use crate::source::Owners;
 use crate::sqlite::verify::Integrity;
 use std::path::PathBuf;
@@ -71,6 +72,8 @@ pub struct BackupSummary {
     pub gone: Gone,
     /// Sources that are symbolic links, and what they lead to: its content stands under their paths.
     pub links: Vec<(StoredPath, Vec<u8>)>,
+    /// What is odd about its time.
+    pub misdated: Misdated,
     /// Databases of earlier snapshots that need what the repository has lost.
     pub affected: Vec<Affected>,
 }

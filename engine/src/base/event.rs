@@ -88,6 +88,8 @@ pub enum WarningKind {
     SpecialFile,
     /// A folder of this program lies inside the source and was left out.
     OwnFolderLeftOut,
+    /// The time of a snapshot does not fit those that were taken before.
+    Misdated,
     /// A source leads to the same folder as another one, and is stored once.
     SameSource,
     /// A source has no file in the snapshot.
@@ -133,6 +135,7 @@ impl WarningKind {
             Self::OddValues => "odd_values",
             Self::SpecialFile => "special_file",
             Self::OwnFolderLeftOut => "own_folder_left_out",
+            Self::Misdated => "misdated",
             Self::SameSource => "same_source",
             Self::SourceWithoutFiles => "source_without_files",
             Self::CatalogRebuilt => "catalog_rebuilt",

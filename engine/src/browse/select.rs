@@ -5,6 +5,7 @@ use crate::base::path::clean;
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::browse::narrow::SnapshotFilter;
 use crate::repo::Snapshot;
+use crate::rules::order::in_order;
 
 /// Most candidates that are named when an id fits several snapshots.
 const MOST_CANDIDATES: usize = 10;
@@ -12,7 +13,7 @@ const MOST_CANDIDATES: usize = 10;
 /// How a person names a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The last one by time, or the one so many before it.
+    /// The last one, or the one so many before it: by chain where one writer made them, else by time.
     Latest {
         /// 0 for the last one.
         back: usize,
@@ -52,7 +53,7 @@ pub fn select_among<'s>(
         return Err(not_found("a snapshot", why));
     };
     match selector {
-        Selector::Latest { back } => ordered.iter().rev().nth(*back).copied().ok_or_else(|| {
+        Selector::Latest { back } => in_order(&ordered).iter().rev().nth(*back).copied().ok_or_else(|| {
             not_found(
                 format!("the snapshot {back} before the last"),
                 format!("there are only {}", ordered.len()),

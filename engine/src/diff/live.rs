@@ -33,7 +33,8 @@ pub struct LiveOptions<'o> {
 /// read. What has no stored content is nowhere named: the nodes of the source have none.
 ///
 /// # Errors
-/// What `visit` fails with. Stored folders that cannot be read whole are told to `observer`, and the others compared.
+/// [`crate::base::Kind::Usage`] for a snapshot of a stream; what `visit` fails with. Stored folders that cannot be read
+/// whole are told to `observer`, and the others compared.
 pub fn live(
     repo: &Repo,
     snapshot: &Snapshot,
@@ -41,6 +42,14 @@ pub fn live(
     observer: &dyn Observer,
     visit: &mut dyn FnMut(&Change) -> Result<()>,
 ) -> Result<DiffStatistics> {
+    if snapshot.manifest.is_stream {
+        return Err(Error::new(
+            crate::base::Kind::Usage,
+            "compare with the source of snapshot",
+            snapshot.id.short(),
+        )
+        .because("it arrived on standard input, and has no source"));
+    }
     observer.phase(Phase::Comparing);
     let own: Vec<(u64, u64)> = options
         .own_folders

@@ -51,7 +51,8 @@ pub fn encode(m: &Manifest) -> Vec<u8> {
         .bytes_if(21, m.lineage.as_ref().map(|id| &id.as_bytes()[..]))
         .array(23, &m.links, |e, (path, target)| {
             e.array(2)?.bytes(path.as_bytes())?.bytes(target).map(|_| ())
-        });
+        })
+        .flag(24, m.is_stream);
     map.finish()
 }
 
@@ -119,6 +120,7 @@ impl Default for Parts {
             summaries: None,
             lineage: None,
             links: Vec::new(),
+            is_stream: false,
         };
         Self { time: None, created: None, writer: None, root: None, rest }
     }
@@ -178,6 +180,7 @@ impl Parts {
             19 => rest.incomplete = r.flag()?,
             20 => rest.summaries = Some(BlobId::new(r.fixed()?)),
             21 => rest.lineage = Some(BlobId::new(r.fixed()?)),
+            24 => rest.is_stream = r.flag()?,
             23 => {
                 rest.links = r.array(MAX_PATHS, |r| {
                     r.tuple(2)?;
@@ -278,6 +281,7 @@ mod tests {
                 incomplete,
                 summaries: optional.map(BlobId::new),
                 lineage: optional.map(BlobId::new),
+                is_stream: imported,
                 links: optional.map(|id| (StoredPath::root().join(b"link"), id.to_vec())).into_iter().collect(),
             }
         }

@@ -132,6 +132,8 @@ pub struct Manifest {
     pub lineage: Option<BlobId>,
     /// Sources that were symbolic links, and where they led.
     pub links: Vec<(StoredPath, Vec<u8>)>,
+    /// True if the content arrived through a stream: nothing at its path is its source.
+    pub is_stream: bool,
 }
 
 /// What an event says.

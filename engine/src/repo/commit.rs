@@ -59,6 +59,14 @@ pub(super) struct Identity {
     pub(super) lock: Option<WriterLock>,
 }
 
+impl Run {
+    /// Who writes this run's snapshot.
+    #[must_use]
+    pub fn writer(&self) -> WriterId {
+        self.identity.writer
+    }
+}
+
 impl Repo {
     /// Begins a run: reads the history, takes a writer's identity, writes the lease, mends missing second copies, and
     /// adopts what killed runs left.

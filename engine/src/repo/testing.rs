@@ -67,5 +67,6 @@ pub(crate) fn sample_manifest(n: u8) -> Manifest {
         summaries: None,
         lineage: None,
         links: Vec::new(),
+        is_stream: false,
     }
 }

@@ -136,6 +136,10 @@ pub(crate) struct SourceArgs {
     ])]
     pub(super) stdin: bool,
 
+    /// Store standard input also if it is empty
+    #[arg(long, requires = "stdin")]
+    pub(super) allow_empty: bool,
+
     /// Path under which standard input is stored
     #[arg(long, value_name = "NAME", default_value = "stdin", requires = "stdin")]
     pub(super) stdin_filename: PathBuf,

@@ -1,6 +1,7 @@
 //! What a snapshot reads beside its sources: lists of paths, and standard input as a content.
 
 use super::SnapshotArgs;
+use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
 use chatvault_engine::base::{Cancel, StoredPath};
@@ -96,23 +97,48 @@ impl Stdin {
     }
 }
 
-impl Read for Stdin {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+impl Stdin {
+    /// Waits for the first bytes.
+    ///
+    /// # Errors
+    /// Fails if there are none: most likely, whatever should have written them failed.
+    pub(super) fn not_empty(&mut self) -> Result<()> {
+        match self.wait() {
+            Err(_) if self.cancel.is_cancelled() => Ok(()),
+            Err(cause) => Err(Failure::io("read", "standard input", cause)),
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Failure::new(Condition::Failed, "Failed to take a snapshot of standard input")
+                .because("it is empty; nothing was stored")
+                .with_hint("check the command that writes it; if it has nothing to say, add --allow-empty")),
+        }
+    }
+
+    /// Waits until there are bytes; false at the end.
+    fn wait(&mut self) -> io::Result<bool> {
         while self.at >= self.block.len() {
             match self.blocks.recv_timeout(LOOK) {
                 Ok(block) => {
                     self.block = block?;
                     self.at = 0;
                     if self.block.is_empty() {
-                        return Ok(0);
+                        return Ok(false);
                     }
                 }
-                Err(RecvTimeoutError::Disconnected) => return Ok(0),
+                Err(RecvTimeoutError::Disconnected) => return Ok(false),
                 Err(RecvTimeoutError::Timeout) if self.cancel.is_cancelled() => {
                     return Err(io::Error::other("it was cancelled"));
                 }
                 Err(RecvTimeoutError::Timeout) => {}
             }
+        }
+        Ok(true)
+    }
+}
+
+impl Read for Stdin {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if !self.wait()? {
+            return Ok(0);
         }
         let count = (self.block.get(self.at..).unwrap_or_default()).read(buffer)?;
         self.at += count;

@@ -2,6 +2,7 @@
 
 mod args;
 mod databases;
+mod dated;
 mod dry_run;
 mod gone;
 mod input;
@@ -69,6 +70,9 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     let taken = if args.sources.stdin {
         let path = input::stdin_path(&args.sources.stdin_filename)?;
         let mut content = input::Stdin::begin(&context.cancel)?;
+        if !args.sources.allow_empty {
+            content.not_empty()?;
+        }
         backup::stream(&repo, &options, &path, &mut content, &progress)
     } else {
         with_totals(context, &options, &progress, |progress| backup::snapshot(&repo, &options, progress))
@@ -98,6 +102,7 @@ fn told(
     told.extend(warnings::of_affected(&summary.affected, &context.zone()));
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
     told.extend(gone::warnings(&summary.gone, summary.parent));
+    told.extend(dated::warnings(&summary, &context.zone()));
     let outcome = warnings::outcome(&told)
         .with(Condition::IntegrityFailed, summary.database_counts.newly_damaged > 0)
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
@@ -151,12 +156,13 @@ fn is_failure(warning: &Warning) -> bool {
     matches!(warning.kind, WarningKind::CacheFailed | WarningKind::NotCleanedUp)
 }
 
-/// When quiet, without what each run would tell anew and nobody can mend: that folders of this program lie in a source.
-/// One that was named itself is another matter.
+/// When quiet, without what each run would tell anew and nobody can mend: that folders of this program lie in a source, and
+/// sockets and pipes. A folder that was named itself is another matter.
 fn without_usual(mut told: Vec<Warning>, ui: &Ui, named: &[PathBuf]) -> Vec<Warning> {
     let is_usual = |warning: &Warning| {
-        warning.kind == WarningKind::OwnFolderLeftOut
-            && warning.path.as_ref().is_some_and(|path| !named.contains(&path.to_fs()))
+        warning.kind == WarningKind::SpecialFile
+            || warning.kind == WarningKind::OwnFolderLeftOut
+                && warning.path.as_ref().is_some_and(|path| !named.contains(&path.to_fs()))
     };
     told.retain(|warning| !(ui.style().quiet && is_usual(warning)));
     told

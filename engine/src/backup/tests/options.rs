@@ -333,10 +333,13 @@ fn with_clock() -> (Bench, Arc<std::sync::atomic::AtomicI64>) {
     let at = Arc::clone(&moved);
     let clock = move || Timestamp::new(1_900_000_000 + at.load(std::sync::atomic::Ordering::Relaxed), 0);
     let store = Arc::new(RecordingStore::new(MemoryStore::new()));
-    let session = crate::repo::Session { clock: Arc::new(clock), ..session(None) };
-    let (repo, key) = create(Arc::clone(&store) as Arc<dyn Store>, session);
     let dir = tempfile::tempdir().unwrap();
     fs::create_dir(dir.path().join("src")).unwrap();
+    fs::create_dir(dir.path().join("cache")).unwrap();
+    // Without a cache each run is a writer of its own.
+    let session = session(Some(&dir.path().join("cache")));
+    let session = crate::repo::Session { clock: Arc::new(clock), ..session };
+    let (repo, key) = create(Arc::clone(&store) as Arc<dyn Store>, session);
     (Bench { dir, store, repo, key }, moved)
 }
 
@@ -374,4 +377,25 @@ fn what_is_read_again_at_once_is_read_once_more_after_that() {
     moved.fetch_add(60, std::sync::atomic::Ordering::Relaxed);
     assert_eq!(opened(&bench.repo, &options), [b"f".to_vec()]);
     assert!(opened(&bench.repo, &options).is_empty());
+}
+
+#[test]
+fn a_run_under_a_wrong_clock_is_told_and_the_next_ones_go_on_from_it() {
+    use std::sync::atomic::Ordering::Relaxed;
+    let (bench, moved) = with_clock();
+    bench.write("f", b"f");
+    let hour = 3600;
+    moved.store(100_000 * hour, Relaxed);
+    let wrong = bench.take();
+    moved.store(0, Relaxed);
+    let right = bench.take();
+    assert_eq!(right.misdated.clock_went_back, Some((wrong.id, wrong.time)));
+    assert_eq!(right.misdated.latest, None, "one writer made both");
+    moved.store(2 * hour, Relaxed);
+    let next = bench.take();
+    assert_eq!((next.misdated, next.parent), (Default::default(), Some(right.id)));
+    let elsewhere = bench.elsewhere();
+    let other = snapshot(&elsewhere.repo, &bench.options(), &Silent).unwrap();
+    assert!(other.time < wrong.time);
+    assert_eq!(other.misdated.latest, Some((wrong.id, wrong.time)), "two writers: by time");
 }
