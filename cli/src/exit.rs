@@ -24,13 +24,15 @@ pub(crate) enum Condition {
     Damaged,
     /// The snapshot is stored, but a database failed its integrity check.
     IntegrityFailed,
+    /// Something would be overwritten or deleted that is in no snapshot: nothing was done.
+    OnlyHere,
     /// The snapshot is stored, but some of the source could not be read.
     Incomplete,
 }
 
 impl Condition {
     /// All conditions; the first one that is met gives the exit code.
-    pub(crate) const BY_PRECEDENCE: [Self; 9] = [
+    pub(crate) const BY_PRECEDENCE: [Self; 10] = [
         Self::Cancelled,
         Self::Usage,
         Self::WrongKey,
@@ -39,6 +41,7 @@ impl Condition {
         Self::Failed,
         Self::Damaged,
         Self::IntegrityFailed,
+        Self::OnlyHere,
         Self::Incomplete,
     ];
 
@@ -51,6 +54,7 @@ impl Condition {
             Self::NoRepository => 10,
             Self::Locked => 11,
             Self::WrongKey => 12,
+            Self::OnlyHere => 20,
             Self::IntegrityFailed => 21,
             Self::Damaged => 22,
             Self::Cancelled => 130,
@@ -66,6 +70,7 @@ impl Condition {
             Self::NoRepository => "no_repository",
             Self::Locked => "locked",
             Self::WrongKey => "wrong_key",
+            Self::OnlyHere => "only_here",
             Self::IntegrityFailed => "integrity_failed",
             Self::Damaged => "damaged",
             Self::Cancelled => "cancelled",
@@ -80,6 +85,7 @@ impl Condition {
             Kind::Locked => Self::Locked,
             Kind::WrongKey => Self::WrongKey,
             Kind::Damaged => Self::Damaged,
+            Kind::OnlyHere => Self::OnlyHere,
             Kind::Cancelled => Self::Cancelled,
             _ => Self::Failed,
         }
@@ -146,6 +152,7 @@ mod tests {
                 (1, "failed"),
                 (22, "damaged"),
                 (21, "integrity_failed"),
+                (20, "only_here"),
                 (3, "incomplete"),
             ]
         );

@@ -29,6 +29,7 @@ mod reading;
 mod restoring;
 mod seal;
 mod stage;
+mod targets;
 mod together;
 mod trace;
 mod unreadable;
@@ -59,6 +60,7 @@ fn main() -> ExitCode {
         reading::CASES,
         restoring::CASES,
         seal::CASES,
+        targets::CASES,
         together::CASES,
         power::CASES,
         mounted::CASES,

@@ -116,6 +116,7 @@ fn advice(kind: Kind) -> Option<&'static str> {
         }
         Kind::AlreadyThere => "name another place, or use what is there",
         Kind::Locked => "wait until the other program has ended, then run this again",
+        Kind::OnlyHere => "take a snapshot of it first",
         Kind::InUse => "end the program that uses it, then run this again",
         Kind::WrongKey => {
             "check what was given: the password, and the key file (`--key-file FILE`) if the repository needs one; the \
@@ -137,7 +138,9 @@ fn advice(kind: Kind) -> Option<&'static str> {
         Kind::Io => "check that the disk is connected and works, then run this again",
         Kind::Denied => "check who owns it; `ls -ln` shows owners and permissions",
         Kind::ReadOnly => "mount that disk writable, or remove its write protection, then run this again",
-        Kind::Gone => "connect the disk again, then run this again; what is stored already is not stored again",
+        Kind::Gone => {
+            "connect the disk again, then run this again; what is stored already is not stored again"
+        }
         Kind::Source => "check that you may read it, and run this again",
         Kind::Catalog => {
             "run this again with `--no-cache`; the cache holds nothing that cannot be made again"

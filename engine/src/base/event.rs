@@ -94,6 +94,8 @@ pub enum WarningKind {
     Damaged,
     /// Something could not be restored as it was stored.
     NotRestored,
+    /// An entry of a restore's target is in no snapshot, and would be lost, or is.
+    OnlyHere,
     /// Something stood in the way and has another name now.
     MovedAside,
     /// The work is done, but something of it could not be tidied up.
@@ -122,6 +124,7 @@ impl WarningKind {
             Self::OtherCopy => "other_copy",
             Self::Damaged => "damaged",
             Self::NotRestored => "not_restored",
+            Self::OnlyHere => "only_here",
             Self::MovedAside => "moved_aside",
             Self::NotCleanedUp => "not_cleaned_up",
         }
