@@ -280,7 +280,7 @@ fn lost(
         }
         // What this user may not read is not lost.
         Ok(summary) if what.ends_with(DENIED) => {
-            assert!(summary.damaged == 0 && summary.failed > 0, "{what}: {summary:?}");
+            assert!(summary.damaged == 0 && summary.denied > 0, "{what}: {summary:?}");
         }
         Ok(summary) => assert!(summary.damaged > 0, "{what}: {missing:?} went missing without a word"),
         Err(e) => {

@@ -112,6 +112,8 @@ pub enum WarningKind {
     Denied,
     /// Something could not be restored as it was stored.
     NotRestored,
+    /// An entry of a restore's target is in no snapshot, and would be lost, or is.
+    OnlyHere,
     /// Something stood in the way and has another name now.
     MovedAside,
     /// The work is done, but something of it could not be tidied up.
@@ -147,6 +149,7 @@ impl WarningKind {
             Self::Damaged => "damaged",
             Self::Denied => "denied",
             Self::NotRestored => "not_restored",
+            Self::OnlyHere => "only_here",
             Self::MovedAside => "moved_aside",
             Self::NotCleanedUp => "not_cleaned_up",
         }
@@ -181,10 +184,11 @@ impl WarningKind {
             | Self::MirrorUsed
             | Self::MirrorNotWritten
             | Self::OtherCopy
+            | Self::Misdated
             | Self::Damaged
             | Self::Denied
             | Self::NotCleanedUp => Whose::Repository,
-            Self::NotRestored | Self::MovedAside => Whose::Target,
+            Self::NotRestored | Self::MovedAside | Self::OnlyHere => Whose::Target,
         }
     }
 }

@@ -59,7 +59,7 @@ pub(super) struct Identity {
     pub(super) lock: Option<WriterLock>,
 }
 
-impl Run {
+impl Run<'_> {
     /// Who writes this run's snapshot.
     #[must_use]
     pub fn writer(&self) -> WriterId {
