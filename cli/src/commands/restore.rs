@@ -182,7 +182,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
-    let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place, &progress)?;
     let options = args.options(&place, context, repo)?;
     let mut tell = |entry: &restore::Planned<'_>| {
         if args.dry_run {
