@@ -39,7 +39,7 @@ fn one_snapshot_is_compared_with_the_folders_as_they_are() {
     }
     world.repo(&["snapshot", "-q", "live"]).succeeded();
     let ran = world.repo(&["diff", "latest"]).succeeded();
-    assert_eq!(ran.stdout, "No differences.\n");
+    assert!(ran.stdout.ends_with("\n\nNo differences.\n"), "{}", ran.stdout);
 }
 
 #[test]
@@ -66,5 +66,45 @@ fn a_path_behind_the_snapshot_is_refused() {
 fn no_differences_are_said_in_one_line() {
     let world = World::with_snapshot();
     let ran = world.repo(&["diff", "latest"]).succeeded();
-    assert_eq!(ran.stdout, "No differences.\n");
+    assert!(ran.stdout.ends_with("\n\nNo differences.\n"), "{}", ran.stdout);
+}
+
+#[test]
+fn the_two_states_are_named_first_and_other_machines_and_sources_are_warned_of() {
+    let world = changed();
+    world.repo(&["snapshot", "-q", "live"]).succeeded();
+    world.repo(&["snapshot", "-q", "--host", "phone", "live/sub"]).succeeded();
+    let ids = world.ids();
+    let ran = world.repo(&["diff", &ids[0], &ids[1]]).succeeded();
+    let mut lines = ran.stdout.lines();
+    for (word, id) in [("From:", &ids[0]), ("To:", &ids[1])] {
+        let line = lines.next().unwrap();
+        assert!(line.starts_with(word) && line.contains(&id[..8]), "{}", ran.stdout);
+    }
+    assert!(!ran.stderr.contains("warning"), "{}", ran.stderr);
+    let ran = world.repo(&["diff", &ids[1], &ids[2]]).succeeded();
+    assert!(ran.stderr.contains("different machines") && ran.stderr.contains("phone"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("different sources"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_snapshot_of_another_machine_is_never_compared_with_the_folders_of_this_one() {
+    let world = World::with_snapshot();
+    world.repo(&["snapshot", "-q", "--host", "phone", "live"]).succeeded();
+    let of_phone = world.ids().pop().unwrap();
+    for arguments in [&["diff", "latest", "--host", "phone"][..], &["diff", &of_phone]] {
+        let ran = world.repo(arguments).failed_with(2, &["phone", "this machine"]);
+        assert_eq!(ran.stdout, "");
+    }
+    // `latest` means that of this machine.
+    world.write("live/new.txt", "12345");
+    let ran = world.repo(&["diff", "latest"]).succeeded();
+    assert!(ran.stdout.contains(&world.ids()[0][..8]), "{}", ran.stdout);
+    assert_eq!(letter_of(&world, &ran.stdout, "live/new.txt"), Some("+"));
+    world.write(
+        "home/.config/chatvault/profiles.toml",
+        format!("[p]\nrepository = '{}'\n[p.snapshot]\nhost = 'phone'\n", world.text("repo")),
+    );
+    let ran = world.repo(&["-P", "p", "diff", &of_phone]).succeeded();
+    assert_eq!(letter_of(&world, &ran.stdout, "live/new.txt"), Some("+"));
 }

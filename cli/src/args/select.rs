@@ -1,5 +1,5 @@
 //! How a snapshot, and a path in it, are named: `latest`, `latest~N`, the first digits of an id, `@TIME`, and any of
-//! them with `:PATH` behind.
+//! them with `:PATH` behind: then `latest` and `@TIME` mean the last one that holds PATH.
 
 use crate::args::time;
 use crate::output::error::{Failure, Result};
@@ -45,10 +45,10 @@ impl Place {
     }
 
     /// Reads `SNAPSHOT:PATH`; a missing path is refused.
-    pub(crate) fn parse_with_path(text: &OsStr, now: &Zoned) -> Result<(Selector, StoredPath)> {
+    pub(crate) fn parse_with_path(text: &OsStr, now: &Zoned) -> Result<(Self, StoredPath)> {
         let place = Self::parse(text, now)?;
-        match place.path {
-            Some(path) => Ok((place.selector, path)),
+        match place.path.clone() {
+            Some(path) => Ok((place, path)),
             None => Err(Failure::usage(format!("Failed to use {}", shown(text.as_bytes())))
                 .because("a path in the snapshot is wanted: SNAPSHOT:PATH")
                 .with_hint(format!(
@@ -142,7 +142,7 @@ mod tests {
     #[test]
     fn every_way_to_name_a_snapshot_is_understood() {
         let day = || Selector::AtOrBefore(Timestamp::new(1_795_219_199, 999_999_999));
-        let evening = || Selector::AtOrBefore(Timestamp::new(1_795_197_600, 0));
+        let evening = || Selector::AtOrBefore(Timestamp::new(1_795_197_659, 999_999_999));
         for (text, wanted) in [
             ("latest", place(Selector::Latest { back: 0 }, None)),
             ("latest~12", place(Selector::Latest { back: 12 }, None)),

@@ -1,11 +1,13 @@
 //! Points in time as people write them. Pure: now and the zone are given.
 //!
-//! A day without a time of day means the end of that day, a time with seconds means the end of that second (no
-//! listing shows fractions), so that "the last snapshot at or before" it is the one a person means. In the hour that a
+//! A day without a time of day means the end of that day, a time without seconds the end of that minute, one with seconds
+//! the end of that second (no listing shows fractions), so that "the last snapshot at or before" it is the one a person
+//! means. In the hour that a
 //! clock change repeats, the second one counts; a time that it leaves out counts as the same length after the change.
 
 use chatvault_engine::base::Timestamp;
 use jiff::civil::{Date, DateTime, Time, Weekday};
+use jiff::fmt::temporal::Pieces;
 use jiff::{ToSpan, Zoned};
 
 /// Forms that are understood, for messages.
@@ -18,7 +20,7 @@ pub(crate) const FORMS: &str = "2026-11-20, \"2026-11-20 18:00\", today, yesterd
 pub(crate) fn parse(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     let (begin, end) = span(text, now)?;
     if begin > now.timestamp() {
-        return Err(format!("it is in the future; now it is {}", now.strftime("%Y-%m-%d %H:%M:%S %:z")));
+        return Err(in_the_future(now));
     }
     Ok(stored(end.min(now.timestamp())))
 }
@@ -37,6 +39,25 @@ pub(crate) fn parse_begin(text: &str, now: &Zoned) -> Result<Timestamp, String> 
 /// As [`parse_begin`].
 pub(crate) fn parse_end(text: &str, now: &Zoned) -> Result<Timestamp, String> {
     span(text, now).map(|(_, end)| stored(end))
+}
+
+/// Reads the time of a state exactly as it was written, for storing it: a day means its first instant, a minute its first
+/// second. Also its minutes east of UTC: those that are written, else those of the zone at that time.
+///
+/// # Errors
+/// As [`parse`].
+pub(crate) fn parse_state(text: &str, now: &Zoned) -> Result<(Timestamp, i32), String> {
+    let (begin, _) = span(text, now)?;
+    if begin > now.timestamp() {
+        return Err(in_the_future(now));
+    }
+    let written = exact(text).and_then(|_| Pieces::parse(text).ok()?.to_numeric_offset());
+    let offset = written.unwrap_or_else(|| now.time_zone().to_offset(begin));
+    Ok((stored(begin), offset.seconds() / 60))
+}
+
+fn in_the_future(now: &Zoned) -> String {
+    format!("it is in the future; now it is {}", now.strftime("%Y-%m-%d %H:%M:%S %:z"))
 }
 
 /// A time as the engine keeps it: seconds rounded down, nanoseconds forward.
@@ -62,7 +83,13 @@ fn exact(text: &str) -> Option<Moment> {
         return None;
     }
     let instant: jiff::Timestamp = text.parse().ok()?;
-    if rest.contains('.') { Some((instant, instant)) } else { Some((instant, end_of_second(instant))) }
+    let time = rest.get(1..)?.split(['+', '-', 'Z', 'z']).next()?;
+    let end = match (time.contains(['.', ',']), time.matches(':').count()) {
+        (true, _) => instant,
+        (false, 1) => end_of_minute(instant),
+        (false, _) => end_of_second(instant),
+    };
+    Some((instant, end))
 }
 
 /// A day and perhaps a time of day, in the zone of `now`.
@@ -77,7 +104,7 @@ fn local(text: &str, now: &Zoned) -> Option<Moment> {
     match time {
         Some((time, has_seconds)) => {
             let instant = later(date.to_datetime(time))?;
-            Some((instant, if has_seconds { end_of_second(instant) } else { instant }))
+            Some((instant, if has_seconds { end_of_second(instant) } else { end_of_minute(instant) }))
         }
         None => {
             let begin_of = |day: Date| {
@@ -131,6 +158,10 @@ fn time_of_day(text: &str) -> Option<(Time, bool)> {
     Time::new(hour, minute, second, 0).ok().map(|time| (time, has_seconds))
 }
 
+fn end_of_minute(instant: jiff::Timestamp) -> jiff::Timestamp {
+    end_of_second(instant.checked_add(59.seconds()).unwrap_or(instant))
+}
+
 fn end_of_second(instant: jiff::Timestamp) -> jiff::Timestamp {
     instant.checked_add(999_999_999.nanoseconds()).unwrap_or(instant)
 }
@@ -163,16 +194,18 @@ mod tests {
             ("2026-11-20t18:00:00+02:00", "2026-11-20T16:00:00.999999999Z"),
             ("2026-11-20 18:00:00-05:00", "2026-11-20T23:00:00.999999999Z"),
             ("2026-11-20T18:00:00.25Z", "2026-11-20T18:00:00.25Z"),
-            ("2026-11-20 18:00", "2026-11-20T17:00:00Z"),
-            ("2026-11-20T18:00", "2026-11-20T17:00:00Z"),
+            ("2026-11-20 18:00", "2026-11-20T17:00:59.999999999Z"),
+            ("2026-11-20T18:00", "2026-11-20T17:00:59.999999999Z"),
+            ("2026-11-20T18:00+02:00", "2026-11-20T16:00:59.999999999Z"),
             ("2026-11-20 18:00:05", "2026-11-20T17:00:05.999999999Z"),
-            ("2026-11-20 7:05", "2026-11-20T06:05:00Z"),
+            ("2026-11-20 7:05", "2026-11-20T06:05:59.999999999Z"),
             ("2026-11-20", "2026-11-20T22:59:59.999999999Z"),
             ("yesterday", "2026-11-20T22:59:59.999999999Z"),
-            ("Yesterday 08:00", "2026-11-20T07:00:00Z"),
+            ("Yesterday 08:00", "2026-11-20T07:00:59.999999999Z"),
             ("today", "2026-11-21T14:30:00Z"),
             ("2026-11-21", "2026-11-21T14:30:00Z"),
-            ("today 09:00", "2026-11-21T08:00:00Z"),
+            ("today 09:00", "2026-11-21T08:00:59.999999999Z"),
+            ("today 15:30", "2026-11-21T14:30:00Z"),
             ("friday", "2026-11-20T22:59:59.999999999Z"),
             ("saturday", "2026-11-14T22:59:59.999999999Z"),
             ("sun", "2026-11-15T22:59:59.999999999Z"),
@@ -190,19 +223,36 @@ mod tests {
         let both = |text| (utc(parse_begin(text, &now()).unwrap()), utc(parse_end(text, &now()).unwrap()));
         let pair = |begin: &str, end: &str| (begin.to_owned(), end.to_owned());
         assert_eq!(both("yesterday"), pair("2026-11-19T23:00:00Z", "2026-11-20T22:59:59Z"));
-        assert_eq!(both("2026-11-20 18:00"), pair("2026-11-20T17:00:00Z", "2026-11-20T17:00:00Z"));
+        assert_eq!(both("2026-11-20 18:00"), pair("2026-11-20T17:00:00Z", "2026-11-20T17:00:59Z"));
         assert_eq!(both("2099-01-01").0, "2098-12-31T23:00:00Z");
         assert!(parse_begin("soon", &now()).is_err());
+    }
+
+    #[test]
+    fn the_time_of_a_state_is_what_was_written_with_the_offset_of_that_day() {
+        for (text, wanted, offset) in [
+            ("2026-07-01 12:34:56", "2026-07-01T10:34:56Z", 120),
+            ("2026-11-20 12:34:56", "2026-11-20T11:34:56Z", 60),
+            ("2026-11-20 12:34", "2026-11-20T11:34:00Z", 60),
+            ("2026-07-01", "2026-06-30T22:00:00Z", 120),
+            ("2026-07-01T12:34:56-05:30", "2026-07-01T18:04:56Z", -330),
+            ("2026-07-01T12:34:56.5Z", "2026-07-01T12:34:56.5Z", 0),
+        ] {
+            let (time, minutes) = parse_state(text, &now()).unwrap();
+            let time = jiff::Timestamp::new(time.secs, i32::try_from(time.nanos).unwrap()).unwrap();
+            assert_eq!((time.to_string().as_str(), minutes), (wanted, offset), "{text}");
+        }
+        assert!(parse_state("2026-11-22", &now()).unwrap_err().contains("future"));
     }
 
     #[test]
     fn clock_changes_have_no_holes() {
         for (text, wanted) in [
             ("2026-03-29 01:59:59", "2026-03-29T00:59:59.999999999Z"),
-            ("2026-03-29 02:30", "2026-03-29T01:30:00Z"),
-            ("2026-03-29 03:00", "2026-03-29T01:00:00Z"),
+            ("2026-03-29 02:30", "2026-03-29T01:30:59.999999999Z"),
+            ("2026-03-29 03:00", "2026-03-29T01:00:59.999999999Z"),
             ("2026-03-29", "2026-03-29T21:59:59.999999999Z"),
-            ("2026-10-25 02:30", "2026-10-25T01:30:00Z"),
+            ("2026-10-25 02:30", "2026-10-25T01:30:59.999999999Z"),
             ("2026-10-25", "2026-10-25T22:59:59.999999999Z"),
             ("2026-10-24", "2026-10-24T21:59:59.999999999Z"),
         ] {

@@ -8,7 +8,7 @@ use crate::output::error::{Failure, Result};
 use crate::output::human::shell_word;
 use crate::output::progress::Progress;
 use crate::output::warnings;
-use chatvault_engine::browse;
+use chatvault_engine::browse::{self, Selector};
 use chatvault_engine::model::NodeKind;
 use clap::Args;
 use std::ffi::OsString;
@@ -34,12 +34,16 @@ pub(crate) struct CatArgs {
 }
 
 pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
-    let (selector, path) = Place::parse_with_path(&args.place, &context.now())?;
+    let (place, path) = Place::parse_with_path(&args.place, &context.now())?;
     let filter = args.filter.read()?;
     let ui = &context.ui;
     let progress = Progress::new(ui);
-    let (repo, snapshot) = &context.open_at(&filter, &selector, &progress)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place, &progress)?;
     let outcome = warnings::tell(ui, &progress);
+    // Who names a state by a time does not know which one it is.
+    if matches!(place.selector, Selector::AtOrBefore(_)) {
+        context.name_state(snapshot);
+    }
     let node = browse::lookup(repo, snapshot, &path)
         .map_err(|error| missing::not_held(error, snapshot, Some(&path)))?;
     if node.kind != NodeKind::File {

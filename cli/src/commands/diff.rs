@@ -4,14 +4,17 @@ use crate::args::filter::FilterArgs;
 use crate::args::select::Place;
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
-use crate::output::error::Result;
+use crate::output::error::{Failure, Result, one_line};
+use crate::output::human::shell_word;
 use crate::output::progress::Progress;
 use crate::output::wire::diff::{WireChange, WireDiffStatistics};
 use crate::output::{Ui, human, warnings};
 use crate::process;
 use chatvault_engine::base::{Error, StoredPath, WarningKind};
+use chatvault_engine::browse::{Selector, SnapshotFilter};
 use chatvault_engine::diff::{self, DiffStatistics, LiveOptions};
 use chatvault_engine::model::{Change, NodeKind};
+use chatvault_engine::repo::{Repo, Snapshot};
 use clap::Args;
 use std::ffi::OsString;
 
@@ -24,7 +27,9 @@ Examples:
   chatvault diff latest~1 latest       what the last snapshot brought
   chatvault diff @monday latest --json
 
-Files whose size and time are the stored ones count as unchanged.
+The first lines say which two states are compared. `latest~1` is the snapshot before `latest` of the same machine and \
+the same paths. Without --host, `latest` and `@TIME` mean snapshots of this machine if the other side is `live`. Files \
+with the stored size and time count as unchanged.
 
 Exit codes: 0 done (whether anything differs or not), 1 failed, 2 wrong usage, 3 done, but some of the folders could not \
 be read, 10 no repository, 12 wrong password or key, 22 damaged, 130 cancelled.";
@@ -45,6 +50,13 @@ pub(crate) struct DiffArgs {
     filter: FilterArgs,
 }
 
+/// The two states that are compared.
+struct Sides<'s> {
+    first: &'s Snapshot,
+    /// None for the folders as they are now.
+    second: Option<&'s Snapshot>,
+}
+
 pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     let now = context.now();
     let first = Place::parse_snapshot(&args.first, &now)?;
@@ -54,50 +66,139 @@ pub(crate) fn run(args: &DiffArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let repo = context.open(&progress)?;
     let snapshots = repo.snapshots(&progress)?;
-    let first = context.select(&snapshots, &filter, &first, &progress)?;
-    let mut shown = 0_u64;
-    let mut doubts = 0;
-    let mut show = |change: &Change| {
-        shown += 1;
-        show(ui, change)
-    };
-    let (target, counts) = match second {
-        Some(second) => {
-            let second = context.select(&snapshots, &filter, &second, &progress)?;
-            doubts = second.manifest.statistics.unreadable;
-            let counts = diff::snapshots(&repo, first, second, &StoredPath::root(), &progress, &mut show);
-            (second.id.to_string(), counts)
-        }
+    let sides = match second {
+        Some(second) => Sides {
+            first: context.select(&snapshots, &filter, &first, &progress)?,
+            second: Some(context.select(&snapshots, &filter, &second, &progress)?),
+        },
         None => {
-            let own_folders = context.own_folders(&repo);
-            let owners = process::owners();
-            let options = LiveOptions { own_folders: &own_folders, owners: &owners, check_content: false };
-            ("live".to_owned(), diff::live(&repo, first, &options, &progress, &mut show))
+            Sides { first: of_this_machine(context, &snapshots, filter, &first, &progress)?, second: None }
         }
     };
+    sides.introduce(context);
+    let compared = sides.compare(context, &repo, &progress);
     let told = progress.finish();
     let unreadable = told.iter().any(|warning| warning.kind == WarningKind::Unreadable);
-    if doubts > 0 && counts.is_ok() {
-        ui.warn(&format!(
-            "The later snapshot lacks {} that could not be read then: what seems to be removed may have been there",
-            human::count(doubts, "entry")
-        ));
-    }
-    match counts {
+    match compared {
         Err(_) if ui.is_unread() => Ok(Outcome::done()),
         Err(error) => {
             warnings::show(ui, &told, progress.warnings_dropped());
             Err(error.into())
         }
-        Ok(_) if shown == 0 && !ui.style().json => {
-            ui.report("No differences.");
+        Ok((counts, shown)) => {
+            if shown == 0 && !ui.style().json {
+                ui.report("No differences.");
+            } else {
+                sides.statistics(context, &counts);
+            }
+            sides.warn(ui);
             warnings::show(ui, &told, progress.warnings_dropped());
             Ok(warnings::outcome(&told).with(Condition::Incomplete, unreadable))
         }
-        Ok(counts) => {
-            statistics(ui, first.id.to_string(), target, &counts);
-            warnings::show(ui, &told, progress.warnings_dropped());
-            Ok(warnings::outcome(&told).with(Condition::Incomplete, unreadable))
+    }
+}
+
+/// The snapshot to compare with the folders of this machine: without `--host`, `latest` and a time mean its own snapshots.
+///
+/// # Errors
+/// Fails for a snapshot of another machine: this one's files have nothing to do with it.
+fn of_this_machine<'s>(
+    context: &Context,
+    snapshots: &'s [Snapshot],
+    mut filter: SnapshotFilter,
+    selector: &Selector,
+    progress: &Progress<'_>,
+) -> Result<&'s Snapshot> {
+    let own = context.own_hosts();
+    let has_own = snapshots.iter().any(|snapshot| own.contains(&snapshot.manifest.host));
+    if filter.hosts.is_empty() && has_own && !matches!(selector, Selector::Prefix(_)) {
+        filter.hosts.clone_from(&own);
+    }
+    let snapshot = context.select(snapshots, &filter, selector, progress)?;
+    let host = &snapshot.manifest.host;
+    if own.contains(host) {
+        return Ok(snapshot);
+    }
+    let (id, host) = (snapshot.id.short(), one_line(host));
+    Err(Failure::usage(format!("Failed to compare snapshot {id} with the folders of this machine"))
+        .because(format!("it is of {host}, and this machine is {}", one_line(&own.join(" or "))))
+        .with_hint(format!(
+            "name two snapshots, as in `{} --host {}`; if its folders are on this machine, say so in a profile: \
+             host = \"{host}\"",
+            context.command("diff latest~1 latest"),
+            shell_word(&host)
+        )))
+}
+
+impl Sides<'_> {
+    fn introduce(&self, context: &Context) {
+        let ui = &context.ui;
+        ui.report(format_args!("From:    {}", context.state(self.first)));
+        ui.report(match self.second {
+            Some(second) => format!("To:      {}", context.state(second)),
+            None => "To:      the folders as they are now".to_owned(),
+        });
+        ui.report("");
+    }
+
+    /// Shows each difference. Gives back what they are in numbers, and how many were shown.
+    fn compare(
+        &self,
+        context: &Context,
+        repo: &Repo,
+        progress: &Progress<'_>,
+    ) -> chatvault_engine::base::Result<(DiffStatistics, u64)> {
+        let mut shown = 0;
+        let mut show = |change: &Change| {
+            shown += 1;
+            show(&context.ui, change)
+        };
+        let counts = match self.second {
+            Some(second) => {
+                diff::snapshots(repo, self.first, second, &StoredPath::root(), progress, &mut show)
+            }
+            None => {
+                let own_folders = context.own_folders(repo);
+                let owners = process::owners();
+                let options =
+                    LiveOptions { own_folders: &own_folders, owners: &owners, check_content: false };
+                diff::live(repo, self.first, &options, progress, &mut show)
+            }
+        };
+        counts.map(|counts| (counts, shown))
+    }
+
+    /// Warns of what makes the answer mean less than it seems to.
+    fn warn(&self, ui: &Ui) {
+        let Some(second) = self.second else { return };
+        let (before, after) = (&self.first.manifest, &second.manifest);
+        if before.host != after.host {
+            ui.warn(&format!(
+                "These snapshots are of different machines: {} and {}",
+                one_line(&before.host),
+                one_line(&after.host)
+            ));
+        }
+        if !before.is_of_same_paths(after) {
+            ui.warn(&format!(
+                "These snapshots are of different sources: {} and {}",
+                human::paths(&before.paths),
+                human::paths(&after.paths)
+            ));
+        }
+        if after.statistics.unreadable > 0 {
+            ui.warn(&format!(
+                "{} could not be read for the later snapshot: what seems to be removed may have been there",
+                human::count(after.statistics.unreadable, "entry")
+            ));
+        }
+    }
+
+    fn statistics(&self, context: &Context, counts: &DiffStatistics) {
+        if context.ui.style().json {
+            context.ui.json(&WireDiffStatistics::new(self.first, self.second, counts));
+        } else {
+            statistics(&context.ui, counts);
         }
     }
 }
@@ -121,11 +222,7 @@ fn show(ui: &Ui, change: &Change) -> chatvault_engine::base::Result<()> {
     if ui.is_unread() { Err(Error::cancelled()) } else { Ok(()) }
 }
 
-fn statistics(ui: &Ui, source: String, target: String, counts: &DiffStatistics) {
-    if ui.style().json {
-        ui.json(&WireDiffStatistics::new(source, target, counts));
-        return;
-    }
+fn statistics(ui: &Ui, counts: &DiffStatistics) {
     ui.report("");
     for (name, added, removed, changed) in [
         ("Files:", counts.files_added, counts.files_removed, Some(counts.changed_files)),

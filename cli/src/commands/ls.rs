@@ -53,8 +53,9 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
-    let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place, &progress)?;
     let opened = warnings::tell(ui, &progress);
+    context.name_state(snapshot);
     let printer = Printer { ui, observer: &progress, long: args.long, zone: context.zone() };
     let listed = match &place.path {
         Some(path) => printer.entries(repo, snapshot, path, args.recursive),

@@ -73,7 +73,7 @@ pub(crate) fn run(args: &StatsArgs, context: &Context) -> Result<Outcome> {
     let repo = context.open(&progress)?;
     let all = repo.snapshots(&progress)?;
     let chosen: Vec<Snapshot> = match &place {
-        Some(place) => vec![context.select(&all, &filter, &place.selector, &progress)?.clone()],
+        Some(place) => vec![context.select_at(&repo, &all, &filter, place, &progress)?.clone()],
         None => all.iter().filter(|snapshot| filter.admits(snapshot)).cloned().collect(),
     };
     let path = place.as_ref().and_then(|place| place.path.as_ref());

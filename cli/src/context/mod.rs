@@ -3,11 +3,12 @@
 pub(crate) mod create;
 pub(crate) mod missing;
 
+use crate::args::select::Place;
 use crate::args::{secret, time};
 use crate::config::machine::Machine;
 use crate::config::{Environment, Folders, Settings, kept, known};
 use crate::exit::Condition;
-use crate::output::error::{Failure, Result};
+use crate::output::error::{Failure, Result, one_line};
 use crate::output::human;
 use crate::output::progress::Progress;
 use crate::output::{Ui, prompt, warnings};
@@ -76,28 +77,84 @@ impl Context {
         selector: &Selector,
         progress: &Progress<'_>,
     ) -> Result<&'s Snapshot> {
-        browse::select_among(snapshots, filter, selector, self.time()).map_err(|error| {
-            let told = progress.finish();
-            warnings::show(&self.ui, &told, progress.warnings_dropped());
-            if !snapshots.is_empty() {
-                return error.into();
-            }
-            unreadable(&told).unwrap_or_else(|| {
-                Failure::from(error).with_hint(format!("`{}` takes one", self.command("snapshot FOLDER")))
-            })
+        browse::select_among(snapshots, filter, selector, self.time())
+            .map_err(|error| self.none_selected(snapshots, error, progress))
+    }
+
+    /// The failure to find a snapshot; what was told until now is shown first.
+    fn none_selected(
+        &self,
+        snapshots: &[Snapshot],
+        error: chatvault_engine::base::Error,
+        progress: &Progress<'_>,
+    ) -> Failure {
+        let told = progress.finish();
+        warnings::show(&self.ui, &told, progress.warnings_dropped());
+        if !snapshots.is_empty() {
+            return error.into();
+        }
+        unreadable(&told).unwrap_or_else(|| {
+            Failure::from(error).with_hint(format!("`{}` takes one", self.command("snapshot FOLDER")))
         })
     }
 
-    /// Opens the repository, and finds the snapshot that was named.
+    /// Opens the repository, and finds the snapshot that was named: with a path, the last one that holds it.
     pub(crate) fn open_at(
         &self,
         filter: &SnapshotFilter,
-        selector: &Selector,
+        place: &Place,
         progress: &Progress<'_>,
     ) -> Result<(Repo, Snapshot)> {
         let repo = self.open(progress)?;
-        let snapshot = self.select(&repo.snapshots(progress)?, filter, selector, progress)?.clone();
+        let snapshots = repo.snapshots(progress)?;
+        let snapshot = self.select_at(&repo, &snapshots, filter, place, progress)?.clone();
         Ok((repo, snapshot))
+    }
+
+    /// The snapshot that is meant: with a path, the last one that holds it. Says if newer ones do not.
+    pub(crate) fn select_at<'s>(
+        &self,
+        repo: &Repo,
+        snapshots: &'s [Snapshot],
+        filter: &SnapshotFilter,
+        place: &Place,
+        progress: &Progress<'_>,
+    ) -> Result<&'s Snapshot> {
+        let Some(path) = &place.path else {
+            return self.select(snapshots, filter, &place.selector, progress);
+        };
+        let holder = browse::select_holding(repo, snapshots, filter, &place.selector, path, self.time())
+            .map_err(|error| self.none_selected(snapshots, error, progress))?;
+        if holder.newer_without > 0 {
+            let newer = u64::try_from(holder.newer_without).unwrap_or(u64::MAX);
+            self.ui.warn(&format!(
+                "{path} is not in the {} after {}: this is its last state",
+                if newer == 1 { "snapshot".to_owned() } else { human::count(newer, "snapshot") },
+                human::local_time(holder.snapshot.manifest.time, &self.zone()),
+            ));
+        }
+        Ok(holder.snapshot)
+    }
+
+    /// Says on standard error which state an answer is of.
+    pub(crate) fn name_state(&self, snapshot: &Snapshot) {
+        self.ui.status(self.state(snapshot));
+    }
+
+    /// A snapshot in words: its id, its machine and its time.
+    pub(crate) fn state(&self, snapshot: &Snapshot) -> String {
+        format!(
+            "Snapshot {} of {}, {}",
+            snapshot.id.short(),
+            one_line(&snapshot.manifest.host),
+            human::local_time(snapshot.manifest.time, &self.zone())
+        )
+    }
+
+    /// The names under which snapshots of this machine are stored: its own, and the one that the profile gives it.
+    pub(crate) fn own_hosts(&self) -> Vec<String> {
+        let own = self.session().client.host;
+        std::iter::once(own).chain(self.settings.snapshot.host.clone()).collect()
     }
 
     /// The time now, in the local zone.

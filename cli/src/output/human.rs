@@ -1,7 +1,7 @@
 //! Numbers and times in words for people. Pure functions.
 
-use chatvault_engine::base::Timestamp;
 use chatvault_engine::base::path::clean;
+use chatvault_engine::base::{StoredPath, Timestamp};
 use jiff::tz::TimeZone;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
@@ -10,6 +10,18 @@ use std::time::Duration;
 /// A path for people: safe on a terminal.
 pub(crate) fn shown(path: &Path) -> String {
     clean(path.as_os_str().as_bytes()).into_owned()
+}
+
+/// Sources for one line: all if there are two, else the first one and how many more.
+pub(crate) fn paths(paths: &[StoredPath]) -> String {
+    match paths {
+        [] => String::new(),
+        [one] => one.to_string(),
+        [one, two] => format!("{one} {two}"),
+        [first, rest @ ..] => {
+            format!("{first} and {} more", thousands(u64::try_from(rest.len()).unwrap_or(u64::MAX)))
+        }
+    }
 }
 
 /// Bytes with a unit of 1,024: `0 B`, `999 B`, `1.5 KiB`, `12.0 MiB`.

@@ -195,7 +195,7 @@ fn take(
         is_stream,
         ..manifest_of(repo, options, begun)
     };
-    let time = manifest.time;
+    let (time, utc_offset_minutes) = (manifest.time, manifest.utc_offset_minutes);
     let misdated = misdated(&run.history.snapshots, &manifest, run.writer());
     let id = repo.commit(run, packs, manifest, observer)?;
     source.memory.commit(repo, id, taken.rows, taken.removed);
@@ -208,6 +208,7 @@ fn take(
         parent,
         tree,
         time,
+        utc_offset_minutes,
         paths,
         statistics,
         warnings,
@@ -230,7 +231,7 @@ fn manifest_of(repo: &Repo, options: &BackupOptions, begun: Timestamp) -> Manife
     Manifest {
         time: options.time.unwrap_or(begun),
         created: session.now(),
-        utc_offset_minutes: session.utc_offset_minutes,
+        utc_offset_minutes: options.utc_offset_minutes.unwrap_or(session.utc_offset_minutes),
         writer: WriterId::new([0; 16]),
         sequence: 0,
         previous: None,

@@ -27,6 +27,8 @@ pub struct BackupOptions {
     pub host: Option<String>,
     /// The time of the state, if it is not now.
     pub time: Option<Timestamp>,
+    /// Minutes east of UTC at the time of the state, if not the session's.
+    pub utc_offset_minutes: Option<i32>,
     /// Tags.
     pub tags: Vec<String>,
     /// Description.
@@ -58,6 +60,8 @@ pub struct BackupSummary {
     pub tree: BlobId,
     /// The time of the state.
     pub time: Timestamp,
+    /// Minutes east of UTC at that time.
+    pub utc_offset_minutes: i32,
     /// The sources as stored.
     pub paths: Vec<StoredPath>,
     /// Counts.

@@ -15,7 +15,7 @@ mod walk;
 pub use content::{ContentReader, Piece, for_each_piece, write_content};
 pub use folder::FolderNodes;
 pub use narrow::{SnapshotFilter, last_of_each};
-pub use select::{Selector, select, select_among};
+pub use select::{Holder, Selector, select, select_among, select_holding};
 pub use sharing::Sharing;
 pub use walk::{Step, Walk, list, lookup};
 

@@ -60,6 +60,13 @@ impl SnapshotFilter {
     }
 }
 
+/// The line of a snapshot: its machine and its sources, in an order that does not depend on how they were given.
+pub(crate) fn line_of(snapshot: &Snapshot) -> (&str, Vec<&StoredPath>) {
+    let mut paths: Vec<&StoredPath> = snapshot.manifest.paths.iter().collect();
+    paths.sort();
+    (&snapshot.manifest.host, paths)
+}
+
 /// The last so many snapshots of the same sources of each machine, in the order in which they come.
 #[must_use]
 pub fn last_of_each(snapshots: Vec<Snapshot>, count: usize) -> Vec<Snapshot> {

@@ -1,11 +1,15 @@
 //! Which snapshot is meant.
+//!
+//! A repository may hold several lines of snapshots: those of one machine and the same sources. `latest` is the last one
+//! of all, `latest~N` counts back in its line. With a path, `latest` and a time mean the last snapshot that holds it.
 
 use crate::base::id::to_hex;
 use crate::base::path::clean;
-use crate::base::{Error, Kind, Result, Timestamp};
-use crate::browse::narrow::SnapshotFilter;
+use crate::base::{Error, Kind, Result, StoredPath, Timestamp};
+use crate::browse::narrow::{SnapshotFilter, line_of};
+use crate::browse::walk::lookup;
 use crate::model::snapshot::BEFORE_RESTORE;
-use crate::repo::Snapshot;
+use crate::repo::{Repo, Snapshot};
 use crate::rules::order::in_order;
 
 /// Most candidates that are named when an id fits several snapshots.
@@ -14,7 +18,7 @@ const MOST_CANDIDATES: usize = 10;
 /// How a person names a snapshot.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Selector {
-    /// The last one, or the one so many before it: by chain where one writer made them, else by time.
+    /// The last one (by chain where one writer made them, else by time), or the one so many before it in its line.
     Latest {
         /// 0 for the last one.
         back: usize,
@@ -44,32 +48,121 @@ pub fn select_among<'s>(
     selector: &Selector,
     now: Timestamp,
 ) -> Result<&'s Snapshot> {
+    chosen(&ordered(snapshots, filter)?, filter, selector, now)
+}
+
+/// The snapshot that is meant by a selector with a path.
+#[derive(Clone, Copy, Debug)]
+pub struct Holder<'s> {
+    /// The snapshot.
+    pub snapshot: &'s Snapshot,
+    /// How many newer snapshots of a source around the path do not hold it.
+    pub newer_without: usize,
+}
+
+/// Finds the snapshot that is meant together with a path: for `latest` and a time the last one that holds the path. If none
+/// does, it is one that could hold it, so that the caller's own look-up fails with a reason. A snapshot that is damaged
+/// there counts as holding it: an older state must not pass for the newest silently.
+///
+/// # Errors
+/// As [`select`].
+pub fn select_holding<'s>(
+    repo: &Repo,
+    snapshots: &'s [Snapshot],
+    filter: &SnapshotFilter,
+    selector: &Selector,
+    path: &StoredPath,
+    now: Timestamp,
+) -> Result<Holder<'s>> {
+    let ordered = ordered(snapshots, filter)?;
+    let (ordered, until) = match selector {
+        Selector::Prefix(_) => (ordered, 0),
+        Selector::Latest { .. } => {
+            let ordered = by_chain(&ordered, filter);
+            let all = ordered.len();
+            (ordered, all)
+        }
+        Selector::AtOrBefore(time) if *time > now => (ordered, 0),
+        Selector::AtOrBefore(time) => {
+            let until = ordered.partition_point(|snapshot| snapshot.manifest.time <= *time);
+            (ordered, until)
+        }
+    };
+    let mut candidates: Vec<&'s Snapshot> = ordered.iter().take(until).copied().collect();
+    candidates.retain(|snapshot| {
+        snapshot.manifest.paths.iter().any(|source| path.is_within(source) || source.is_within(path))
+    });
+    candidates.reverse();
+    let holds = |snapshot: &&Snapshot| !matches!(lookup(repo, snapshot, path), Err(error) if error.kind() == Kind::NotFound);
+    let found = candidates.iter().position(holds);
+    let back = if let Selector::Latest { back } = selector { *back } else { 0 };
+    match found.or((!candidates.is_empty()).then_some(0)).and_then(|at| candidates.get(at)) {
+        Some(last) => {
+            Ok(Holder { snapshot: before(&ordered, last, back)?, newer_without: found.unwrap_or_default() })
+        }
+        None => Ok(Holder { snapshot: chosen(&ordered, filter, selector, now)?, newer_without: 0 }),
+    }
+}
+
+/// The snapshots that a filter admits, oldest first.
+fn ordered<'s>(snapshots: &'s [Snapshot], filter: &SnapshotFilter) -> Result<Vec<&'s Snapshot>> {
     let mut ordered: Vec<&Snapshot> = snapshots.iter().filter(|snapshot| filter.admits(snapshot)).collect();
     ordered.sort_by_key(|snapshot| (snapshot.manifest.time, snapshot.id));
-    let Some(first) = ordered.first().copied() else {
+    if ordered.is_empty() {
         let why = match snapshots.len() {
             0 => "there is none in this repository".to_owned(),
             number => format!("none of the {number} in this repository is {}", filter.words()),
         };
         return Err(not_found("a snapshot", why));
-    };
+    }
+    Ok(ordered)
+}
+
+fn chosen<'s>(
+    ordered: &[&'s Snapshot],
+    filter: &SnapshotFilter,
+    selector: &Selector,
+    now: Timestamp,
+) -> Result<&'s Snapshot> {
     match selector {
-        Selector::Latest { back } => latest(&ordered, filter, *back),
-        Selector::Prefix(prefix) => by_prefix(&ordered, prefix),
-        Selector::AtOrBefore(time) => at_or_before(&ordered, first, *time, now),
+        Selector::Latest { back } => {
+            let ordered = by_chain(ordered, filter);
+            match ordered.last() {
+                Some(last) => before(&ordered, last, *back),
+                None => {
+                    Err(not_found("a snapshot", "there is none but those that were taken before a restore"))
+                }
+            }
+        }
+        Selector::Prefix(prefix) => by_prefix(ordered, prefix),
+        Selector::AtOrBefore(time) => at_or_before(ordered, *time, now),
     }
 }
 
-/// The last snapshot, or the one so many before it. Those that were only taken before a restore count where their tag
-/// is asked for.
-fn latest<'s>(ordered: &[&'s Snapshot], filter: &SnapshotFilter, back: usize) -> Result<&'s Snapshot> {
-    let is_asked_for = |tag: &str| filter.tags.iter().flatten().any(|wanted| wanted == tag);
-    let counts = |snapshot: &&&Snapshot| {
-        is_asked_for(BEFORE_RESTORE) || !snapshot.tags.iter().any(|tag| tag == BEFORE_RESTORE)
-    };
+/// The snapshots that `latest` counts, the last one at the end. Those that were only taken before a restore count where
+/// their tag is asked for.
+fn by_chain<'s>(ordered: &[&'s Snapshot], filter: &SnapshotFilter) -> Vec<&'s Snapshot> {
+    let is_asked_for = filter.tags.iter().flatten().any(|wanted| wanted == BEFORE_RESTORE);
+    let counts =
+        |snapshot: &&&Snapshot| is_asked_for || !snapshot.tags.iter().any(|tag| tag == BEFORE_RESTORE);
     let counted: Vec<&Snapshot> = ordered.iter().filter(counts).copied().collect();
-    in_order(&counted).iter().rev().nth(back).copied().ok_or_else(|| {
-        not_found(format!("the snapshot {back} before the last"), format!("there are only {}", counted.len()))
+    in_order(&counted)
+}
+
+/// The snapshot so many before this one, in its line.
+fn before<'s>(ordered: &[&'s Snapshot], last: &'s Snapshot, back: usize) -> Result<&'s Snapshot> {
+    let line = line_of(last);
+    let newest_first = ordered.iter().rev().skip_while(|snapshot| snapshot.id != last.id);
+    let in_line: Vec<&'s Snapshot> = newest_first.filter(|other| line_of(other) == line).copied().collect();
+    in_line.get(back).copied().ok_or_else(|| {
+        let host = clean(last.manifest.host.as_bytes());
+        let many = if in_line.len() == 1 { "snapshot" } else { "snapshots" };
+        let others =
+            if in_line.len() < ordered.len() { " (others have another host or other paths)" } else { "" };
+        not_found(
+            format!("the snapshot {back} before the last"),
+            format!("only {} {many} of {host} with the same paths{others}", in_line.len()),
+        )
     })
 }
 
@@ -109,13 +202,9 @@ fn by_prefix<'s>(ordered: &[&'s Snapshot], prefix: &str) -> Result<&'s Snapshot>
     }
 }
 
-fn at_or_before<'s>(
-    ordered: &[&'s Snapshot],
-    first: &Snapshot,
-    time: Timestamp,
-    now: Timestamp,
-) -> Result<&'s Snapshot> {
-    let offset = first.manifest.utc_offset_minutes;
+fn at_or_before<'s>(ordered: &[&'s Snapshot], time: Timestamp, now: Timestamp) -> Result<&'s Snapshot> {
+    let first = ordered.first();
+    let offset = first.map(|snapshot| snapshot.manifest.utc_offset_minutes).unwrap_or_default();
     if time > now {
         return Err(Error::new(Kind::Usage, "find", format!("the snapshot at {}", text_of(time, offset)))
             .because(format!("this time is still to come: now it is {}", text_of(now, offset))));
@@ -124,7 +213,7 @@ fn at_or_before<'s>(
     behind.checked_sub(1).and_then(|at| ordered.get(at)).copied().ok_or_else(|| {
         not_found(
             format!("a snapshot at or before {}", text_of(time, offset)),
-            format!("the first one is {}", describe(first, 0)),
+            format!("the first one is {}", first.map(|first| describe(first, 0)).unwrap_or_default()),
         )
     })
 }
@@ -166,7 +255,7 @@ fn text_of(time: Timestamp, offset_minutes: i32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::base::{SnapshotId, StoredPath};
+    use crate::base::SnapshotId;
     use crate::repo::testing::sample_manifest;
 
     fn snapshot(start: &[u8], secs: i64) -> Snapshot {
@@ -199,6 +288,17 @@ mod tests {
         let (kind, text) = refused(&all, &Selector::Latest { back: 3 });
         assert_eq!(kind, Kind::NotFound);
         assert!(text.contains("only 3"), "{text}");
+    }
+
+    #[test]
+    fn latest_counts_back_among_the_snapshots_of_the_same_machine_and_paths() {
+        let mut all = [snapshot(b"a", 10), snapshot(b"b", 20), snapshot(b"c", 30), snapshot(b"d", 40)];
+        all[1].manifest.host = "tablet".to_owned();
+        all[2].manifest.paths = vec![StoredPath::parse(b"/elsewhere").unwrap()];
+        let latest = |back| chosen(&all, &Selector::Latest { back });
+        assert_eq!([latest(0), latest(1), latest(2)], [Some(40), Some(10), None]);
+        let (_, text) = refused(&all, &Selector::Latest { back: 2 });
+        assert!(text.contains("only 2 snapshots of host with the same paths (others have"), "{text}");
     }
 
     #[test]

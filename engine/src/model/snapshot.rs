@@ -87,6 +87,19 @@ pub struct Head {
     pub hash: [u8; 32],
 }
 
+impl Manifest {
+    /// True if both are of the same sources, in whatever order they were given.
+    #[must_use]
+    pub fn is_of_same_paths(&self, other: &Self) -> bool {
+        let sorted = |paths: &[StoredPath]| {
+            let mut sorted = paths.to_vec();
+            sorted.sort();
+            sorted
+        };
+        sorted(&self.paths) == sorted(&other.paths)
+    }
+}
+
 /// A snapshot: who took which state of which paths when, and where its tree begins.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Manifest {

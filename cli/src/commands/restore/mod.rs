@@ -211,7 +211,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let filter = args.filter.read()?;
     let ui = context.ui.as_ref();
     let progress = Progress::new(ui);
-    let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
+    let (repo, snapshot) = &context.open_at(&filter, &place, &progress)?;
     let options = args.options(&place, context, repo)?;
     if args.in_place {
         if place.path.is_some() {

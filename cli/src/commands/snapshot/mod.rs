@@ -54,7 +54,8 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
         own_folders: context.own_folders(&repo),
         owners: process::owners(),
         host: args.host.clone().or_else(|| profile.host.clone()),
-        time,
+        time: time.map(|(time, _)| time),
+        utc_offset_minutes: time.map(|(_, offset)| offset),
         tags: if args.tags.is_empty() { profile.tag.clone() } else { args.tags.clone() },
         description: args.description.clone().or_else(|| profile.description.clone()),
         parent: parent(args, context, &repo, &progress)?,
@@ -108,7 +109,7 @@ fn told(
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
         .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {
-        ui.json(&wire(&summary, &told, &outcome, progress.elapsed(), repo));
+        ui.json(&wire(&summary, &told, &outcome, progress.elapsed()));
         tell_failures(context, &told);
         return Ok(outcome);
     }
@@ -129,9 +130,9 @@ fn told(
     Ok(outcome)
 }
 
-/// The time of the state, as it was given.
-fn state_time(text: &str, context: &Context) -> Result<Timestamp> {
-    time::parse(text, &context.now()).map_err(|why| {
+/// The time of the state as it was given, and its minutes east of UTC.
+fn state_time(text: &str, context: &Context) -> Result<(Timestamp, i32)> {
+    time::parse_state(text, &context.now()).map_err(|why| {
         Failure::usage(format!("Failed to read the time {text}"))
             .because(why)
             .with_hint("write it as 2026-11-20, \"2026-11-20 18:00\", or 2026-11-20T18:00:00+01:00")
@@ -286,18 +287,12 @@ fn counts(statistics: &Statistics, gone: &Gone, added: &str) -> Vec<String> {
     [Some(files), gone::words(gone), Some(added)].into_iter().flatten().collect()
 }
 
-fn wire(
-    summary: &BackupSummary,
-    told: &[Warning],
-    outcome: &Outcome,
-    elapsed: Duration,
-    repo: &Repo,
-) -> SnapshotSummary {
+fn wire(summary: &BackupSummary, told: &[Warning], outcome: &Outcome, elapsed: Duration) -> SnapshotSummary {
     SnapshotSummary {
         message_type: "summary",
         snapshot_id: summary.id.to_string(),
         parent: summary.parent.map(|id| id.to_string()),
-        time: human::rfc3339(summary.time, repo.session().utc_offset_minutes),
+        time: human::rfc3339(summary.time, summary.utc_offset_minutes),
         paths: summary.paths.as_slice().into(),
         tree: summary.tree.to_string(),
         statistics: (&summary.statistics).into(),

@@ -1,8 +1,10 @@
 //! `diff`: changes, then their statistics.
 
 use super::WirePath;
+use crate::output::human::rfc3339;
 use chatvault_engine::diff::DiffStatistics;
 use chatvault_engine::model::Change;
+use chatvault_engine::repo::Snapshot;
 use serde::Serialize;
 
 /// One difference.
@@ -25,7 +27,12 @@ impl From<&Change> for WireChange {
 pub(crate) struct WireDiffStatistics {
     message_type: &'static str,
     source_snapshot: String,
+    source_host: String,
+    source_time: String,
     target_snapshot: String,
+    /// Null for the folders as they are now, as the time.
+    target_host: Option<String>,
+    target_time: Option<String>,
     changed_files: u64,
     added: WireSide,
     removed: WireSide,
@@ -41,11 +48,18 @@ pub(crate) struct WireSide {
 }
 
 impl WireDiffStatistics {
-    pub(crate) fn new(source: String, target: String, counts: &DiffStatistics) -> Self {
+    /// Of a snapshot and another one, or the folders as they are now.
+    pub(crate) fn new(source: &Snapshot, target: Option<&Snapshot>, counts: &DiffStatistics) -> Self {
+        let time =
+            |snapshot: &Snapshot| rfc3339(snapshot.manifest.time, snapshot.manifest.utc_offset_minutes);
         Self {
             message_type: "statistics",
-            source_snapshot: source,
-            target_snapshot: target,
+            source_snapshot: source.id.to_string(),
+            source_host: source.manifest.host.clone(),
+            source_time: time(source),
+            target_snapshot: target.map_or_else(|| "live".to_owned(), |snapshot| snapshot.id.to_string()),
+            target_host: target.map(|snapshot| snapshot.manifest.host.clone()),
+            target_time: target.map(time),
             changed_files: counts.changed_files,
             added: WireSide {
                 files: counts.files_added,
