@@ -137,7 +137,9 @@ fn advice(kind: Kind) -> Option<&'static str> {
         Kind::Io => "check that the disk is connected and works, then run this again",
         Kind::Denied => "check who owns it; `ls -ln` shows owners and permissions",
         Kind::ReadOnly => "mount that disk writable, or remove its write protection, then run this again",
-        Kind::Gone => "connect the disk again, then run this again; what is stored already is not stored again",
+        Kind::Gone => {
+            "connect the disk again, then run this again; what is stored already is not stored again"
+        }
         Kind::Source => "check that you may read it, and run this again",
         Kind::Catalog => {
             "run this again with `--no-cache`; the cache holds nothing that cannot be made again"

@@ -102,6 +102,8 @@ pub(super) enum Outcome {
     Captured(Vec<(Vec<u8>, Stat)>),
     /// It has no committed state that could be captured, and must be stored as it lies: the reason.
     Impossible(String),
+    /// Its name leads to another file by now.
+    Replaced,
 }
 
 /// Reads and stores a database.
@@ -115,7 +117,7 @@ pub(super) fn read_database<'s>(
     let Some(kind) = nature.database() else { return Ok(Outcome::Impossible("it is none".to_owned())) };
     let session = work.repo.session();
     let (pause, now) = (|time| (session.pause)(time), || session.now());
-    let patience = Patience::new(&pause, &now);
+    let patience = Patience { budget: Some(&work.waits), ..Patience::new(&pause, &now) };
     let begun = session.now();
     let before = task.file.stat()?;
     let beside = Neighbours { dir: &task.dir, name: &task.node.name };
@@ -130,6 +132,7 @@ pub(super) fn read_database<'s>(
             Ok(Outcome::Captured(foreign))
         }
         Err(capture::Failed::Impossible(why)) => Ok(Outcome::Impossible(why.to_string())),
+        Err(capture::Failed::Replaced) => Ok(Outcome::Replaced),
         Err(capture::Failed::Io(None, e)) => Err(Failed::Source(e)),
         Err(capture::Failed::Io(Some(sidecar), e)) => {
             Ok(Outcome::Impossible(format!("its {} file cannot be read: {e}", sidecar.suffix())))

@@ -232,7 +232,7 @@ fn link_group(secret: &[u8; 32], stat: &Stat) -> u64 {
 }
 
 /// Opens a file; one that another program replaces just now is there again a moment later.
-fn open_again(dir: &SourceDir, name: &[u8]) -> io::Result<SourceFile> {
+pub(super) fn open_again(dir: &SourceDir, name: &[u8]) -> io::Result<SourceFile> {
     for _ in 1..OPEN_TRIES {
         match dir.open_file(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && dir.stat_of(name).is_ok() => {}

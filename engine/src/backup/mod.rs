@@ -34,6 +34,7 @@ use crate::repo::pages::Boundaries;
 use crate::repo::snapshots::History;
 use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
+use crate::sqlite::capture::WaitBudget;
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
@@ -44,6 +45,8 @@ use tally::{Status, Taken, Tally};
 
 /// Files that are open between the walk and the readers.
 const OPEN_FILES: usize = 64;
+/// Longest time that one run waits for apps that are in the middle of changing their databases, for all of them together.
+const WAIT_FOR_APPS: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Takes a snapshot and makes it durable.
 ///
@@ -258,6 +261,8 @@ struct Work<'a> {
     boundaries: Boundaries,
     tally: Tally,
     check_time: CheckTime,
+    /// What is left to wait for apps that are in the middle of something.
+    waits: WaitBudget,
 }
 
 impl<'a> Work<'a> {
@@ -271,7 +276,8 @@ impl<'a> Work<'a> {
         let tally = Tally::new(Memory::staged(repo));
         let (memory, lineages) = (&source.memory, &source.lineages);
         let (boundaries, check_time) = (Boundaries::new(repo), CheckTime::default());
-        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time }
+        let waits = WaitBudget::new(WAIT_FOR_APPS);
+        Self { repo, options, observer, writer, memory, lineages, boundaries, tally, check_time, waits }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::overlay::Overlay;
 use super::{SqliteHeader, read_full};
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -21,6 +22,15 @@ pub struct Image<'a> {
     pub(super) laid_over: Option<(BorrowedFd<'a>, &'a Overlay, u32)>,
     pub(super) len: u64,
     pub(super) watch: Watch<'a>,
+    /// True once a file turned out to be shorter than it was a moment before.
+    pub(super) is_cut: Cell<bool>,
+}
+
+impl<'a> Image<'a> {
+    /// The bytes of the main file alone.
+    pub(super) fn of_main(main: BorrowedFd<'a>, len: u64, watch: Watch<'a>) -> Self {
+        Self { main, main_len: len, laid_over: None, len, watch, is_cut: Cell::new(false) }
+    }
 }
 
 impl Image<'_> {
@@ -61,14 +71,14 @@ impl Image<'_> {
         let size = u64::from(page_size);
         let within = at % size;
         // No page has a number beyond these: an image is never longer than what 32 bits can count.
-        let page = u32::try_from(at / size + 1).map_err(|_| changed())?;
+        let page = u32::try_from(at / size + 1).map_err(|_| self.changed())?;
         if let Some(content) = overlay.find(page) {
             let count = most(room, size - within);
             let wanted = room.get_mut(..count).unwrap_or_default();
             return if read_full(other, wanted, content + within)? == count {
                 Ok(count)
             } else {
-                Err(changed())
+                Err(self.changed())
             };
         }
         let until = overlay.next(page).map_or(u64::MAX, |next| u64::from(next - 1) * size);
@@ -84,7 +94,13 @@ impl Image<'_> {
         }
         let count = most(room, self.main_len - at);
         let wanted = room.get_mut(..count).unwrap_or_default();
-        if read_full(self.main, wanted, at)? == count { Ok(count) } else { Err(changed()) }
+        if read_full(self.main, wanted, at)? == count { Ok(count) } else { Err(self.changed()) }
+    }
+
+    /// A file is shorter than it was a moment ago. The capture notices that and reads again.
+    fn changed(&self) -> io::Error {
+        self.is_cut.set(true);
+        io::Error::new(io::ErrorKind::UnexpectedEof, "the database became shorter while it was read")
     }
 
     /// Reads the image from its first byte to its last.
@@ -105,11 +121,6 @@ impl fmt::Debug for Image<'_> {
 
 fn most(room: &[u8], bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).min(room.len())
-}
-
-/// A file is shorter than it was a moment ago. The capture finds that out by itself and reads again.
-fn changed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the database became shorter while it was read")
 }
 
 /// The bytes of an image in order.

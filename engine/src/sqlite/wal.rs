@@ -21,7 +21,7 @@ pub const VERSION: u32 = 3_007_000;
 const STEP: usize = 1 << 20;
 
 /// The two running sums.
-type Sums = (u32, u32);
+pub(super) type Sums = (u32, u32);
 
 /// What a log's header says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -70,6 +70,15 @@ impl Head {
     }
 }
 
+/// How far a log is read, by the word of its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Until {
+    /// The generation of which the index speaks.
+    pub salts: [u8; 8],
+    /// The last frame of it that was published.
+    pub frames: u32,
+}
+
 /// The committed frames of a log.
 #[derive(Clone, Debug)]
 pub struct Log {
@@ -88,14 +97,18 @@ pub struct Log {
 #[derive(Clone, Copy, Debug)]
 struct Proof {
     header: [u8; HEADER],
-    /// Start of the first frame of the last transaction, and its first bytes. Only the last one can ever be written over
-    /// without a new header: if its writer failed after the frames were complete and took it back.
-    last: Option<(u64, [u8; FRAME_HEAD])>,
+    /// Starts of the first and the last frame of the last transaction, and their first bytes. Only the last one can ever be
+    /// written over without a new header: if its writer failed after the frames were complete and took it back.
+    last: Option<[FrameHead; 2]>,
 }
 
+/// Where a frame starts, and its first bytes: its checksum goes over all frames before it.
+type FrameHead = (u64, [u8; FRAME_HEAD]);
+
 impl Log {
-    /// Reads a log as far as it goes now.
-    pub fn read(file: BorrowedFd<'_>) -> Result<Self, Unusable> {
+    /// Reads a log as far as it goes now. By the word of the index, no further than that: what comes behind is not
+    /// published yet, and of another generation than the index knows nothing is.
+    pub fn read(file: BorrowedFd<'_>, until: Option<&Until>) -> Result<Self, Unusable> {
         let mut first = [0; HEADER];
         let empty = Self { page_size: None, frames: 0, pages: 0, overlay: Overlay::default(), proof: None };
         if read_full(file, &mut first, 0)? < HEADER {
@@ -107,6 +120,7 @@ impl Log {
             Head::Sound(header) => header,
         };
         let mut scan = Scan::new(header);
+        let until = until.map(|until| if until.salts == header.salts { until.frames } else { 0 });
         let frame_len = scan.frame_len;
         let mut buffer = vec![0; (STEP / frame_len).max(1) * frame_len];
         let mut at = HEADER as u64;
@@ -114,6 +128,9 @@ impl Log {
             let count = read_full(file, &mut buffer, at)?;
             let mut frames = buffer.get(..count).unwrap_or_default().chunks_exact(frame_len);
             for frame in frames.by_ref() {
+                if until.is_some_and(|until| scan.frames >= until) {
+                    break 'log;
+                }
                 if scan.add(frame, at)?.is_none() {
                     break 'log;
                 }
@@ -126,12 +143,17 @@ impl Log {
         Ok(scan.finish())
     }
 
+    /// Its generation; `None` for an empty log.
+    pub fn salts(&self) -> Option<[u8; 8]> {
+        self.proof?.header.get(16..24)?.first_chunk().copied()
+    }
+
     /// True if the frames that were found are still there.
     pub fn is_unchanged(&self, file: BorrowedFd<'_>) -> io::Result<bool> {
         let Some(proof) = &self.proof else { return Ok(true) };
         let mut header = [0; HEADER];
         let mut is_same = read_full(file, &mut header, 0)? == HEADER && header == proof.header;
-        if let Some((at, head)) = &proof.last {
+        for (at, head) in proof.last.iter().flatten() {
             let mut now = [0; FRAME_HEAD];
             is_same = is_same && read_full(file, &mut now, *at)? == FRAME_HEAD && now == *head;
         }
@@ -149,7 +171,7 @@ struct Scan {
     /// Of the transaction whose end was not seen yet.
     pending: Collector,
     /// The first frame of that transaction.
-    begun: Option<(u64, [u8; FRAME_HEAD])>,
+    begun: Option<FrameHead>,
     log: Log,
 }
 
@@ -185,7 +207,7 @@ impl Scan {
             self.committed.take(&mut self.pending)?;
             self.begun = None;
             (self.log.frames, self.log.pages) = (self.frames, pages);
-            self.log.proof = Some(Proof { header: self.header.raw, last: Some(begun) });
+            self.log.proof = Some(Proof { header: self.header.raw, last: Some([begun, (at, head)]) });
         }
         Ok(Some(()))
     }
@@ -208,7 +230,7 @@ impl Scan {
 }
 
 /// Goes on with two sums over pairs of numbers.
-fn summed(big_endian: bool, bytes: &[u8], (mut first, mut second): Sums) -> Sums {
+pub(super) fn summed(big_endian: bool, bytes: &[u8], (mut first, mut second): Sums) -> Sums {
     let (pairs, _) = bytes.as_chunks::<8>();
     for [a, b, c, d, e, f, g, h] in pairs {
         let (one, other) = if big_endian {

@@ -4,6 +4,7 @@
 mod hostile;
 mod journals;
 mod logs;
+mod proof;
 mod waiting;
 
 use super::*;
@@ -11,6 +12,7 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What lies beside a main file, by path.
@@ -20,6 +22,15 @@ impl Beside for Folder<'_> {
     fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
         match File::open(sidecar_of(self.0, sidecar)) {
             Ok(file) => Ok(Some(file.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn identity(&self, sidecar: Option<Sidecar>) -> io::Result<Option<(u64, u64)>> {
+        let path = sidecar.map_or_else(|| self.0.to_owned(), |sidecar| sidecar_of(self.0, sidecar));
+        match path.metadata() {
+            Ok(stat) => Ok(Some((stat.dev(), stat.ino()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
