@@ -128,6 +128,14 @@ impl App {
         self.try_say(OPEN)
     }
 
+    /// The next process, in the place of one that has ended.
+    pub fn again(mut self) -> Self {
+        let folder = self._folder.take();
+        let mut next = Self::on(&self.path);
+        next._folder = folder;
+        next
+    }
+
     /// Ends the process in the middle of what it does.
     pub fn kill(&mut self) {
         self.child.kill().unwrap();

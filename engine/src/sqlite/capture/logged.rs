@@ -52,7 +52,9 @@ pub(super) fn read<T, E>(
         hold.inspect(|hold| hold.step_aside());
         limit.check()
     };
-    let (image, state) = laid_out(session, wal, &ground, &watch).map_err(Trouble::widen)?;
+    let Some((image, state)) = laid_out(session, wal, &ground, &watch).map_err(Trouble::widen)? else {
+        return Ok(Attempt::Changed);
+    };
     let result = session.run(&image, read);
     if limit.is_over.get() {
         return Err(Failed::Impossible(Impossible::HeldTooLong));
@@ -115,17 +117,18 @@ pub(super) fn log(wal: &Opened, until: Option<&Until>) -> Result<Log, Trouble> {
     Log::read(wal.file.as_fd(), until).map_err(|why| Trouble::of(Sidecar::Wal, why))
 }
 
+/// `None` if the main file is being cut just now.
 fn laid_out<'i>(
     session: &Session<'i>,
     wal: &'i Opened,
     ground: &'i Ground<'_>,
     watch: Watch<'i>,
-) -> Result<(Image<'i>, State), Trouble> {
+) -> Result<Option<(Image<'i>, State)>, Trouble> {
     let Ground { main, log, .. } = ground;
     let size = main.stamp.size;
     let own = Image::of_main(session.main, size, watch);
     let Some(page_size) = log.page_size.filter(|_| log.frames > 0) else {
-        return Ok((own, State::Quiescent));
+        return Ok(Some((own, State::Quiescent)));
     };
     let bytes = u64::from(page_size);
     let len = u64::from(log.pages) * bytes;
@@ -137,7 +140,10 @@ fn laid_out<'i>(
     };
     let is_other = match session.kind {
         // The header may itself be in the log.
-        Kind::Plain => image.header()?.is_some_and(|header| header.page_size != page_size),
+        Kind::Plain => match image.header() {
+            Err(_) if image.is_cut.get() => return Ok(None),
+            header => header?.is_some_and(|header| header.page_size != page_size),
+        },
         Kind::Encrypted => !size.is_multiple_of(bytes),
     };
     if is_other {
@@ -147,7 +153,7 @@ fn laid_out<'i>(
     if size.saturating_add(65536 + u64::from(log.frames) * bytes) < len {
         return Err(Impossible::Length.into());
     }
-    Ok((image, State::Merged { frames: log.frames }))
+    Ok(Some((image, State::Merged { frames: log.frames })))
 }
 
 /// True if the image that was read is the state of the commit M. Everything here is asked after the last reading, and of

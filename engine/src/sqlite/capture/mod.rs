@@ -37,8 +37,11 @@ use std::time::Duration;
 
 /// Pause while an app is in the middle of something short.
 const STEP: Duration = Duration::from_millis(10);
-/// Attempts after those without a lock. One is enough, unless the app goes over from one journal mode to the other.
-const FURTHER_ATTEMPTS: u32 = 5;
+/// Attempts after those without a lock. One is enough, unless the app closes, or goes over from one journal mode to the
+/// other.
+const FURTHER_ATTEMPTS: u32 = 9;
+/// Times that log or journal are looked at again before it is believed that there can be no image.
+const DOUBTS: u32 = 2;
 /// Readings where there are no locks.
 const READS_WITHOUT_LOCKS: u32 = 4;
 
@@ -55,8 +58,17 @@ pub fn capture<T, E>(
     read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
 ) -> Result<Captured<T>, Failed<E>> {
     let session = Session::new(main, beside, kind, patience);
+    let mut doubts = 0;
     loop {
-        match session.attempt(read)? {
+        let attempt = match session.attempt(read) {
+            // What was seen in the middle of a change may be gone a moment later.
+            Err(Failed::Impossible(why)) if why.is_of_files() && doubts < DOUBTS => {
+                doubts += 1;
+                Attempt::NotYet(STEP, why)
+            }
+            attempt => attempt?,
+        };
+        match attempt {
             Attempt::Done(reading) => {
                 let Reading { value, state, len, page_size, sidecars } = reading;
                 let (held, reads) = (session.held.get(), session.reads.get());
@@ -223,8 +235,11 @@ impl<'a> Session<'a> {
         }
         let is_wal = is_alive || there.wal.is_some() || header.is_some_and(|header| header.wal);
         self.may_hold_main.set(!is_wal && !is_exclusive);
+        let hold = hold.filter(|_| !is_wal);
+        // Who waits for us has not begun.
+        let is_being_written = has_writer && is_exclusive && hold.is_none();
         Ok(Seen {
-            hold: hold.filter(|_| !is_wal),
+            hold,
             now,
             there,
             main,
@@ -233,7 +248,7 @@ impl<'a> Session<'a> {
             rollback,
             is_alive,
             is_exclusive,
-            is_being_written: has_writer && is_exclusive,
+            is_being_written,
         })
     }
 

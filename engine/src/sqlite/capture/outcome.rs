@@ -241,6 +241,16 @@ pub enum Impossible {
     TooLarge,
 }
 
+impl Impossible {
+    /// True if it lies in what the files say, which may be read in the middle of a change.
+    pub(super) fn is_of_files(self) -> bool {
+        !matches!(
+            self,
+            Self::LockedExclusively | Self::NeverStill | Self::NeverStillWithoutLocks | Self::HeldTooLong
+        )
+    }
+}
+
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {

@@ -19,9 +19,9 @@ use std::os::fd::AsFd;
 use std::time::Duration;
 
 /// An app that did not write for so long is quiet.
-const QUIET: i128 = 100_000_000;
+const QUIET: i128 = 20_000_000;
 /// Longest wait for an app to be quiet.
-const WAIT_FOR_QUIET: Duration = Duration::from_secs(1);
+const WAIT_FOR_QUIET: Duration = Duration::from_millis(200);
 /// A hold is not cut off earlier than this.
 const LEAST_HOLD: Duration = Duration::from_secs(1);
 
@@ -143,6 +143,5 @@ fn is_same(session: &Session<'_>, seen: &Seen<'_>) -> Result<bool, Trouble> {
             None => true,
         },
     };
-    let is_exclusive = session.is_exclusive() && !seen.is_exclusive;
-    Ok(!checks.times || is_same && !is_exclusive && Look::at(session.main)? == seen.main)
+    Ok(!checks.times || is_same && Look::at(session.main)? == seen.main)
 }
