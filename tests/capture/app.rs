@@ -69,8 +69,14 @@ impl App {
     /// In a folder of its own, with this said first.
     pub fn with(pragmas: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut app = Self::on(&folder.path().join("chat.db"));
+        let mut app = Self::made(&folder.path().join("chat.db"), pragmas);
         app._folder = Some(folder);
+        app
+    }
+
+    /// Of a new database, with this said first.
+    pub fn made(path: &Path, pragmas: &str) -> Self {
+        let mut app = Self::on(path);
         app.say(pragmas);
         app.say(
             "CREATE TABLE message(id INTEGER PRIMARY KEY, text); CREATE INDEX by_text ON message(text);

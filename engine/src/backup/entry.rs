@@ -121,6 +121,10 @@ impl Work<'_> {
             return Ok(Remembered::TakenOver(before, Vec::new()));
         }
         let database = before.decode()?.database;
+        // It is told each time.
+        if database.as_ref().is_some_and(|database| database.damaged_log.is_some()) {
+            return Ok(Remembered::No);
+        }
         let all = || beside.entries.clone();
         Ok(match database.map(|database| database.state) {
             None if beside.is_named => Remembered::TakenOver(before, Vec::new()),

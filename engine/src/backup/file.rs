@@ -405,5 +405,5 @@ fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
         [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
-    Database { state, page_size: nature.page_size(), sidecars }
+    Database { state, page_size: nature.page_size(), sidecars, damaged_log: None }
 }

@@ -70,6 +70,8 @@ pub enum WarningKind {
     DatabaseNotCaptured,
     /// SQLite found a database damaged.
     IntegrityFailed,
+    /// The write-ahead log of a database is damaged: part of what its app had committed may be missing.
+    LogDamaged,
     /// A database could not be checked.
     IntegrityNotChecked,
     /// SQLite found a database sound, but could not look at all of it.
@@ -110,6 +112,7 @@ impl WarningKind {
             Self::Vanished => "vanished",
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::IntegrityFailed => "integrity_failed",
+            Self::LogDamaged => "log_damaged",
             Self::IntegrityNotChecked => "integrity_not_checked",
             Self::IntegrityIncomplete => "integrity_incomplete",
             Self::OddValues => "odd_values",

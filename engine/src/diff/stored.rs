@@ -27,7 +27,7 @@ struct Level<'r> {
 impl<'r> Stored<'r> {
     /// Begins with one node, as the only entry of a folder.
     pub(super) fn new(repo: &'r Repo, start: Option<Node>) -> Self {
-        let nodes = FolderNodes::given(repo, start.into_iter().collect());
+        let nodes = FolderNodes::given(repo, start.into_iter().collect()).without_logs();
         let levels = vec![Level { nodes, head: None, went: Vec::new() }];
         Self { repo, levels, sharing: Sharing::default() }
     }
@@ -53,7 +53,11 @@ impl Side for Stored<'_> {
         if let Some(level) = self.levels.last_mut() {
             level.went.clone_from(&node.name);
         }
-        self.levels.push(Level { nodes: FolderNodes::new(self.repo, tree), head: None, went: Vec::new() });
+        self.levels.push(Level {
+            nodes: FolderNodes::new(self.repo, tree).without_logs(),
+            head: None,
+            went: Vec::new(),
+        });
         if let Some(far) = self.levels.len().checked_sub(MOST_OPEN + 1)
             && let Some(level) = self.levels.get_mut(far)
             && level.nodes.park(&level.went)

@@ -24,12 +24,14 @@ pub struct Image<'a> {
     pub(super) watch: Watch<'a>,
     /// True once a file turned out to be shorter than it was a moment before.
     pub(super) is_cut: Cell<bool>,
+    /// The write-ahead log and its bytes, if it is damaged.
+    pub(super) damaged_log: Option<(BorrowedFd<'a>, u64)>,
 }
 
 impl<'a> Image<'a> {
     /// The bytes of the main file alone.
     pub(super) fn of_main(main: BorrowedFd<'a>, len: u64, watch: Watch<'a>) -> Self {
-        Self { main, main_len: len, laid_over: None, len, watch, is_cut: Cell::new(false) }
+        Self { main, main_len: len, laid_over: None, len, watch, is_cut: Cell::new(false), damaged_log: None }
     }
 }
 
@@ -103,6 +105,13 @@ impl Image<'_> {
         io::Error::new(io::ErrorKind::UnexpectedEof, "the database became shorter while it was read")
     }
 
+    /// The bytes of a damaged write-ahead log: not all of what the app had committed is in this image.
+    #[must_use]
+    pub fn damaged_log(&self) -> Option<RawLog<'_>> {
+        let (file, len) = self.damaged_log?;
+        Some(RawLog { image: self, file, at: 0, len })
+    }
+
     /// Reads the image from its first byte to its last.
     #[must_use]
     pub fn reader(&self) -> Reader<'_> {
@@ -133,6 +142,43 @@ pub struct Reader<'a> {
 impl Read for Reader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.image.read_at(buf, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// The bytes of a write-ahead log as they lie.
+#[derive(Debug)]
+pub struct RawLog<'a> {
+    image: &'a Image<'a>,
+    file: BorrowedFd<'a>,
+    at: u64,
+    len: u64,
+}
+
+impl RawLog<'_> {
+    /// Its bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True for a log without a single byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Read for RawLog<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (self.image.watch)()?;
+        let room = most(buf, self.len - self.at);
+        let wanted = buf.get_mut(..room).unwrap_or_default();
+        let count = read_full(self.file, wanted, self.at)?;
+        if count < wanted.len() {
+            return Err(self.image.changed());
+        }
         self.at += count as u64;
         Ok(count)
     }

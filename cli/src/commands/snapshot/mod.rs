@@ -93,7 +93,10 @@ fn told(
     told.extend(warnings::of_affected(&summary.affected, &context.zone()));
     told.extend(summary.warnings.iter().filter(|warning| warning.path.is_some()).cloned());
     let outcome = warnings::outcome(&told)
-        .with(Condition::IntegrityFailed, summary.database_counts.newly_damaged > 0)
+        .with(
+            Condition::IntegrityFailed,
+            summary.database_counts.newly_damaged > 0 || summary.database_counts.damaged_logs > 0,
+        )
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
         .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {

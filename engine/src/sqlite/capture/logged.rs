@@ -64,7 +64,14 @@ pub(super) fn read<T, E>(
     }
     let value = result.map_err(Failed::Read)?;
     let page_size = ground.log.page_size.or(seen.page_size);
-    Ok(Attempt::Done(Reading { value, state, len: image.len, page_size, sidecars: seen.there.sizes() }))
+    Ok(Attempt::Done(Reading {
+        value,
+        state,
+        len: image.len,
+        page_size,
+        sidecars: seen.there.sizes(),
+        has_damaged_log: ground.log.is_damaged,
+    }))
 }
 
 /// Looks at the index, then at the log. Not yet, if the index is in the middle of a change, or if a change of what is
@@ -87,7 +94,12 @@ fn ground<'s>(
         Some(shm) if seen.is_alive && !seen.is_exclusive => tried(|| Index::read(shm))?,
         _ => None,
     };
-    let until = index.map(|index| Until { salts: index.salts, frames: index.max_frame });
+    let until = index.map(|index| Until {
+        salts: index.salts,
+        frames: index.max_frame,
+        pages: index.pages,
+        page_size: index.page_size,
+    });
     let log = log(wal, until.as_ref())?;
     if index.is_some_and(|index| index.max_frame > 0 && log.salts() != Some(index.salts)) {
         // Begun anew between the two, or its header is being written.
@@ -105,7 +117,7 @@ impl Ground<'_> {
     fn unsettled(&self, seen: &Seen<'_>, wal: &Opened) -> Option<std::time::Duration> {
         let main = || self.main.stamp.unsettled(seen.now);
         match self.index {
-            _ if self.log.frames == 0 => main(),
+            _ if self.log.frames == 0 && !self.log.is_damaged => main(),
             Some(_) => None,
             None => main().max(wal.stamp.unsettled(seen.now)),
         }
@@ -126,7 +138,8 @@ fn laid_out<'i>(
 ) -> Result<Option<(Image<'i>, State)>, Trouble> {
     let Ground { main, log, .. } = ground;
     let size = main.stamp.size;
-    let own = Image::of_main(session.main, size, watch);
+    let damaged_log = log.is_damaged.then(|| (wal.file.as_fd(), wal.stamp.size));
+    let own = Image { damaged_log, ..Image::of_main(session.main, size, watch) };
     let Some(page_size) = log.page_size.filter(|_| log.frames > 0) else {
         return Ok(Some((own, State::Quiescent)));
     };
@@ -169,7 +182,7 @@ fn is_proved(
     let is_same_main = || Ok::<_, Trouble>(!checks.times || Look::at(session.main)? == ground.main);
     let is_proved = match ground.index {
         // Nothing of the log was used.
-        _ if ground.log.frames == 0 => is_same_main()?,
+        _ if ground.log.frames == 0 && !ground.log.is_damaged => is_same_main()?,
         Some(before) => {
             let is_shared = is_alive(session, seen) && !session.is_exclusive();
             let Some(now) = index_now(session, seen)? else { return Ok(false) };
@@ -191,7 +204,8 @@ fn is_proved(
     if !session.leads_to(None, ground.main.stamp)? {
         return Err(Failed::Replaced);
     }
-    let is_log = ground.log.frames == 0 || session.leads_to(Some(Sidecar::Wal), wal.stamp)?;
+    let is_log = ground.log.frames == 0 && !ground.log.is_damaged
+        || session.leads_to(Some(Sidecar::Wal), wal.stamp)?;
     let is_index = match &seen.there.shm {
         Some(shm) if ground.index.is_some() && ground.log.frames > 0 => {
             session.leads_to(Some(Sidecar::Shm), shm.stamp)?

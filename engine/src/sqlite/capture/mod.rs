@@ -70,9 +70,9 @@ pub fn capture<T, E>(
         };
         match attempt {
             Attempt::Done(reading) => {
-                let Reading { value, state, len, page_size, sidecars } = reading;
+                let Reading { value, state, len, page_size, sidecars, has_damaged_log } = reading;
                 let (held, reads) = (session.held.get(), session.reads.get());
-                return Ok(Captured { value, state, len, page_size, held, reads, sidecars });
+                return Ok(Captured { value, state, len, page_size, held, reads, sidecars, has_damaged_log });
             }
             Attempt::NotYet(wait, why) if !session.wait(wait) => return Err(Failed::Impossible(why)),
             Attempt::NotYet(..) => {}
@@ -111,6 +111,7 @@ struct Reading<T> {
     len: u64,
     page_size: Option<u32>,
     sidecars: Sidecars,
+    has_damaged_log: bool,
 }
 
 /// All that one capture needs to know.

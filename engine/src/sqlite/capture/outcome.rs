@@ -214,6 +214,8 @@ pub struct Captured<T> {
     pub reads: u32,
     /// What lay beside it.
     pub sidecars: Sidecars,
+    /// True if its log is damaged, so that not all of what the app had committed is in the image.
+    pub has_damaged_log: bool,
 }
 
 /// Why a database has no image. Its files can still be stored as they lie, which may not fit together.

@@ -14,7 +14,6 @@ use super::locks::{PENDING, RESERVED, SHARED};
 use super::outcome::{Failed, Impossible, Sidecar, State, Trouble};
 use super::stamp::Look;
 use super::{Attempt, Limit, Reading, STEP, Seen, Session};
-use std::cell::Cell;
 use std::os::fd::AsFd;
 use std::time::Duration;
 
@@ -52,7 +51,14 @@ pub(super) fn read<T, E>(
     }
     let value = result.map_err(Failed::Read)?;
     let page_size = seen.rollback.as_ref().map(|rollback| rollback.page_size).or(seen.page_size);
-    Ok(Attempt::Done(Reading { value, state, len: image.len, page_size, sidecars: seen.there.sizes() }))
+    Ok(Attempt::Done(Reading {
+        value,
+        state,
+        len: image.len,
+        page_size,
+        sidecars: seen.there.sizes(),
+        has_damaged_log: false,
+    }))
 }
 
 /// A change would not show in the times yet. An app that writes all the time may never let it come to that: then locks
@@ -104,12 +110,10 @@ fn laid_out<'i>(
         return Err(Impossible::Length);
     }
     let image = Image {
-        main: session.main,
         main_len: size.min(len),
         laid_over: Some((journal.file.as_fd(), &rollback.overlay, rollback.page_size)),
         len,
-        watch,
-        is_cut: Cell::new(false),
+        ..Image::of_main(session.main, size, watch)
     };
     let pages = u32::try_from(rollback.overlay.len()).unwrap_or(u32::MAX);
     Ok((image, State::RolledBack { pages }))

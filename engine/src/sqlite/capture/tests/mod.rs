@@ -1,6 +1,7 @@
 //! Captures of databases whose app is not running, compared byte for byte with what SQLite itself makes of a copy of
 //! theirs. What needs a running app stands in `tests/capture/`: SQLite's locks are those of a process.
 
+mod damage;
 mod hostile;
 mod journals;
 mod logs;
