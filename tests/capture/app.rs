@@ -69,8 +69,14 @@ impl App {
     /// In a folder of its own, with this said first.
     pub fn with(pragmas: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let mut app = Self::on(&folder.path().join("chat.db"));
+        let mut app = Self::made(&folder.path().join("chat.db"), pragmas);
         app._folder = Some(folder);
+        app
+    }
+
+    /// Of a new database, with this said first.
+    pub fn made(path: &Path, pragmas: &str) -> Self {
+        let mut app = Self::on(path);
         app.say(pragmas);
         app.say(
             "CREATE TABLE message(id INTEGER PRIMARY KEY, text); CREATE INDEX by_text ON message(text);
@@ -126,6 +132,14 @@ impl App {
 
     pub fn open(&mut self) -> Result<String, String> {
         self.try_say(OPEN)
+    }
+
+    /// The next process, in the place of one that has ended.
+    pub fn again(mut self) -> Self {
+        let folder = self._folder.take();
+        let mut next = Self::on(&self.path);
+        next._folder = folder;
+        next
     }
 
     /// Ends the process in the middle of what it does.

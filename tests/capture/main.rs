@@ -15,9 +15,11 @@
 mod app;
 mod busy;
 mod closing;
+mod damaged;
 mod judge;
 mod medium;
 mod quiet;
+mod replaced;
 mod take;
 mod torture;
 
@@ -29,9 +31,12 @@ fn main() -> ExitCode {
     match arguments.as_slice() {
         [role, path] if role == app::ROLE => return app::play(path),
         [role, rest @ ..] if role == busy::ROLE => return busy::play(rest),
+        [role, rest @ ..] if role == replaced::ROLE => return replaced::play(rest),
         [role, path] if role == medium::ROLE => return medium::play(path),
         _ => {}
     }
-    let cases = [quiet::CASES, closing::CASES, medium::CASES, torture::CASES].concat();
+    let cases =
+        [quiet::CASES, closing::CASES, medium::CASES, damaged::CASES, replaced::CASES, torture::CASES]
+            .concat();
     Harness::in_turns("capture").run(&arguments, trials(&cases))
 }

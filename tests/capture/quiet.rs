@@ -17,7 +17,8 @@ pub const CASES: &[Case] = &[
     ("quiet::commits_go_through_while_the_image_is_read_and_are_not_in_it", commits_go_through),
     ("quiet::a_sleeping_app_finds_everything_as_it_was", no_trace),
     ("quiet::an_open_transaction_that_spilled_nothing_is_left_out", reserved),
-    ("quiet::an_app_that_locks_exclusively_is_waited_for_and_told", exclusive),
+    ("quiet::an_app_in_exclusive_locking_mode_is_read_while_it_is_idle", exclusive),
+    ("quiet::an_app_that_is_writing_for_long_is_waited_for_and_told", writing),
 ];
 
 const WAL: &str = "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0";
@@ -129,10 +130,51 @@ fn reserved() -> Outcome {
 }
 
 fn exclusive() -> Outcome {
-    for pragmas in ["PRAGMA journal_mode=DELETE", "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL"] {
+    for pragmas in [
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE",
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=TRUNCATE",
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=PERSIST",
+        "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0",
+        // With the index of an earlier app left beside it.
+        "PRAGMA journal_mode=WAL; PRAGMA wal_autocheckpoint=0",
+    ] {
         let mut app = App::with(pragmas);
-        app.commit();
-        app.say("BEGIN EXCLUSIVE");
+        (0..3).for_each(|_| app.commit());
+        if !pragmas.contains("EXCLUSIVE") {
+            app.kill();
+            app = app.again();
+            app.say("PRAGMA locking_mode=EXCLUSIVE");
+            app.commit();
+            assert!(beside(&app.path, Sidecar::Shm).exists());
+        } else {
+            app.commit();
+        }
+        let captured = take(&app.path, &mut |_| {}).unwrap();
+        assert_eq!((judge(&captured.value).unwrap().commit, captured.reads), (4, 1), "{pragmas}");
+        assert_eq!(captured.held, Duration::ZERO);
+        // What it writes during the reading is noticed, by the times alone.
+        let captured = take(&app.path.clone(), &mut |read| {
+            if read == 1 {
+                app.commit();
+                app.say("PRAGMA wal_checkpoint(PASSIVE)");
+            }
+        })
+        .unwrap();
+        assert_eq!((judge(&captured.value).unwrap().commit, captured.reads), (5, 2), "{pragmas}");
+        app.close();
+    }
+    Outcome::Passed("in all journal modes, and beside an index that nobody keeps".to_owned())
+}
+
+fn writing() -> Outcome {
+    for pragmas in
+        [SMALL_CACHE, "PRAGMA locking_mode=EXCLUSIVE; PRAGMA journal_mode=DELETE; PRAGMA cache_size=5"]
+    {
+        let mut app = App::with(pragmas);
+        (0..20).for_each(|_| app.commit());
+        let before = std::fs::read(&app.path).unwrap();
+        app.say("BEGIN; UPDATE message SET text = hex(randomblob(61))");
+        assert!(std::fs::read(&app.path).unwrap() != before, "nothing was spilled");
         let waited = Cell::new(Duration::ZERO);
         // Time passes for the program only: nobody waits five seconds here.
         let pause = |pause| waited.set(waited.get() + pause);
@@ -141,9 +183,9 @@ fn exclusive() -> Outcome {
         let failed = taken.unwrap_err();
         assert!(matches!(failed, Failed::Impossible(Impossible::LockedExclusively)), "{failed:?}");
         assert_eq!(waited.get(), Duration::from_secs(5));
-        app.say("COMMIT");
+        app.say("ROLLBACK");
         app.close();
-        assert_eq!(state_of(&app.path).unwrap().commit, 1);
+        assert_eq!(state_of(&app.path).unwrap().commit, 20);
     }
-    Outcome::Passed("in both journal modes".to_owned())
+    Outcome::Passed("in both locking modes".to_owned())
 }

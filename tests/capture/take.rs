@@ -7,6 +7,7 @@ use chatvault_tests::sqlite::beside;
 use std::fs::File;
 use std::io::{self, Read};
 use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -20,6 +21,15 @@ impl Beside for Folder<'_> {
     fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
         match File::open(beside(self.0, sidecar)) {
             Ok(file) => Ok(Some(file.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn identity(&self, sidecar: Option<Sidecar>) -> io::Result<Option<(u64, u64)>> {
+        let path = sidecar.map_or_else(|| self.0.to_owned(), |sidecar| beside(self.0, sidecar));
+        match std::fs::symlink_metadata(path) {
+            Ok(stat) => Ok(Some((stat.dev(), stat.ino()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }
@@ -50,9 +60,8 @@ pub fn take_with(
     show: &mut dyn FnMut(u32, &[u8]),
     halfway: &mut dyn FnMut(u32),
 ) -> Taken {
-    let file = File::open(main).unwrap();
     let mut reads = 0;
-    capture(file.as_fd(), &Folder(main), Kind::Plain, patience, &mut |image: &Image<'_>| {
+    let mut read = |image: &Image<'_>| {
         reads += 1;
         let mut bytes = Vec::new();
         let mut reader = image.reader();
@@ -69,5 +78,12 @@ pub fn take_with(
         }
         show(reads, &bytes);
         Ok(bytes)
-    })
+    };
+    loop {
+        let file = File::open(main).unwrap();
+        match capture(file.as_fd(), &Folder(main), Kind::Plain, patience, &mut read) {
+            Err(Failed::Replaced) => {}
+            result => return result,
+        }
+    }
 }

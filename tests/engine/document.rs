@@ -187,7 +187,12 @@ fn full_node() -> BTreeSet<u64> {
     node.xattrs = vec![(b"user.a".to_vec(), b"b".to_vec())];
     node.subtree = Some(id);
     node.changed_while_read = true;
-    node.database = Some(Database { state: DatabaseState::Captured, page_size: 4096, sidecars: vec![] });
+    node.database = Some(Database {
+        state: DatabaseState::Captured,
+        page_size: 4096,
+        sidecars: vec![],
+        damaged_log: None,
+    });
     let mut keys = keys_of(&tree::encode_node(&node));
     node.content = Content::Chunk(id);
     keys.extend(keys_of(&tree::encode_node(&node)));

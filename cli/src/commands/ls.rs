@@ -73,14 +73,18 @@ pub(crate) fn run(args: &LsArgs, context: &Context) -> Result<Outcome> {
 }
 
 /// What must be known of the content of an entry.
-fn note(node: &Node) -> &'static str {
-    let lay = node.database.as_ref().is_some_and(|database| database.state == DatabaseState::AsItLay);
-    match (lay, node.changed_while_read) {
-        (true, true) => "  (a database, stored as it lay; changed while it was read)",
-        (true, false) => "  (a database, stored as it lay)",
-        (false, true) => "  (changed while it was read)",
-        (false, false) => "",
-    }
+fn note(node: &Node) -> String {
+    let database = node.database.as_ref();
+    let notes = [
+        (database.is_some_and(|found| found.state == DatabaseState::AsItLay), "a database, stored as it lay"),
+        (
+            database.is_some_and(|found| found.damaged_log.is_some()),
+            "a database whose write-ahead log is damaged",
+        ),
+        (node.changed_while_read, "changed while it was read"),
+    ];
+    let notes: Vec<&str> = notes.into_iter().filter(|(holds, _)| *holds).map(|(_, note)| note).collect();
+    if notes.is_empty() { String::new() } else { format!("  ({})", notes.join("; ")) }
 }
 
 struct Printer<'u> {

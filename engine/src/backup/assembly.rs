@@ -4,7 +4,7 @@
 use super::Work;
 use super::folder::Folder;
 use super::lineage::{Line, sample};
-use super::memory::{RowEntry, StatKey};
+use super::memory::{RowEntry, StatKey, UNTRUSTED};
 use super::tally::Status;
 use crate::base::hash::IdStream;
 use crate::base::{BlobId, Counter, Error, Result};
@@ -12,7 +12,7 @@ use crate::chunk::{Cutting, PageRuns, Pieces};
 use crate::codec::media;
 use crate::format::tree::encode_node;
 use crate::model::lineage::{Checked, Lineage, Sample, sampled_runs};
-use crate::model::{BlobKind, Content, Layout, ListItem, Node, NodeKind, PackClass};
+use crate::model::{BlobKind, Content, DamagedLog, Layout, ListItem, Node, NodeKind, PackClass};
 use crate::repo::earlier::EarlierRuns;
 use crate::repo::pages::{ListLayout, write_list};
 use crate::repo::writer::{Offer, Packing};
@@ -108,6 +108,10 @@ pub(super) struct Assembly {
     /// True once a piece was not what stood in its place before.
     is_new: AtomicBool,
     end: Mutex<Option<Ending>>,
+    /// The database whose damaged log this is, and which waits for it.
+    database: Option<Arc<Assembly>>,
+    /// The damaged log of this database, once it is stored.
+    log: Mutex<Option<DamagedLog>>,
 }
 
 /// What the reader knows when it has read a file.
@@ -268,7 +272,32 @@ impl Assembly {
             outstanding: AtomicUsize::new(1),
             is_new: AtomicBool::new(false),
             end: Mutex::default(),
+            database: None,
+            log: Mutex::default(),
         })
+    }
+
+    /// The damaged log of this database, which waits for it.
+    pub(super) fn with_log(self: &Arc<Self>) -> Arc<Self> {
+        self.outstanding.fetch_add(1, Ordering::SeqCst);
+        Arc::new(Self {
+            folder: Arc::clone(&self.folder),
+            layout: Layout::Stream,
+            packing: Packing::Tried,
+            line: None,
+            items: Mutex::default(),
+            outstanding: AtomicUsize::new(1),
+            is_new: AtomicBool::new(false),
+            end: Mutex::default(),
+            database: Some(Arc::clone(self)),
+            log: Mutex::default(),
+        })
+    }
+
+    /// Says that a database's damaged log was read: so many bytes, and the hash of the whole.
+    pub(super) fn end_log(&self, work: &Work<'_>, cut: &Cut) -> Result<()> {
+        let node = Node { size: cut.len, hash: cut.hash, ..Node::new(Vec::new(), NodeKind::File) };
+        self.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })
     }
 
     /// Says what the reader knows at the end; content and hash follow when the last piece is stored.
@@ -317,6 +346,15 @@ impl Assembly {
         };
         if node.content == Content::None {
             node.hash = None;
+        }
+        if let Some(database) = &self.database {
+            let log = DamagedLog { size: node.size, content: node.content, hash: node.hash };
+            *database.log.lock().unwrap_or_else(PoisonError::into_inner) =
+                (node.content != Content::None).then_some(log);
+            return database.one_done(work);
+        }
+        if let Some(database) = &mut node.database {
+            database.damaged_log = *self.log.lock().unwrap_or_else(PoisonError::into_inner);
         }
         if let Some(line) = &self.line {
             work.lineages.add(Lineage {

@@ -9,6 +9,7 @@ use super::memory::UNTRUSTED;
 use crate::base::{BlobId, Cancel, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
+use crate::repo::earlier::EarlierRuns;
 use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
 use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
 use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict, remarks};
@@ -23,6 +24,10 @@ use std::sync::Arc;
 const SIDECAR_HEAD: usize = 32;
 /// Bytes that are read at a time for a private copy.
 const COPY_STEP: usize = 1 << 20;
+
+/// What is said of a database whose log is damaged.
+const LOG_DAMAGED: &str = "The write-ahead log of this database is damaged, so its newest changes may be missing. The snapshot also keeps \
+     the log; `restore` writes it beside the database, with `-wal.damaged` added to its name";
 
 /// What the summary tells of a database that was read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -41,13 +46,24 @@ pub struct DatabaseReport {
     pub checked: Checked,
     /// True if this state was found damaged for the first time.
     pub newly_damaged: bool,
+    /// True if its write-ahead log is damaged and was kept as it is.
+    pub has_damaged_log: bool,
 }
 
 impl DatabaseReport {
     /// Of a database whose files were stored one by one.
     pub(super) fn of_files(path: StoredPath, state: DatabaseState) -> Self {
         let checked = Checked::No;
-        Self { path, state, frames: 0, rolled_back: 0, held_ms: 0, checked, newly_damaged: false }
+        Self {
+            path,
+            state,
+            frames: 0,
+            rolled_back: 0,
+            held_ms: 0,
+            checked,
+            newly_damaged: false,
+            has_damaged_log: false,
+        }
     }
 }
 
@@ -64,6 +80,8 @@ pub struct DatabaseCounts {
     pub damaged: u64,
     /// Of these, the ones whose state was found damaged for the first time.
     pub newly_damaged: u64,
+    /// Those whose write-ahead log is damaged.
+    pub damaged_logs: u64,
 }
 
 impl DatabaseCounts {
@@ -74,6 +92,7 @@ impl DatabaseCounts {
         self.sound += u64::from(matches!(report.checked, Checked::Quick | Checked::Full));
         self.damaged += u64::from(report.checked == Checked::Failed);
         self.newly_damaged += u64::from(report.newly_damaged);
+        self.damaged_logs += u64::from(report.has_damaged_log);
     }
 }
 
@@ -102,6 +121,8 @@ pub(super) enum Outcome {
     Captured(Vec<(Vec<u8>, Stat)>),
     /// It has no committed state that could be captured, and must be stored as it lies: the reason.
     Impossible(String),
+    /// Its name leads to another file by now.
+    Replaced,
 }
 
 /// Reads and stores a database.
@@ -115,7 +136,7 @@ pub(super) fn read_database<'s>(
     let Some(kind) = nature.database() else { return Ok(Outcome::Impossible("it is none".to_owned())) };
     let session = work.repo.session();
     let (pause, now) = (|time| (session.pause)(time), || session.now());
-    let patience = Patience::new(&pause, &now);
+    let patience = Patience { budget: Some(&work.waits), ..Patience::new(&pause, &now) };
     let begun = session.now();
     let before = task.file.stat()?;
     let beside = Neighbours { dir: &task.dir, name: &task.node.name };
@@ -125,11 +146,16 @@ pub(super) fn read_database<'s>(
     let mut read = |image: &Image<'_>| read_image(work, task, nature, &origin, (scope, &mut *buffer), image);
     match capture(task.file.as_fd(), &beside, kind, &patience, &mut read) {
         Ok(captured) => {
-            let foreign = foreign(task)?;
+            let mut foreign = foreign(task)?;
+            // It is kept with the database, whatever it begins with.
+            foreign.retain(|(name, _)| {
+                !captured.has_damaged_log || *name != Sidecar::Wal.beside(&task.node.name)
+            });
             store(work, task, captured, nature, (begun, &before), &foreign)?;
             Ok(Outcome::Captured(foreign))
         }
         Err(capture::Failed::Impossible(why)) => Ok(Outcome::Impossible(why.to_string())),
+        Err(capture::Failed::Replaced) => Ok(Outcome::Replaced),
         Err(capture::Failed::Io(None, e)) => Err(Failed::Source(e)),
         Err(capture::Failed::Io(Some(sidecar), e)) => {
             Ok(Outcome::Impossible(format!("its {} file cannot be read: {e}", sidecar.suffix())))
@@ -154,6 +180,13 @@ fn read_image<'s>(
     let mut copying = Copying { image, assembly: &assembly, scratch, at: 0, copy: None };
     cutter.cut(&mut copying, buffer)?;
     let cut = cutter.finish()?;
+    if let Some(log) = image.damaged_log() {
+        let kept = assembly.with_log();
+        let mut cutter = Cutter::new(work, &kept, scope, EarlierRuns::none(work.repo));
+        cutter.cut(log, buffer)?;
+        let cut = cutter.finish()?;
+        kept.end_log(work, &cut)?;
+    }
     let check = check(work, cut.name, copying)?;
     Ok(Reading { assembly, hash: cut.hash, check })
 }
@@ -238,6 +271,9 @@ fn store(
         State::RolledBack { pages } => (DatabaseState::Captured, 0, pages),
     };
     let Reading { assembly, hash, check } = captured.value;
+    if captured.has_damaged_log {
+        work.warn(WarningKind::LogDamaged, &path, LOG_DAMAGED);
+    }
     let is_known = matches!(check, Check::Known(_));
     let checked = run_check(work, &path, check);
     work.tally.add_database(DatabaseReport {
@@ -248,6 +284,7 @@ fn store(
         held_ms: u64::try_from(captured.held.as_millis()).unwrap_or(u64::MAX),
         checked,
         newly_damaged: checked == Checked::Failed && !is_known,
+        has_damaged_log: captured.has_damaged_log,
     });
     let node = Node {
         size: captured.len,
@@ -262,6 +299,8 @@ fn store(
             state,
             page_size: captured.page_size.unwrap_or_else(|| nature.page_size()),
             sidecars: names_of(&task.node.name, &captured.sidecars, foreign),
+            // Known when it is stored.
+            damaged_log: None,
         }),
         ..task.node.clone()
     };

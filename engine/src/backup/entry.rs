@@ -136,6 +136,10 @@ impl Work<'_> {
             return Ok(Remembered::TakenOver(before, Vec::new()));
         }
         let database = before.decode()?.database;
+        // It is told each time.
+        if database.as_ref().is_some_and(|database| database.damaged_log.is_some()) {
+            return Ok(Remembered::No);
+        }
         let all = || beside.entries.clone();
         Ok(match database.map(|database| database.state) {
             None if beside.is_named => Remembered::TakenOver(before, Vec::new()),
@@ -295,7 +299,7 @@ fn link_group(secret: &[u8; 32], stat: &Stat) -> u64 {
 }
 
 /// Opens a file; one that another program replaces just now is there again a moment later.
-fn open_again(dir: &SourceDir, name: &[u8]) -> io::Result<SourceFile> {
+pub(super) fn open_again(dir: &SourceDir, name: &[u8]) -> io::Result<SourceFile> {
     for _ in 1..OPEN_TRIES {
         match dir.open_file(name) {
             Err(e) if e.kind() == io::ErrorKind::NotFound && dir.stat_of(name).is_ok() => {}

@@ -3,13 +3,13 @@
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::database::{DatabaseReport, Outcome, read_database, samples};
-use super::entry::Place;
+use super::entry::{Place, open_again};
 use super::folder::Folder;
 use super::lineage::split;
 use super::memory::{StatKey, UNTRUSTED};
 use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
-use crate::model::{Database, DatabaseState, Layout, Node};
+use crate::model::{Database, DatabaseState, Layout, Node, NodeKind};
 use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
 use crate::sqlite::capture::Sidecar;
 use crate::sqlite::encrypted::{Outline, page_size};
@@ -23,6 +23,8 @@ use std::sync::Arc;
 const READ_AGAIN: usize = 3;
 /// Bytes of a write-ahead log that tell its page size.
 const WAL_HEAD: usize = 32;
+/// Times that a database is opened again because its app has replaced it.
+const OPEN_AGAIN: usize = 20;
 /// Names of folders above a file that may tell what app it is of.
 const FOLDERS: usize = 3;
 /// From here on a file is read in several steps, in bytes.
@@ -119,7 +121,7 @@ struct Reader<'s, 'scope> {
 impl<'s> Reader<'s, '_> {
     /// Reads a file, and what lies beside it if that is not part of it; what goes wrong is told and counted. With
     /// `may_hand_on`, a database at a new path is given back.
-    fn read(&mut self, task: FileTask, may_hand_on: bool) -> Option<FileTask> {
+    fn read(&mut self, mut task: FileTask, may_hand_on: bool) -> Option<FileTask> {
         let work = self.work;
         let nature = nature(&task);
         if may_hand_on
@@ -131,7 +133,7 @@ impl<'s> Reader<'s, '_> {
         work.observer.working_on(&task.path());
         // The folder must not be closed before the sidecars are done.
         task.folder.expect_one();
-        let done = nature.map_err(Failed::Source).and_then(|nature| self.read_as(&task, nature));
+        let done = nature.map_err(Failed::Source).and_then(|nature| self.read_as(&mut task, nature));
         let beside = match done {
             Ok(Done::Alone) => self.read_beside(&task, &task.beside),
             Ok(Done::WithSidecars(foreign)) => self.read_beside(&task, &foreign),
@@ -150,24 +152,33 @@ impl<'s> Reader<'s, '_> {
         None
     }
 
-    fn read_as(&mut self, task: &FileTask, nature: Nature) -> std::result::Result<Done, Failed> {
-        if nature.database().is_none() || self.work.options.raw_databases {
-            let is_database = nature.database().is_some();
-            read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
-            return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
-        }
-        if task.file.stat()?.size == 0 {
-            // It has a header, so it is not empty: what is proved about a database rests on its size.
-            let why = "its file system does not tell its size";
-            read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(why))?;
-            return Ok(Done::Alone);
-        }
-        match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
-            Outcome::Captured(foreign) => Ok(Done::WithSidecars(foreign)),
-            Outcome::Impossible(why) => {
-                read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(&why))?;
-                Ok(Done::Alone)
+    fn read_as(&mut self, task: &mut FileTask, mut nature: Nature) -> std::result::Result<Done, Failed> {
+        let mut replaced = 0;
+        loop {
+            if nature.database().is_none() || self.work.options.raw_databases {
+                let is_database = nature.database().is_some();
+                read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
+                return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
             }
+            if task.file.stat()?.size == 0 {
+                // It has a header, so it is not empty: what is proved about a database rests on its size.
+                let why = "its file system does not tell its size";
+                read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(why))?;
+                return Ok(Done::Alone);
+            }
+            let why = match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
+                Outcome::Captured(foreign) => return Ok(Done::WithSidecars(foreign)),
+                Outcome::Impossible(why) => why,
+                Outcome::Replaced if replaced < OPEN_AGAIN => {
+                    replaced += 1;
+                    open_anew(self.work, task)?;
+                    nature = self::nature(task)?;
+                    continue;
+                }
+                Outcome::Replaced => "its app replaced it each time it was read".to_owned(),
+            };
+            read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(&why))?;
+            return Ok(Done::Alone);
         }
     }
 
@@ -180,6 +191,26 @@ impl<'s> Reader<'s, '_> {
         }
         Ok(())
     }
+}
+
+/// Opens what has the task's name by now, and looks at what lies beside it by now.
+fn open_anew(work: &Work<'_>, task: &mut FileTask) -> io::Result<()> {
+    let name = &task.node.name;
+    let file = open_again(&task.dir, name)?;
+    let stat = file.stat()?;
+    let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| {
+        let name = sidecar.beside(name);
+        let stat = task.dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File)?;
+        let path = || task.folder.path.join(&name);
+        (!work.options.select.leaves_out(path, stat.kind, stat.size)).then_some((name, stat))
+    });
+    task.node = work.node(name, &stat);
+    // What the walk saw was the file before.
+    task.key = UNTRUSTED;
+    task.sidecars = [&wal, &journal].map(|found| found.as_ref().map(|(_, stat)| *stat));
+    task.beside = [wal, shm, journal].into_iter().flatten().collect();
+    task.file = file;
+    Ok(())
 }
 
 /// What of a database was stored.
@@ -391,5 +422,5 @@ fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
         [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
     let as_it_lay = changed || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
-    Database { state, page_size: nature.page_size(), sidecars }
+    Database { state, page_size: nature.page_size(), sidecars, damaged_log: None }
 }

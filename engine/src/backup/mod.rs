@@ -38,6 +38,7 @@ use crate::repo::writer::{Added, Fate, RunWriter};
 use crate::repo::{Repo, Snapshot};
 use crate::rules::order::{in_order, misdated};
 use crate::source::{StampClocks, descriptor_limit};
+use crate::sqlite::capture::WaitBudget;
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
@@ -54,6 +55,8 @@ const OTHER_DESCRIPTORS: u64 = 128;
 
 /// Nanoseconds after which any clock has gone on by what it counts in, twice.
 const LONG_AFTER: i128 = 4_000_000_000;
+/// Longest time that one run waits for apps that are in the middle of changing their databases, for all of them together.
+const WAIT_FOR_APPS: std::time::Duration = std::time::Duration::from_secs(10);
 
 /// Takes a snapshot and makes it durable.
 ///
@@ -283,6 +286,8 @@ struct Work<'a> {
     has_parent: bool,
     /// Most files that wait, open, in one place.
     open_files: usize,
+    /// What is left to wait for apps that are in the middle of something.
+    waits: WaitBudget,
 }
 
 impl<'a> Work<'a> {
@@ -313,6 +318,7 @@ impl<'a> Work<'a> {
             }),
             has_parent: source.parent.is_some(),
             open_files: open_files(descriptor_limit()),
+            waits: WaitBudget::new(WAIT_FOR_APPS),
         }
     }
 }

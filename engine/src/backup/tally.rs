@@ -324,8 +324,14 @@ mod tests {
         assert_eq!(taken.databases.len(), MOST_LISTED);
         assert!(taken.databases.iter().all(|report| !report.newly_damaged));
         let all = MOST_LISTED as u64 + 1;
-        let counts =
-            DatabaseCounts { read: all, captured: all, sound: all - 1, damaged: 1, newly_damaged: 1 };
+        let counts = DatabaseCounts {
+            read: all,
+            captured: all,
+            sound: all - 1,
+            damaged: 1,
+            newly_damaged: 1,
+            damaged_logs: 0,
+        };
         assert_eq!(taken.database_counts, counts);
     }
 }

@@ -78,6 +78,8 @@ pub enum WarningKind {
     DatabaseNotCaptured,
     /// SQLite found a database damaged.
     IntegrityFailed,
+    /// The write-ahead log of a database is damaged: part of what its app had committed may be missing.
+    LogDamaged,
     /// A database could not be checked.
     IntegrityNotChecked,
     /// SQLite found a database sound, but could not look at all of it.
@@ -132,6 +134,7 @@ impl WarningKind {
             Self::DatabaseShrunk => "database_shrunk",
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::IntegrityFailed => "integrity_failed",
+            Self::LogDamaged => "log_damaged",
             Self::IntegrityNotChecked => "integrity_not_checked",
             Self::IntegrityIncomplete => "integrity_incomplete",
             Self::OddValues => "odd_values",
@@ -170,6 +173,7 @@ impl WarningKind {
             | Self::Vanished
             | Self::DatabaseNotCaptured
             | Self::IntegrityFailed
+            | Self::LogDamaged
             | Self::IntegrityNotChecked
             | Self::IntegrityIncomplete
             | Self::OddValues

@@ -2,8 +2,9 @@
 
 use crate::base::{BlobId, Error, Result};
 use crate::format::tree::{Above, TreePage};
-use crate::model::Node;
+use crate::model::{DamagedLog, Node};
 use crate::repo::Repo;
+use std::collections::BTreeMap;
 
 /// The nodes of one folder, ascending by name. Holds one page of nodes at a time.
 #[derive(Debug)]
@@ -18,20 +19,41 @@ pub struct FolderNodes<'r> {
     last: Option<Vec<u8>>,
     /// Names up to this one have been seen.
     seen: Option<Vec<u8>>,
+    /// The node that was taken from the page last, if something comes before it.
+    next: Option<Node>,
+    /// What stands for damaged logs of databases that were handed over, until its place comes.
+    logs: BTreeMap<Vec<u8>, Node>,
+    /// False where only what a folder really had is wanted.
+    with_logs: bool,
 }
 
 impl<'r> FolderNodes<'r> {
     /// The nodes of the folder with this root page.
     #[must_use]
     pub fn new(repo: &'r Repo, root: BlobId) -> Self {
-        let pages = vec![(root, None)];
-        Self { repo, root: Some(root), pages, leaf: Vec::new().into_iter(), last: None, seen: None }
+        Self { root: Some(root), pages: vec![(root, None)], ..Self::given(repo, Vec::new()) }
     }
 
     /// These nodes and no others, as if they were a folder.
     #[must_use]
     pub fn given(repo: &'r Repo, nodes: Vec<Node>) -> Self {
-        Self { repo, root: None, pages: Vec::new(), leaf: nodes.into_iter(), last: None, seen: None }
+        Self {
+            repo,
+            root: None,
+            pages: Vec::new(),
+            leaf: nodes.into_iter(),
+            last: None,
+            seen: None,
+            next: None,
+            logs: BTreeMap::new(),
+            with_logs: true,
+        }
+    }
+
+    /// Only what the folder really had: damaged logs that are kept with their databases are no entries of their own.
+    #[must_use]
+    pub fn without_logs(self) -> Self {
+        Self { with_logs: false, ..self }
     }
 
     /// The root page; none where the nodes were given.
@@ -47,6 +69,8 @@ impl<'r> FolderNodes<'r> {
         self.pages = vec![(root, None)];
         self.leaf = Vec::new().into_iter();
         self.last = None;
+        // It is read again; logs whose databases were handed over stay.
+        self.next = None;
         self.seen = Some(name.to_vec());
         true
     }
@@ -54,14 +78,37 @@ impl<'r> FolderNodes<'r> {
     /// The node of a name, wherever we are; nothing for nodes that were given, and where it cannot be read.
     #[must_use]
     pub fn find(&self, name: &[u8]) -> Option<Node> {
-        self.root.and_then(|root| self.repo.find_node(&root, name).ok().flatten())
+        self.root.and_then(|root| find(self.repo, &root, name).ok().flatten())
     }
 
-    /// The next node.
+    /// The next node: an entry, or a damaged log that is kept with one.
     ///
     /// # Errors
     /// [`crate::base::Kind::Damaged`] if a page cannot be used. What lies behind that page can still be asked for.
     pub fn next_node(&mut self) -> Result<Option<Node>> {
+        let entry = match self.next.take() {
+            Some(entry) => Some(entry),
+            None => self.next_entry()?,
+        };
+        let Some(entry) = entry else { return Ok(self.logs.pop_first().map(|(_, log)| log)) };
+        if let Some(mut first) = self.logs.first_entry().filter(|first| *first.key() <= entry.name) {
+            if *first.key() < entry.name {
+                self.next = Some(entry);
+                return Ok(Some(first.remove()));
+            }
+            // An entry of that name is really there.
+            let log = first.get_mut().clone();
+            first.remove();
+            let log = renamed(log);
+            self.logs.insert(log.name.clone(), log);
+        }
+        if let Some(log) = entry.damaged_log().filter(|_| self.with_logs) {
+            self.logs.insert(log.name.clone(), log);
+        }
+        Ok(Some(entry))
+    }
+
+    fn next_entry(&mut self) -> Result<Option<Node>> {
         loop {
             if let Some(node) = self.leaf.next() {
                 return Ok(Some(node));
@@ -101,5 +148,33 @@ impl<'r> FolderNodes<'r> {
         self.pages.clear();
         let root = self.root.map(|root| root.short()).unwrap_or_default();
         Error::damaged("read a folder at page", root, why)
+    }
+}
+
+/// What is added to the name of a damaged log as long as an entry has it.
+const TAKEN: &[u8] = b".damaged";
+
+fn renamed(log: Node) -> Node {
+    Node { name: [log.name.as_slice(), TAKEN].concat(), ..log }
+}
+
+/// The node of a name in the folder with this root page: an entry, or the damaged log that is kept with one.
+pub(super) fn find(repo: &Repo, root: &BlobId, name: &[u8]) -> Result<Option<Node>> {
+    if let Some(entry) = repo.find_node(root, name)? {
+        return Ok(Some(entry));
+    }
+    let mut free = name;
+    loop {
+        if let Some(database) = free.strip_suffix(DamagedLog::SUFFIX).filter(|database| !database.is_empty())
+        {
+            let log = repo.find_node(root, database)?.and_then(|database| database.damaged_log());
+            return Ok(log.map(|log| Node { name: name.to_vec(), ..log }));
+        }
+        // Only where all shorter names are taken.
+        let Some(shorter) = free.strip_suffix(TAKEN) else { return Ok(None) };
+        if repo.find_node(root, shorter)?.is_none() {
+            return Ok(None);
+        }
+        free = shorter;
     }
 }

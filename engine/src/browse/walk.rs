@@ -1,6 +1,6 @@
 //! Finding a path in a snapshot, and going through all that lies below it.
 
-use super::folder::FolderNodes;
+use super::folder::{FolderNodes, find};
 use super::sharing::Sharing;
 use crate::base::{BlobId, Cancel, Error, Kind, Observer, Result, StoredPath, Warning};
 use crate::model::{Node, NodeKind};
@@ -23,8 +23,7 @@ pub fn lookup(repo: &Repo, snapshot: &Snapshot, path: &StoredPath) -> Result<Nod
             return Err(missing(format!("in snapshot {} {at} is no folder", snapshot.id.short())));
         };
         at = at.join(name);
-        node = repo
-            .find_node(&tree, name)?
+        node = find(repo, &tree, name)?
             .ok_or_else(|| missing(format!("snapshot {} does not hold {at}", snapshot.id.short())))?;
     }
     Ok(node)

@@ -226,30 +226,48 @@ impl Live<'_> {
         {
             return Ok(Some(false));
         }
-        let file = match here.open_file(&after.name) {
-            Ok(file) => file,
-            Err(e) => return unreadable(e),
-        };
+        // An app may replace its database while it is read.
+        for _ in 0..OPEN_TRIES {
+            let file = match here.open_file(&after.name) {
+                Ok(file) => file,
+                Err(e) => return unreadable(e),
+            };
+            match self.captured(&file, &beside, before) {
+                Ok((_, 0)) => return Ok(Some(before.size != 0)),
+                Ok((hash, len)) => {
+                    return Ok(Some(len != before.size || Some(hash) != before.content_hash()));
+                }
+                Err(Failed::Replaced) => {}
+                Err(Failed::Impossible(why)) => return unreadable(io::Error::other(why.to_string())),
+                Err(Failed::Io(_, e) | Failed::Read(Unread::Source(e))) => return unreadable(e),
+                Err(Failed::Read(Unread::Run(e))) => return Err(e),
+            }
+        }
+        unreadable(io::Error::other("its app replaced it each time it was read"))
+    }
+
+    /// Name and length of a database's committed state.
+    fn captured(
+        &self,
+        file: &SourceFile,
+        beside: &Neighbours<'_>,
+        before: &Node,
+    ) -> std::result::Result<(BlobId, u64), Failed<Unread>> {
         let session = self.repo.session();
         let (pause, now) = (|time| (session.pause)(time), || session.now());
         let patience = Patience::new(&pause, &now);
-        let kind = before.database.as_ref().map_or(Kind::Plain, |_| kind_now(&file));
+        let kind = before.database.as_ref().map_or(Kind::Plain, |_| kind_now(file));
         let mut read = |image: &Image<'_>| match self.hash_of(&mut image.reader()) {
             Ok(Ok(found)) => Ok(found),
             Ok(Err(e)) => Err(Unread::Source(e)),
             Err(e) => Err(Unread::Run(e)),
         };
-        match capture(file.as_fd(), &beside, kind, &patience, &mut read) {
-            Ok(captured) => match captured.value {
-                (_, 0) => Ok(Some(before.size != 0)),
-                (hash, len) => Ok(Some(len != before.size || Some(hash) != before.content_hash())),
-            },
-            Err(Failed::Impossible(why)) => unreadable(io::Error::other(why.to_string())),
-            Err(Failed::Io(_, e) | Failed::Read(Unread::Source(e))) => unreadable(e),
-            Err(Failed::Read(Unread::Run(e))) => Err(e),
-        }
+        capture(file.as_fd(), beside, kind, &patience, &mut read).map(|captured| captured.value)
     }
 }
+
+/// Times that a database which its app replaces is opened.
+const OPEN_TRIES: usize = 10;
 
 /// Why the content of a file has no name.
 enum Unread {

@@ -30,7 +30,7 @@ struct Level<'r> {
 impl<'r> Stored<'r> {
     /// Begins with one node, as the only entry of a folder.
     pub(super) fn new(repo: &'r Repo, observer: &'r dyn Observer, start: Option<Node>) -> Self {
-        let nodes = FolderNodes::given(repo, start.into_iter().collect());
+        let nodes = FolderNodes::given(repo, start.into_iter().collect()).without_logs();
         let levels = vec![Level { nodes, head: None, has_gap: false, went: Vec::new() }];
         Self { repo, observer, levels, sharing: Sharing::default() }
     }
@@ -70,7 +70,7 @@ impl Side for Stored<'_> {
         if let Some(level) = self.levels.last_mut() {
             level.went.clone_from(&node.name);
         }
-        let nodes = FolderNodes::new(self.repo, tree);
+        let nodes = FolderNodes::new(self.repo, tree).without_logs();
         self.levels.push(Level { nodes, head: None, has_gap: false, went: Vec::new() });
         if let Some(far) = self.levels.len().checked_sub(MOST_OPEN + 1)
             && let Some(level) = self.levels.get_mut(far)

@@ -111,7 +111,8 @@ fn permissions_owner_time_and_attributes_are_metadata() {
 
 #[test]
 fn names_of_owners_hard_links_and_facts_on_databases_are_no_difference() {
-    let database = Database { state: DatabaseState::Quiescent, page_size: 512, sidecars: vec![] };
+    let database =
+        Database { state: DatabaseState::Quiescent, page_size: 512, sidecars: vec![], damaged_log: None };
     let changes: [fn(&mut Node, Database); 4] = [
         |node, _| node.user = Some("other".into()),
         |node, _| node.hard_link = Some(1),

@@ -9,5 +9,5 @@ pub mod snapshot;
 pub use blob::{BlobEntry, BlobKind, CodecTag, PackClass, PackRecord};
 pub use change::{Change, Modifier};
 pub use lineage::{Checked, Lineage, Sample};
-pub use node::{Content, Database, DatabaseState, Layout, ListItem, Node, NodeKind};
+pub use node::{Content, DamagedLog, Database, DatabaseState, Layout, ListItem, Node, NodeKind};
 pub use snapshot::{Event, EventAction, Head, Manifest, Statistics, Verdict, VerdictCode};

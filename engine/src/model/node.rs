@@ -150,6 +150,24 @@ pub struct Database {
     pub page_size: u32,
     /// Names of the sidecars that belonged to this state (stored beside it, or merged into it).
     pub sidecars: Vec<Vec<u8>>,
+    /// Its write-ahead log as it was, if that was damaged: part of what the app had committed is only there.
+    pub damaged_log: Option<DamagedLog>,
+}
+
+/// The bytes of a damaged write-ahead log, which are kept beside the image of its database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DamagedLog {
+    /// Bytes.
+    pub size: u64,
+    /// Where they are: never nowhere.
+    pub content: Content,
+    /// Name of the whole content, if it is a list.
+    pub hash: Option<BlobId>,
+}
+
+impl DamagedLog {
+    /// What the name of the entry that stands for it adds to its database's. SQLite takes it for nothing of its own.
+    pub const SUFFIX: &'static [u8] = b"-wal.damaged";
 }
 
 /// An entry of a folder.
@@ -220,6 +238,25 @@ impl Node {
             changed_while_read: false,
             database: None,
         }
+    }
+
+    /// The entry that stands for a database's damaged write-ahead log: a file beside it.
+    #[must_use]
+    pub fn damaged_log(&self) -> Option<Self> {
+        let log = self.database.as_ref()?.damaged_log?;
+        Some(Self {
+            name: [self.name.as_slice(), DamagedLog::SUFFIX].concat(),
+            mode: self.mode,
+            uid: self.uid,
+            gid: self.gid,
+            user: self.user.clone(),
+            group: self.group.clone(),
+            mtime: self.mtime,
+            size: log.size,
+            content: log.content,
+            hash: log.hash,
+            ..Self::new(Vec::new(), NodeKind::File)
+        })
     }
 
     /// The name of the whole content; `None` for an empty file and for everything that is no file.

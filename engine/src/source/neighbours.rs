@@ -31,4 +31,13 @@ impl Beside for Neighbours<'_> {
             Err(e) => Err(e),
         }
     }
+
+    fn identity(&self, sidecar: Option<Sidecar>) -> io::Result<Option<(u64, u64)>> {
+        let name = sidecar.map_or_else(|| self.name.to_vec(), |sidecar| sidecar.beside(self.name));
+        match self.dir.stat_of(&name) {
+            Ok(stat) => Ok(Some((stat.dev, stat.ino))),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
 }

@@ -2,6 +2,7 @@
 
 use super::overlay::Overlay;
 use super::{SqliteHeader, read_full};
+use std::cell::Cell;
 use std::fmt;
 use std::io::{self, Read};
 use std::os::fd::BorrowedFd;
@@ -21,6 +22,17 @@ pub struct Image<'a> {
     pub(super) laid_over: Option<(BorrowedFd<'a>, &'a Overlay, u32)>,
     pub(super) len: u64,
     pub(super) watch: Watch<'a>,
+    /// True once a file turned out to be shorter than it was a moment before.
+    pub(super) is_cut: Cell<bool>,
+    /// The write-ahead log and its bytes, if it is damaged.
+    pub(super) damaged_log: Option<(BorrowedFd<'a>, u64)>,
+}
+
+impl<'a> Image<'a> {
+    /// The bytes of the main file alone.
+    pub(super) fn of_main(main: BorrowedFd<'a>, len: u64, watch: Watch<'a>) -> Self {
+        Self { main, main_len: len, laid_over: None, len, watch, is_cut: Cell::new(false), damaged_log: None }
+    }
 }
 
 impl Image<'_> {
@@ -61,14 +73,14 @@ impl Image<'_> {
         let size = u64::from(page_size);
         let within = at % size;
         // No page has a number beyond these: an image is never longer than what 32 bits can count.
-        let page = u32::try_from(at / size + 1).map_err(|_| changed())?;
+        let page = u32::try_from(at / size + 1).map_err(|_| self.changed())?;
         if let Some(content) = overlay.find(page) {
             let count = most(room, size - within);
             let wanted = room.get_mut(..count).unwrap_or_default();
             return if read_full(other, wanted, content + within)? == count {
                 Ok(count)
             } else {
-                Err(changed())
+                Err(self.changed())
             };
         }
         let until = overlay.next(page).map_or(u64::MAX, |next| u64::from(next - 1) * size);
@@ -84,7 +96,20 @@ impl Image<'_> {
         }
         let count = most(room, self.main_len - at);
         let wanted = room.get_mut(..count).unwrap_or_default();
-        if read_full(self.main, wanted, at)? == count { Ok(count) } else { Err(changed()) }
+        if read_full(self.main, wanted, at)? == count { Ok(count) } else { Err(self.changed()) }
+    }
+
+    /// A file is shorter than it was a moment ago. The capture notices that and reads again.
+    fn changed(&self) -> io::Error {
+        self.is_cut.set(true);
+        io::Error::new(io::ErrorKind::UnexpectedEof, "the database became shorter while it was read")
+    }
+
+    /// The bytes of a damaged write-ahead log: not all of what the app had committed is in this image.
+    #[must_use]
+    pub fn damaged_log(&self) -> Option<RawLog<'_>> {
+        let (file, len) = self.damaged_log?;
+        Some(RawLog { image: self, file, at: 0, len })
     }
 
     /// Reads the image from its first byte to its last.
@@ -107,11 +132,6 @@ fn most(room: &[u8], bytes: u64) -> usize {
     usize::try_from(bytes).unwrap_or(usize::MAX).min(room.len())
 }
 
-/// A file is shorter than it was a moment ago. The capture finds that out by itself and reads again.
-fn changed() -> io::Error {
-    io::Error::new(io::ErrorKind::UnexpectedEof, "the database became shorter while it was read")
-}
-
 /// The bytes of an image in order.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -122,6 +142,43 @@ pub struct Reader<'a> {
 impl Read for Reader<'_> {
     fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
         let count = self.image.read_at(buf, self.at)?;
+        self.at += count as u64;
+        Ok(count)
+    }
+}
+
+/// The bytes of a write-ahead log as they lie.
+#[derive(Debug)]
+pub struct RawLog<'a> {
+    image: &'a Image<'a>,
+    file: BorrowedFd<'a>,
+    at: u64,
+    len: u64,
+}
+
+impl RawLog<'_> {
+    /// Its bytes.
+    #[must_use]
+    pub fn len(&self) -> u64 {
+        self.len
+    }
+
+    /// True for a log without a single byte.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+}
+
+impl Read for RawLog<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        (self.image.watch)()?;
+        let room = most(buf, self.len - self.at);
+        let wanted = buf.get_mut(..room).unwrap_or_default();
+        let count = read_full(self.file, wanted, self.at)?;
+        if count < wanted.len() {
+            return Err(self.image.changed());
+        }
         self.at += count as u64;
         Ok(count)
     }

@@ -55,7 +55,16 @@ mod tests {
 
     fn report(state: DatabaseState, frames: u32, rolled_back: u32, checked: Checked) -> DatabaseReport {
         let path = StoredPath::root().join(b"chat.db");
-        DatabaseReport { path, state, frames, rolled_back, held_ms: 400, checked, newly_damaged: false }
+        DatabaseReport {
+            path,
+            state,
+            frames,
+            rolled_back,
+            held_ms: 400,
+            checked,
+            newly_damaged: false,
+            has_damaged_log: false,
+        }
     }
 
     fn all_words(databases: &[DatabaseReport]) -> Vec<String> {

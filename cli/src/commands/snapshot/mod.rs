@@ -105,7 +105,10 @@ fn told(
     told.extend(gone::warnings(&summary.gone, summary.parent));
     told.extend(dated::warnings(&summary, &context.zone()));
     let outcome = warnings::outcome(&told)
-        .with(Condition::IntegrityFailed, summary.database_counts.newly_damaged > 0)
+        .with(
+            Condition::IntegrityFailed,
+            summary.database_counts.newly_damaged > 0 || summary.database_counts.damaged_logs > 0,
+        )
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
         .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {

@@ -54,6 +54,8 @@ pub(crate) struct WireDatabase {
     pub(crate) state: &'static str,
     pub(crate) page_size: u32,
     pub(crate) sidecars: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) damaged_log: Option<u64>,
 }
 
 impl WireNode {
@@ -87,6 +89,7 @@ impl WireNode {
                 state: state_name(database.state),
                 page_size: database.page_size,
                 sidecars: database.sidecars.iter().map(|name| lossy(name)).collect(),
+                damaged_log: database.damaged_log.map(|log| log.size),
             }),
         }
     }

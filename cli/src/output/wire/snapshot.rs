@@ -165,6 +165,7 @@ pub(crate) struct WireDatabase {
     pub(crate) held: f64,
     pub(crate) integrity: &'static str,
     pub(crate) newly_damaged: bool,
+    pub(crate) damaged_log: bool,
 }
 
 impl From<&DatabaseReport> for WireDatabase {
@@ -188,6 +189,7 @@ impl From<&DatabaseReport> for WireDatabase {
                 Checked::Failed => "failed",
             },
             newly_damaged: from.newly_damaged,
+            damaged_log: from.has_damaged_log,
         }
     }
 }

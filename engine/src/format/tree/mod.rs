@@ -3,7 +3,7 @@
 
 use crate::base::{BlobId, Result};
 use crate::format::cbor::{MapWriter, Reader};
-use crate::model::{Content, Database, DatabaseState, Layout, Node, NodeKind};
+use crate::model::{Content, DamagedLog, Database, DatabaseState, Layout, Node, NodeKind};
 use minicbor::Encoder;
 
 /// Most items of a page.
@@ -131,8 +131,33 @@ pub fn encode_node(node: &Node) -> Vec<u8> {
             e.array(database.sidecars.len() as u64)?;
             database.sidecars.iter().try_for_each(|name| e.bytes(name).map(|_| ()))
         });
+        if let Some(log) = &database.damaged_log {
+            write_log(&mut map, log);
+        }
     }
     map.finish()
+}
+
+fn write_log(map: &mut MapWriter, log: &DamagedLog) {
+    let (Content::Chunk(id) | Content::List(id)) = log.content else { return };
+    map.field(22, |e| {
+        e.array(if log.hash.is_some() { 3 } else { 2 })?.u64(log.size)?.bytes(id.as_bytes())?;
+        log.hash.iter().try_for_each(|hash| e.bytes(hash.as_bytes()).map(|_| ()))
+    });
+}
+
+fn read_log(r: &mut Reader<'_>) -> Result<DamagedLog> {
+    let items = r.array_len(3)?;
+    let (size, id) = (r.uint()?, BlobId::new(r.fixed()?));
+    let log = match items {
+        2 => DamagedLog { size, content: Content::Chunk(id), hash: None },
+        3 => DamagedLog { size, content: Content::List(id), hash: Some(BlobId::new(r.fixed()?)) },
+        _ => return Err(r.bad("the log of a database has too few fields")),
+    };
+    if log.size == 0 || log.size > i64::MAX.unsigned_abs() {
+        return Err(r.bad("the log of a database has no length"));
+    }
+    Ok(log)
 }
 
 /// Reads a page.
@@ -165,7 +190,7 @@ pub fn decode(page: &[u8]) -> Result<TreePage> {
 /// Reads one node.
 pub fn decode_node(r: &mut Reader<'_>) -> Result<Node> {
     let mut node = Node::new(Vec::new(), NodeKind::File);
-    let mut kind = None;
+    let (mut kind, mut log) = (None, None);
     r.map(|key, r| {
         match key {
             0 => node.name = r.bytes(MAX_NAME)?.to_vec(),
@@ -191,11 +216,15 @@ pub fn decode_node(r: &mut Reader<'_>) -> Result<Node> {
             }
             17 => node.subtree = Some(BlobId::new(r.fixed()?)),
             18 => node.changed_while_read = r.flag()?,
+            22 => log = Some(read_log(r)?),
             _ => return Ok(false),
         }
         Ok(true)
     })?;
     node.kind = r.need(kind, "kind of node")?;
+    if log.is_some() {
+        node.database.as_mut().ok_or_else(|| r.bad("a log of no database"))?.damaged_log = log;
+    }
     check_node(&node).map_err(|why| r.bad(why))?;
     Ok(node)
 }
@@ -216,7 +245,7 @@ fn decode_content(key: u64, r: &mut Reader<'_>, node: &mut Node) -> Result<()> {
             let state = r.need(state, "state of a database")?;
             let page_size = r.uint32()?;
             let sidecars = r.array(16, |r| Ok(r.bytes(MAX_NAME)?.to_vec()))?;
-            node.database = Some(Database { state, page_size, sidecars });
+            node.database = Some(Database { state, page_size, sidecars, damaged_log: None });
         }
     }
     Ok(())

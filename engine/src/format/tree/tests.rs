@@ -60,6 +60,11 @@ fn node() -> impl Strategy<Value = Node> {
                 state: DatabaseState::from_number(state.into()).unwrap(),
                 page_size: 4096,
                 sidecars: vec![sidecar],
+                damaged_log: (uid % 3 == 0).then(|| DamagedLog {
+                    size: 1 + u64::from(gid),
+                    content: if gid % 2 == 0 { Content::Chunk(subtree) } else { Content::List(subtree) },
+                    hash: (gid % 2 != 0).then_some(subtree),
+                }),
             }),
             ..Node::new(name, kind)
         }

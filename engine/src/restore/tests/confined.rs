@@ -197,8 +197,12 @@ fn sidecars_that_would_join_a_restored_database_are_in_the_way() {
     let (_, repo) = repository();
     let snapshot = commit(&repo, |maker| {
         let mut database = maker.file("m.db", b"database");
-        database.database =
-            Some(Database { state: DatabaseState::Quiescent, page_size: 4096, sidecars: vec![] });
+        database.database = Some(Database {
+            state: DatabaseState::Quiescent,
+            page_size: 4096,
+            sidecars: vec![],
+            damaged_log: None,
+        });
         vec![maker.dir("d", vec![database, maker.file("plain", b"")])]
     });
     for (name, is_in_the_way) in [

@@ -220,7 +220,7 @@ fn a_file_in_the_way_of_a_folder_gives_way_or_keeps_its_place() {
 }
 
 fn quiescent() -> Database {
-    Database { state: DatabaseState::Quiescent, page_size: 4096, sidecars: vec![] }
+    Database { state: DatabaseState::Quiescent, page_size: 4096, sidecars: vec![], damaged_log: None }
 }
 
 pub(super) fn database(maker: &Maker<'_>, name: &str, content: &[u8]) -> Node {

@@ -26,8 +26,10 @@ pub const RESERVED: Bytes = Bytes { start: PENDING.start + 1, len: 1 };
 pub const SHARED: Bytes = Bytes { start: PENDING.start + 2, len: 510 };
 /// Of the main file: the three together.
 const MAIN: Bytes = Bytes { start: PENDING.start, len: SHARED.start + SHARED.len - PENDING.start };
-/// Of the `-shm`: exclusive during a checkpoint, and during the recovery of a log.
+/// Of the `-shm`: exclusive during a checkpoint, and while the index is rebuilt from the log.
 pub const CHECKPOINT: Bytes = Bytes { start: 121, len: 1 };
+/// Of the `-shm`: exclusive while the index is rebuilt from the log.
+pub const RECOVERY: Bytes = Bytes { start: 122, len: 1 };
 /// Of the `-shm`: shared by readers that need no log; exclusive while a checkpoint writes into the main file.
 pub const READ_MAIN: Bytes = Bytes { start: 123, len: 1 };
 /// Of the `-shm`: the last of the four slots of readers that need the log; all four exclusive while the log is begun anew.
@@ -43,6 +45,8 @@ pub trait Locks: fmt::Debug {
     fn release(&self, file: BorrowedFd<'_>, bytes: Bytes);
     /// True if somebody else has a lock there, shared or not.
     fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool>;
+    /// True if somebody else has an exclusive lock there.
+    fn is_exclusive(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool>;
 }
 
 /// Locks of the open file description.
@@ -64,14 +68,23 @@ impl Locks for Ofd {
     }
 
     fn is_held(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
-        let mut found = flock(libc::F_WRLCK, bytes);
-        #[cfg(any(target_os = "linux", target_os = "android"))]
-        retried(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
-        // What other processes hold, then.
-        #[cfg(not(any(target_os = "linux", target_os = "android")))]
-        retried(|| fcntl(file, FcntlArg::F_GETLK(&mut found)))?;
-        Ok(i32::from(found.l_type) != libc::F_UNLCK)
+        would_meet(file, libc::F_WRLCK, bytes)
     }
+
+    fn is_exclusive(&self, file: BorrowedFd<'_>, bytes: Bytes) -> io::Result<bool> {
+        would_meet(file, libc::F_RDLCK, bytes)
+    }
+}
+
+/// Asks whether a lock of this kind would meet another one. Nothing is locked by asking.
+fn would_meet(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Result<bool> {
+    let mut found = flock(kind, bytes);
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    retried(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
+    // What other processes hold, then.
+    #[cfg(not(any(target_os = "linux", target_os = "android")))]
+    retried(|| fcntl(file, FcntlArg::F_GETLK(&mut found)))?;
+    Ok(i32::from(found.l_type) != libc::F_UNLCK)
 }
 
 /// True if somebody has one of SQLite's locks on the main file `file`: a writer in any journal mode, a mere reader with a

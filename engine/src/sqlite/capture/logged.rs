@@ -1,94 +1,147 @@
 //! A database with a write-ahead log: the main file with the committed frames laid over it.
 //!
-//! Which locks, and why they are enough (a checkpoint copies frames into the main file; then the log may be begun anew):
+//! M is the last commit that was published before the log was read. Pages that have a frame up to M come from the log, all
+//! others from the main file. A checkpoint writes only pages that have a frame up to `attempted`, and raises that number in
+//! the index before it writes; within one generation of the log (one pair of salts) the number only grows. So the image is
+//! sound if, after the last reading, the log is of the same generation and `attempted` is not beyond M: then nothing was
+//! written to the main file but pages that come from the log. The frames up to M are written over only by another
+//! generation.
 //!
-//! - SHARED on the main file: the last connection that closes would otherwise run a checkpoint that asks no other lock, and
-//!   delete the log; the journal mode cannot change either. Every connection in WAL mode has this lock anyway.
-//! - READ_MAIN, shared: a checkpoint takes it exclusively before it writes into the main file.
-//! - READ_LAST, shared: the log is begun anew, or cut, only by who has all four slots of readers exclusively. A reader of
-//!   the app looks for a slot from the first one on, so that this is the one it misses least, and a checkpoint that finds
-//!   a slot in use only copies less.
-//! - CHECKPOINT, shared, if somebody is alive: not needed for our sake, but for the app's. Without it a FULL, RESTART or
-//!   TRUNCATE checkpoint would take the lock of writers and then wait for us for as long as its busy handler lets it; with
-//!   it, it learns at once that it must come later. But a connection that must build the index of the log anew needs
-//!   this lock, and cannot do anything before: as soon as the index looks as if somebody wanted that, it is given up.
+//! The index is believed only while somebody has the database open and shares it. If nobody has, if there is none, or if
+//! somebody has the main file exclusively (and so keeps an index of its own), main file and log must not have been touched
+//! at all.
 //!
-//! None of them is taken by a commit. ALIVE is never taken: who takes it while nobody else has it would make the next
-//! connection believe in an index that nobody kept.
-//!
-//! Without a `-shm`, nobody has the database open: a connection makes one first. It is read without locks on the log, and
-//! afterwards the `-shm` must still not be there, and nothing changed. (It cannot have come and gone: who closes last
-//! deletes it only with the main file locked exclusively.)
+//! If nothing of the log counts, the image is the main file. That the main file was not touched is then enough: whoever
+//! begins a log, or cuts it, has written everything back before.
 
 use super::super::image::{Image, Watch};
-use super::super::read_full;
-use super::super::wal::Log;
-use super::locks::{ALIVE, CHECKPOINT, READ_LAST, READ_MAIN, Shared};
+use super::super::wal::{Log, Until};
+use super::hold::IndexHold;
+use super::index::{Index, checkpoints};
+use super::locks::{ALIVE, RECOVERY};
 use super::outcome::{Failed, Impossible, Kind, Sidecar, State, Trouble};
 use super::stamp::Look;
-use super::{Limit, Opened, Reading, Seen, Session, still};
-use std::cell::RefCell;
-use std::os::fd::{AsFd, BorrowedFd};
+use super::{Attempt, Limit, Opened, Reading, Seen, Session, still};
+use std::io;
+use std::os::fd::AsFd;
 
-/// Reads the database; `None` if the frames or the main file changed meanwhile.
+/// A log as far as it counts, and what proves that.
+struct Ground<'s> {
+    hold: Option<IndexHold<'s>>,
+    main: Look,
+    /// The index as it was before the log was read, where it is believed.
+    index: Option<Index>,
+    log: Log,
+}
+
+/// Reads the database.
 pub(super) fn read<T, E>(
     session: &Session<'_>,
     seen: &Seen<'_>,
     wal: &Opened,
     read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
-) -> Result<Option<Reading<T>>, Failed<E>> {
-    let attempt = || -> Result<Option<_>, Trouble> {
-        let index = match &seen.there.shm {
-            Some(shm) if seen.hold.is_some() => Index::lock(session, shm.file.as_fd())?,
-            _ => None,
-        };
-        if index.is_none() && !is_settled(seen, wal) {
-            (session.patience.pause)(still::TICK);
-            return Ok(None);
-        }
-        // Under the locks: a checkpoint may have run until we had them.
-        let main = if index.is_some() { Look::at(session.main)? } else { seen.main.clone() };
-        Ok(Some((index, main, log(wal)?)))
+) -> Result<Attempt<T>, Failed<E>> {
+    let ground = match ground(session, seen, wal).map_err(Trouble::widen)? {
+        Ok(ground) => ground,
+        Err(attempt) => return Ok(attempt.widen()),
     };
-    let Some((index, main, log)) = attempt().map_err(Trouble::widen)? else { return Ok(None) };
-    let limit = Limit::new(session.patience, seen.now, session.patience.hold_checkpoints);
+    let hold = ground.hold.as_ref();
+    let patience = session.patience;
+    let limit = Limit::new(patience, hold.map(|hold| (hold.since(), patience.hold_checkpoints)));
     let watch = || {
-        index.as_ref().inspect(|index| index.step_aside());
+        hold.inspect(|hold| hold.step_aside());
         limit.check()
     };
-    let (image, state) = laid_out(session, &main, wal, &log, &watch).map_err(Trouble::widen)?;
+    let Some((image, state)) = laid_out(session, wal, &ground, &watch).map_err(Trouble::widen)? else {
+        return Ok(Attempt::Changed);
+    };
     let result = session.run(&image, read);
     if limit.is_over.get() {
         return Err(Failed::Impossible(Impossible::HeldTooLong));
     }
-    let is_same = || -> Result<bool, Trouble> {
-        let is_same = log.is_unchanged(wal.file.as_fd())? && Look::at(session.main)? == main;
-        Ok(is_same && (index.is_some() || nobody_came(session, seen, wal)?))
-    };
-    if !is_same().map_err(Trouble::widen)? {
-        return Ok(None);
+    if image.is_cut.get() || !is_proved(session, seen, wal, &ground).map_err(Trouble::widen)? {
+        return Ok(Attempt::Changed);
     }
     let value = result.map_err(Failed::Read)?;
-    let page_size = log.page_size.or(seen.page_size);
-    Ok(Some(Reading { value, state, len: image.len, page_size, sidecars: seen.there.sizes() }))
+    let page_size = ground.log.page_size.or(seen.page_size);
+    Ok(Attempt::Done(Reading {
+        value,
+        state,
+        len: image.len,
+        page_size,
+        sidecars: seen.there.sizes(),
+        has_damaged_log: ground.log.is_damaged,
+    }))
+}
+
+/// Looks at the index, then at the log. Not yet, if the index is in the middle of a change, or if a change of what is
+/// proved by its times would not show yet.
+fn ground<'s>(
+    session: &'s Session<'s>,
+    seen: &'s Seen<'_>,
+    wal: &Opened,
+) -> Result<Result<Ground<'s>, Attempt<()>>, Trouble> {
+    let shm = seen.there.shm.as_ref().map(|shm| shm.file.as_fd());
+    let is_last_resort = session.refused.get() >= session.patience.unlocked_reads;
+    let hold = match shm {
+        Some(shm) if is_last_resort => IndexHold::take(session, shm)?,
+        _ => None,
+    };
+    // Under the locks: a checkpoint may have run until we had them.
+    let main = if hold.is_some() { Look::at(session.main)? } else { seen.main.clone() };
+    let index = match shm {
+        // One that is being rebuilt is not believed: then main file and log must not be touched.
+        Some(shm) if seen.is_alive && !seen.is_exclusive => tried(|| Index::read(shm))?,
+        _ => None,
+    };
+    let until = index.map(|index| Until {
+        salts: index.salts,
+        frames: index.max_frame,
+        pages: index.pages,
+        page_size: index.page_size,
+    });
+    let log = log(wal, until.as_ref())?;
+    if index.is_some_and(|index| index.max_frame > 0 && log.salts() != Some(index.salts)) {
+        // Begun anew between the two, or its header is being written.
+        return Ok(Err(Attempt::Changed));
+    }
+    let ground = Ground { hold, main, index, log };
+    Ok(match ground.unsettled(seen, wal) {
+        Some(wait) => Err(still::not_settled(session, wait)),
+        None => Ok(ground),
+    })
+}
+
+impl Ground<'_> {
+    /// How long to wait until a change of what is proved by its times must show.
+    fn unsettled(&self, seen: &Seen<'_>, wal: &Opened) -> Option<std::time::Duration> {
+        let main = || self.main.stamp.unsettled(seen.now);
+        match self.index {
+            _ if self.log.frames == 0 && !self.log.is_damaged => main(),
+            Some(_) => None,
+            None => main().max(wal.stamp.unsettled(seen.now)),
+        }
+    }
 }
 
 /// The committed frames of a log.
-pub(super) fn log(wal: &Opened) -> Result<Log, Trouble> {
-    Log::read(wal.file.as_fd()).map_err(|why| Trouble::of(Sidecar::Wal, why))
+pub(super) fn log(wal: &Opened, until: Option<&Until>) -> Result<Log, Trouble> {
+    Log::read(wal.file.as_fd(), until).map_err(|why| Trouble::of(Sidecar::Wal, why))
 }
 
+/// `None` if the main file is being cut just now.
 fn laid_out<'i>(
     session: &Session<'i>,
-    main: &Look,
     wal: &'i Opened,
-    log: &'i Log,
+    ground: &'i Ground<'_>,
     watch: Watch<'i>,
-) -> Result<(Image<'i>, State), Trouble> {
+) -> Result<Option<(Image<'i>, State)>, Trouble> {
+    let Ground { main, log, .. } = ground;
     let size = main.stamp.size;
-    let own = Image { main: session.main, main_len: size, laid_over: None, len: size, watch };
+    let damaged_log = log.is_damaged.then(|| (wal.file.as_fd(), wal.stamp.size));
+    let own = Image { damaged_log, ..Image::of_main(session.main, size, watch) };
     let Some(page_size) = log.page_size.filter(|_| log.frames > 0) else {
-        return Ok((own, State::Quiescent));
+        return Ok(Some((own, State::Quiescent)));
     };
     let bytes = u64::from(page_size);
     let len = u64::from(log.pages) * bytes;
@@ -100,7 +153,10 @@ fn laid_out<'i>(
     };
     let is_other = match session.kind {
         // The header may itself be in the log.
-        Kind::Plain => image.header()?.is_some_and(|header| header.page_size != page_size),
+        Kind::Plain => match image.header() {
+            Err(_) if image.is_cut.get() => return Ok(None),
+            header => header?.is_some_and(|header| header.page_size != page_size),
+        },
         Kind::Encrypted => !size.is_multiple_of(bytes),
     };
     if is_other {
@@ -110,64 +166,101 @@ fn laid_out<'i>(
     if size.saturating_add(65536 + u64::from(log.frames) * bytes) < len {
         return Err(Impossible::Length.into());
     }
-    Ok((image, State::Merged { frames: log.frames }))
+    Ok(Some((image, State::Merged { frames: log.frames })))
 }
 
-fn is_settled(seen: &Seen<'_>, wal: &Opened) -> bool {
-    seen.main.stamp.is_settled(seen.now) && wal.stamp.is_settled(seen.now)
-}
-
-/// True if the sidecars are the same files as before, and the log was not written to.
-fn nobody_came(session: &Session<'_>, seen: &Seen<'_>, wal: &Opened) -> Result<bool, Trouble> {
-    let wal_now = session.open(Sidecar::Wal)?.map(|opened| opened.stamp);
-    let shm_now = session.open(Sidecar::Shm)?.is_some();
-    Ok(wal_now == Some(wal.stamp) && shm_now == seen.there.shm.is_some())
-}
-
-/// The locks on the index of the log.
-struct Index<'a> {
-    shm: BorrowedFd<'a>,
-    checkpoint: RefCell<Option<Shared<'a>>>,
-    _slots: (Shared<'a>, Shared<'a>),
-}
-
-impl<'a> Index<'a> {
-    /// `None` where there are no locks.
-    fn lock(session: &Session<'a>, shm: BorrowedFd<'a>) -> Result<Option<Self>, Trouble> {
-        let locks = session.patience.locks;
-        // With nobody alive, the next that comes needs this lock before anything else.
-        let checkpoint = if session.is_held(shm, ALIVE) {
-            match session.waited(|| Shared::take(locks, shm, CHECKPOINT)) {
-                // Whoever checkpoints waits for readers of the app. The slots are enough.
-                Err(Failed::Impossible(_)) => None,
-                result => result?,
-            }
-        } else {
-            None
-        };
-        let slots = session.waited(|| {
-            let Some(main) = Shared::take(locks, shm, READ_MAIN)? else { return Ok(None) };
-            Ok(Shared::take(locks, shm, READ_LAST)?.map(|last| (main, last)))
-        })?;
-        Ok(slots.map(|slots| Self { shm, checkpoint: RefCell::new(checkpoint), _slots: slots }))
+/// True if the image that was read is the state of the commit M. Everything here is asked after the last reading, and of
+/// a time in which nothing was known to be read anew: the names come last, because by them it is known that the index, the
+/// log and the main file that were asked are still those of the app.
+fn is_proved(
+    session: &Session<'_>,
+    seen: &Seen<'_>,
+    wal: &Opened,
+    ground: &Ground<'_>,
+) -> Result<bool, Trouble> {
+    let checks = session.patience.checks;
+    let is_same_main = || Ok::<_, Trouble>(!checks.times || Look::at(session.main)? == ground.main);
+    let is_proved = match ground.index {
+        // Nothing of the log was used.
+        _ if ground.log.frames == 0 && !ground.log.is_damaged => is_same_main()?,
+        Some(before) => {
+            let is_shared = is_alive(session, seen) && !session.is_exclusive();
+            let Some(now) = index_now(session, seen)? else { return Ok(false) };
+            let is_sound = fits(session, &now, ground);
+            let is_same_log = !checks.generation || ground.log.is_unchanged(wal.file.as_fd())?;
+            let was_written_back = now.backfilled > before.backfilled;
+            is_shared && is_sound && is_same_log && (was_written_back || is_same_main()?)
+        }
+        None => {
+            let is_same_log = ground.log.is_unchanged(wal.file.as_fd())?;
+            let now = super::Stamp::of(wal.file.as_fd())?;
+            let is_same_log = !checks.times || is_same_log && now == wal.stamp;
+            is_same_log && is_same_main()? && nobody_came(session, seen)?
+        }
+    };
+    if !is_proved {
+        return Ok(false);
     }
+    if !session.leads_to(None, ground.main.stamp)? {
+        return Err(Failed::Replaced);
+    }
+    let is_log = ground.log.frames == 0 && !ground.log.is_damaged
+        || session.leads_to(Some(Sidecar::Wal), wal.stamp)?;
+    let is_index = match &seen.there.shm {
+        Some(shm) if ground.index.is_some() && ground.log.frames > 0 => {
+            session.leads_to(Some(Sidecar::Shm), shm.stamp)?
+        }
+        _ => true,
+    };
+    Ok(is_log && is_index)
+}
 
-    /// Gives up the lock of checkpoints if somebody wants to build the index anew.
-    fn step_aside(&self) {
-        if self.checkpoint.borrow().is_some() && is_broken(self.shm) && is_broken(self.shm) {
-            self.checkpoint.replace(None);
+/// True if this index, asked after the last reading, says that the frames up to M are there and that no later one was
+/// written back.
+fn fits(session: &Session<'_>, now: &Index, ground: &Ground<'_>) -> bool {
+    let (checks, log) = (session.patience.checks, &ground.log);
+    let is_same_generation = log.salts() == Some(now.salts) && now.max_frame >= log.frames;
+    (!checks.generation || is_same_generation)
+        && Some(now.page_size) == log.page_size
+        && (!checks.checkpoints || now.attempted <= log.frames)
+}
+
+/// The index after the reading; `None` if it is being changed or rebuilt.
+///
+/// Whoever rebuilds it writes the header first and then how far checkpoints had tried to come. So it is asked whether
+/// somebody does, and then these numbers are read again.
+fn index_now(session: &Session<'_>, seen: &Seen<'_>) -> Result<Option<Index>, Trouble> {
+    let Some(shm) = seen.there.shm.as_ref().map(|shm| shm.file.as_fd()) else { return Ok(None) };
+    let Some(index) = tried(|| Index::read(shm))? else { return Ok(None) };
+    if session.asked(session.patience.locks.is_exclusive(shm, RECOVERY)) {
+        return Ok(None);
+    }
+    let attempted = checkpoints(shm)?.map(|(_, attempted)| index.attempted.max(attempted));
+    Ok(attempted.map(|attempted| Index { attempted, ..index }))
+}
+
+/// Looks a few times: while a commit is published, the two copies of the header differ for a moment.
+fn tried<T>(mut look: impl FnMut() -> io::Result<Option<T>>) -> io::Result<Option<T>> {
+    for _ in 0..3 {
+        let seen = look()?;
+        if seen.is_some() {
+            return Ok(seen);
         }
     }
+    Ok(None)
 }
 
-/// True if the header of the index is not made yet, or its two copies differ (which they do for a moment in each commit).
-fn is_broken(shm: BorrowedFd<'_>) -> bool {
-    /// Bytes of a copy.
-    const COPY: usize = 48;
-    /// Where a copy says whether it is made.
-    const IS_MADE: usize = 12;
-    let mut header = [0; 2 * COPY];
-    let is_whole = read_full(shm, &mut header, 0).is_ok_and(|count| count == header.len());
-    let (first, second) = header.split_at(COPY);
-    !is_whole || first != second || first.get(IS_MADE) == Some(&0)
+fn is_alive(session: &Session<'_>, seen: &Seen<'_>) -> bool {
+    seen.there.shm.as_ref().is_some_and(|shm| session.is_held(shm.file.as_fd(), ALIVE))
+}
+
+/// True if the database is as much in use, or as little, as before the reading, and no journal has come.
+fn nobody_came(session: &Session<'_>, seen: &Seen<'_>) -> Result<bool, Trouble> {
+    let shm_now = session.open(Sidecar::Shm)?.is_some();
+    let journal = match session.open(Sidecar::Journal)? {
+        Some(journal) => session.rollback(&journal, seen.page_size)?.0.is_none(),
+        None => true,
+    };
+    let is_same = shm_now == seen.there.shm.is_some() && is_alive(session, seen) == seen.is_alive;
+    Ok(!session.patience.checks.times || is_same && journal)
 }

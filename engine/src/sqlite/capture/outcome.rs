@@ -6,6 +6,7 @@ use crate::base::Timestamp;
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 /// A file that SQLite keeps beside a main file.
@@ -13,7 +14,7 @@ use std::time::Duration;
 pub enum Sidecar {
     /// The write-ahead log.
     Wal,
-    /// The index of the log, which is memory that the app's connections share. Only its locks are of use here.
+    /// The index of the log, which is memory that the app's connections share.
     Shm,
     /// The rollback journal.
     Journal,
@@ -53,6 +54,9 @@ pub trait Beside {
     /// `None` if there is nothing of that name, or nothing that is a regular file. Called again and again: it must look
     /// anew each time.
     fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>>;
+
+    /// Device and inode to which the name leads now: that of a sidecar, or of the main file. `None` if there is none.
+    fn identity(&self, sidecar: Option<Sidecar>) -> io::Result<Option<(u64, u64)>>;
 }
 
 /// What the main file is.
@@ -64,6 +68,44 @@ pub enum Kind {
     Encrypted,
 }
 
+/// What the proof of a reading looks at. Everything, except in tests which show what becomes of a proof without one part.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Checks {
+    /// Names still lead to the files that were read.
+    pub names: bool,
+    /// The log is of the same generation.
+    pub generation: bool,
+    /// No checkpoint tried to write back what came after the captured commit.
+    pub checkpoints: bool,
+    /// The main file's times and first bytes are the same.
+    pub times: bool,
+}
+
+impl Checks {
+    /// The whole proof.
+    pub const ALL: Self = Self { names: true, generation: true, checkpoints: true, times: true };
+    /// No proof at all.
+    pub const NONE: Self = Self { names: false, generation: false, checkpoints: false, times: false };
+}
+
+/// The time that the captures of one run may wait for apps, all together.
+#[derive(Debug)]
+pub struct WaitBudget(AtomicU64);
+
+impl WaitBudget {
+    /// Nanoseconds are counted.
+    #[must_use]
+    pub fn new(most: Duration) -> Self {
+        Self(AtomicU64::new(u64::try_from(most.as_nanos()).unwrap_or(u64::MAX)))
+    }
+
+    /// Takes this much of what is left; false if there is not so much.
+    fn take(&self, wait: Duration) -> bool {
+        let wait = u64::try_from(wait.as_nanos()).unwrap_or(u64::MAX);
+        self.0.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(wait)).is_ok()
+    }
+}
+
 /// How long to wait for the app, and how long to keep it waiting. Clock, pauses and locks are handed in.
 #[derive(Clone, Copy)]
 pub struct Patience<'a> {
@@ -71,11 +113,15 @@ pub struct Patience<'a> {
     pub pause: &'a dyn Fn(Duration),
     /// The time of day, by the clock from which the file system takes its stamps.
     pub now: &'a dyn Fn() -> Timestamp,
-    /// The means to lock. Others are only for tests, which show what becomes of a database that is read without.
+    /// The means to lock. Others are only for tests.
     pub locks: &'a dyn Locks,
-    /// Longest wait for a lock that somebody else has exclusively.
+    /// What is proved.
+    pub checks: Checks,
+    /// What is left to wait for all captures of this run.
+    pub budget: Option<&'a WaitBudget>,
+    /// Longest wait for one app, in all.
     pub wait: Duration,
-    /// How often a database in rollback mode is read without a lock, before it is read under one that makes commits wait.
+    /// How often a database is read without a lock, before locks are held.
     pub unlocked_reads: u32,
     /// Longest hold that makes commits wait (rollback mode).
     pub hold_commits: Duration,
@@ -91,11 +137,18 @@ impl<'a> Patience<'a> {
             pause,
             now,
             locks: &Ofd,
+            checks: Checks::ALL,
+            budget: None,
             wait: Duration::from_secs(5),
             unlocked_reads: 3,
             hold_commits: Duration::from_secs(10),
             hold_checkpoints: Duration::from_mins(15),
         }
+    }
+
+    /// True if that much may be waited once more, after so much that was waited.
+    pub(super) fn allows(&self, waited: Duration, more: Duration) -> bool {
+        waited + more <= self.wait && self.budget.is_none_or(|budget| budget.take(more))
     }
 
     /// Time since an earlier moment; nothing if the clock was set back.
@@ -161,6 +214,8 @@ pub struct Captured<T> {
     pub reads: u32,
     /// What lay beside it.
     pub sidecars: Sidecars,
+    /// True if its log is damaged, so that not all of what the app had committed is in the image.
+    pub has_damaged_log: bool,
 }
 
 /// Why a database has no image. Its files can still be stored as they lie, which may not fit together.
@@ -168,9 +223,11 @@ pub struct Captured<T> {
 pub enum Impossible {
     /// An app kept the database, or its log, locked exclusively all the time that was waited.
     LockedExclusively,
-    /// It changed each time it was read, where the file system has no locks.
+    /// It changed each time it was read.
     NeverStill,
-    /// Reading under the lock took longer than the app may be kept waiting.
+    /// The same, where the file system has no locks.
+    NeverStillWithoutLocks,
+    /// Reading under the lock takes longer than the app may be kept waiting.
     HeldTooLong,
     /// The journal belongs to a transaction over several databases.
     TransactionOverSeveral,
@@ -186,11 +243,24 @@ pub enum Impossible {
     TooLarge,
 }
 
+impl Impossible {
+    /// True if it lies in what the files say, which may be read in the middle of a change.
+    pub(super) fn is_of_files(self) -> bool {
+        !matches!(
+            self,
+            Self::LockedExclusively | Self::NeverStill | Self::NeverStillWithoutLocks | Self::HeldTooLong
+        )
+    }
+}
+
 impl fmt::Display for Impossible {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::LockedExclusively => "an app keeps it locked exclusively",
-            Self::NeverStill => "it changed each time it was read, and this file system has no locks",
+            Self::NeverStill => "its app changed it each time it was read",
+            Self::NeverStillWithoutLocks => {
+                "it changed each time it was read, and this file system has no locks"
+            }
             Self::HeldTooLong => "reading it would have kept its app waiting for too long",
             Self::TransactionOverSeveral => "a transaction over several databases was cut off",
             Self::JournalAndLog => "both a journal to be rolled back and a write-ahead log lie beside it",
@@ -209,6 +279,8 @@ impl fmt::Display for Impossible {
 pub enum Failed<E> {
     /// There is no image, for a reason that lies in the database or its app.
     Impossible(Impossible),
+    /// The name leads to another file than the descriptor, or nowhere: open it again.
+    Replaced,
     /// The main file or what lies beside it cannot be read.
     Io(Option<Sidecar>, io::Error),
     /// The caller's reading failed, on an image that was sound.
@@ -232,6 +304,7 @@ impl Trouble {
     pub(super) fn widen<E>(self) -> Failed<E> {
         match self {
             Self::Impossible(why) => Failed::Impossible(why),
+            Self::Replaced => Failed::Replaced,
             Self::Io(file, e) => Failed::Io(file, e),
             Self::Read(never) => match never {},
         }

@@ -5,12 +5,15 @@ use crate::base::Timestamp;
 use rustix::fs::fstat;
 use std::io;
 use std::os::fd::BorrowedFd;
+use std::time::Duration;
 
 /// The kernel takes the time of a change from a clock that ticks every 1 to 10 milliseconds: two changes within a tick may
 /// get the same time. Twice the longest tick is on the safe side.
 const TICK: i128 = 20_000_000;
 /// The same for a file system that counts whole seconds, or every other one.
 const COARSE: i128 = 2_000_000_000;
+/// What is waited beyond that.
+const SPARE: i128 = 5_000_000;
 /// Bytes of the main file's start that are compared: they hold the change counter, and of an encrypted database so much of
 /// the first page that a new encryption of it shows.
 const START: usize = 512;
@@ -18,7 +21,8 @@ const START: usize = 512;
 /// Two equal stamps of a file that was settled at the first: it was not written to between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stamp {
-    identity: (u64, u64),
+    /// Device and inode.
+    pub identity: (u64, u64),
     /// Bytes of the file.
     pub size: u64,
     mtime: Timestamp,
@@ -38,11 +42,24 @@ impl Stamp {
     }
 
     /// True if a change from `now` on must show in the times. A time in the future hides none: a change sets the present.
+    #[cfg(test)]
     pub fn is_settled(&self, now: Timestamp) -> bool {
-        [self.mtime, self.ctime].into_iter().all(|time| {
+        self.unsettled(now).is_none()
+    }
+
+    /// Nanoseconds since the last change of the content, as far as the times tell.
+    pub fn age(&self, now: Timestamp) -> i128 {
+        now.as_nanos() - self.mtime.as_nanos().max(self.ctime.as_nanos())
+    }
+
+    /// How long to wait from `now` on until a change must show in the times; `None` if it would show already.
+    pub fn unsettled(&self, now: Timestamp) -> Option<Duration> {
+        let left = [self.mtime, self.ctime].into_iter().filter_map(|time| {
             let margin = if time.nanos == 0 { COARSE } else { TICK };
-            (time.as_nanos() - now.as_nanos()).abs() > margin
-        })
+            let age = now.as_nanos() - time.as_nanos();
+            (age.abs() <= margin).then(|| margin - age + SPARE)
+        });
+        left.max().map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
     }
 }
 
@@ -92,6 +109,12 @@ mod tests {
         ] {
             assert_eq!(stamp(secs, nanos).is_settled(now), settled, "{secs} s {nanos} ns");
         }
+        let wait = |secs, nanos| stamp(secs, nanos).unsettled(now).map(|wait| wait.as_millis());
+        assert_eq!(
+            (wait(1000, 50_000_000), wait(1000, 40_000_000), wait(1000, 60_000_000)),
+            (Some(25), Some(15), Some(35))
+        );
+        assert_eq!((wait(999, 0), wait(999, 1)), (Some(955), None));
         let earlier = Timestamp::new(5, 5);
         let touched = Stamp { mtime: earlier, ..stamp(1000, 40_000_000) };
         assert!(!touched.is_settled(now), "a program can set the one time, and not the other");

@@ -1,50 +1,99 @@
 //! A database without a log that counts: its own bytes, or those with the original pages of a cut-off transaction.
 //!
-//! Who writes into the main file has SHARED exclusively, so a reader's lock would keep the app's commits waiting for as
-//! long as the reading takes. Instead it is taken for a moment before and after: before, the main file is in a committed
-//! state (or a journal says how to get back to it), and if afterwards size, times and first page are the same, it was not
-//! written to between. A transaction that spilled pages and rolled back shows in the times, and only there. If that fails
-//! several times, the lock is held.
+//! Who writes into the main file has it exclusively. So first the main file is looked at, then the journal, and then it is
+//! asked whether somebody has it exclusively: if not, what it was at the first look is a committed state, or a journal says
+//! how to get back to one. If afterwards size, times and first page are the same, it was not written to since. A
+//! transaction that spilled pages and rolled back shows in the times, and only there.
+//!
+//! Nobody meets a lock in all this. If it fails several times, the lock of a reader is held, for as long as a reading
+//! takes: commits wait for it. Never where there may be a write-ahead log.
 
 use super::super::image::{Image, Watch};
 use super::super::journal::Rollback;
+use super::locks::{PENDING, RESERVED, SHARED};
 use super::outcome::{Failed, Impossible, Sidecar, State, Trouble};
 use super::stamp::Look;
-use super::{Limit, Reading, Seen, Session};
+use super::{Attempt, Limit, Reading, STEP, Seen, Session};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
-/// After that, a change shows in the times of a file that is changed now.
-pub(super) const TICK: Duration = Duration::from_millis(25);
+/// An app that did not write for so long is quiet.
+const QUIET: i128 = 20_000_000;
+/// Longest wait for an app to be quiet.
+const WAIT_FOR_QUIET: Duration = Duration::from_millis(200);
+/// A hold is not cut off earlier than this.
+const LEAST_HOLD: Duration = Duration::from_secs(1);
 
-/// Reads the database; `None` if it may have changed meanwhile.
+/// Reads the database.
 pub(super) fn read<T, E>(
     session: &Session<'_>,
-    mut seen: Seen<'_>,
+    seen: &Seen<'_>,
     read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
-) -> Result<Option<Reading<T>>, Failed<E>> {
+) -> Result<Attempt<T>, Failed<E>> {
     let patience = session.patience;
-    let is_held = seen.hold.is_some() && session.refused.get() >= patience.unlocked_reads;
-    if !is_held {
-        seen.hold = None;
-        if !is_settled(&seen) {
-            (patience.pause)(TICK);
-            return Ok(None);
-        }
+    if seen.hold.is_none()
+        && let Some(wait) = unsettled(seen)
+    {
+        return Ok(not_settled(session, wait));
     }
-    let limit = Limit::new(patience, seen.now, if is_held { patience.hold_commits } else { Duration::MAX });
+    let limit = Limit::new(patience, seen.hold.as_ref().map(|hold| (hold.since(), longest(session))));
     let watch = || limit.check();
-    let (image, state) = laid_out(session, &seen, &watch).map_err(Failed::Impossible)?;
+    let (image, state) = laid_out(session, seen, &watch).map_err(Failed::Impossible)?;
     let result = session.run(&image, read);
     if limit.is_over.get() {
         return Err(Failed::Impossible(Impossible::HeldTooLong));
     }
-    if !is_same(session, &seen).map_err(Trouble::widen)? {
-        return Ok(None);
+    if image.is_cut.get() || !is_same(session, seen).map_err(Trouble::widen)? {
+        return Ok(Attempt::Changed);
+    }
+    if !session.leads_to(None, seen.main.stamp).map_err(Trouble::widen)? {
+        return Err(Failed::Replaced);
     }
     let value = result.map_err(Failed::Read)?;
     let page_size = seen.rollback.as_ref().map(|rollback| rollback.page_size).or(seen.page_size);
-    Ok(Some(Reading { value, state, len: image.len, page_size, sidecars: seen.there.sizes() }))
+    Ok(Attempt::Done(Reading {
+        value,
+        state,
+        len: image.len,
+        page_size,
+        sidecars: seen.there.sizes(),
+        has_damaged_log: false,
+    }))
+}
+
+/// A change would not show in the times yet. An app that writes all the time may never let it come to that: then locks
+/// are held in the end.
+pub(super) fn not_settled<T>(session: &Session<'_>, wait: Duration) -> Attempt<T> {
+    if session.may_hold_main.get() && session.has_locks.get() {
+        session.wait(wait);
+        return Attempt::Changed;
+    }
+    Attempt::NotYet(wait, session.never_still())
+}
+
+/// Waits until nobody writes, or prepares to; not for long. What was just read tells how long the lock will be held: if
+/// that is longer than the app may be kept waiting, it is not taken at all.
+pub(super) fn wait_until_quiet(session: &Session<'_>) -> Result<(), Trouble> {
+    let patience = session.patience;
+    if session.took.get() > patience.hold_commits {
+        return Err(Impossible::HeldTooLong.into());
+    }
+    let begun = session.waited.get();
+    while session.waited.get() - begun < WAIT_FOR_QUIET {
+        let is_busy = [RESERVED, PENDING, SHARED]
+            .into_iter()
+            .any(|bytes| session.asked(patience.locks.is_exclusive(session.main, bytes)));
+        let stamp = super::Stamp::of(session.main)?;
+        if !is_busy && stamp.age((patience.now)()) > QUIET || !session.wait(STEP) {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// The longest hold: no longer than twice what the last reading took, and never longer than what an app is asked to bear.
+fn longest(session: &Session<'_>) -> Duration {
+    session.patience.hold_commits.min(LEAST_HOLD.max(session.took.get() * 2))
 }
 
 fn laid_out<'i>(
@@ -54,19 +103,17 @@ fn laid_out<'i>(
 ) -> Result<(Image<'i>, State), Impossible> {
     let size = seen.main.stamp.size;
     let Some((rollback, journal)) = seen.rollback.as_ref().zip(seen.there.journal.as_ref()) else {
-        let image = Image { main: session.main, main_len: size, laid_over: None, len: size, watch };
-        return Ok((image, State::Quiescent));
+        return Ok((Image::of_main(session.main, size, watch), State::Quiescent));
     };
     let len = rolled_back_len(rollback, size);
     if len > size.saturating_add(journal.stamp.size).saturating_add(65536) {
         return Err(Impossible::Length);
     }
     let image = Image {
-        main: session.main,
         main_len: size.min(len),
         laid_over: Some((journal.file.as_fd(), &rollback.overlay, rollback.page_size)),
         len,
-        watch,
+        ..Image::of_main(session.main, size, watch)
     };
     let pages = u32::try_from(rollback.overlay.len()).unwrap_or(u32::MAX);
     Ok((image, State::RolledBack { pages }))
@@ -81,23 +128,24 @@ fn rolled_back_len(rollback: &Rollback, size: u64) -> u64 {
     cut.max(end)
 }
 
-/// True if a change of what the image rests on would show.
-fn is_settled(seen: &Seen<'_>) -> bool {
+/// How long to wait until a change of what the image rests on must show.
+fn unsettled(seen: &Seen<'_>) -> Option<Duration> {
     let journal = seen.there.journal.as_ref().filter(|_| seen.rollback.is_some());
-    seen.main.stamp.is_settled(seen.now) && journal.is_none_or(|journal| journal.stamp.is_settled(seen.now))
+    let journal = journal.and_then(|journal| journal.stamp.unsettled(seen.now));
+    seen.main.stamp.unsettled(seen.now).max(journal)
 }
 
-/// Looks once more, under the lock if there is one: nobody is in the middle of writing.
+/// Looks once more: first for a journal, last at the main file.
 fn is_same(session: &Session<'_>, seen: &Seen<'_>) -> Result<bool, Trouble> {
-    let again = if seen.hold.is_none() { session.hold()? } else { None };
-    let is_same = Look::at(session.main)? == seen.main;
+    let checks = session.patience.checks;
     let journal = session.open(Sidecar::Journal)?;
-    let is_same = is_same
-        && match (&seen.rollback, &seen.there.journal) {
-            (Some(_), Some(before)) => journal.is_some_and(|now| now.stamp == before.stamp),
-            // A transaction that was cut off meanwhile: how far it came is not known.
-            _ => journal.map_or(Ok(None), |journal| session.rollback(&journal, seen.page_size))?.is_none(),
-        };
-    drop(again);
-    Ok(is_same)
+    let is_same = match (&seen.rollback, &seen.there.journal) {
+        (Some(_), Some(before)) => journal.is_some_and(|now| now.stamp == before.stamp),
+        // A transaction that was cut off meanwhile: how far it came is not known.
+        _ => match journal {
+            Some(journal) => session.rollback(&journal, seen.page_size)?.0.is_none(),
+            None => true,
+        },
+    };
+    Ok(!checks.times || is_same && Look::at(session.main)? == seen.main)
 }

@@ -1,9 +1,11 @@
 //! Captures of databases whose app is not running, compared byte for byte with what SQLite itself makes of a copy of
 //! theirs. What needs a running app stands in `tests/capture/`: SQLite's locks are those of a process.
 
+mod damage;
 mod hostile;
 mod journals;
 mod logs;
+mod proof;
 mod waiting;
 
 use super::*;
@@ -11,6 +13,7 @@ use rusqlite::Connection;
 use std::fs::File;
 use std::io::Read;
 use std::os::fd::AsFd;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// What lies beside a main file, by path.
@@ -20,6 +23,15 @@ impl Beside for Folder<'_> {
     fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
         match File::open(sidecar_of(self.0, sidecar)) {
             Ok(file) => Ok(Some(file.into())),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(e) => Err(e),
+        }
+    }
+
+    fn identity(&self, sidecar: Option<Sidecar>) -> io::Result<Option<(u64, u64)>> {
+        let path = sidecar.map_or_else(|| self.0.to_owned(), |sidecar| sidecar_of(self.0, sidecar));
+        match path.metadata() {
+            Ok(stat) => Ok(Some((stat.dev(), stat.ino()))),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(e) => Err(e),
         }

@@ -1,7 +1,9 @@
 //! Locks that somebody else has, changes while a database is read, limits. The app is played by a descriptor of its own:
 //! its locks meet ours as those of another process would.
 
-use super::super::locks::{self, ALIVE, CHECKPOINT, PENDING, READ_LAST, READ_MAIN, RESERVED, SHARED};
+use super::super::locks::{
+    self, ALIVE, CHECKPOINT, PENDING, READ_LAST, READ_MAIN, RECOVERY, RESERVED, SHARED,
+};
 use super::*;
 use nix::libc::{self, F_RDLCK, F_UNLCK, F_WRLCK};
 use std::cell::RefCell;
@@ -10,8 +12,6 @@ use std::os::unix::fs::FileExt;
 
 /// Of the `-shm`: the one writer.
 const WRITER: Bytes = Bytes { start: 120, len: 1 };
-/// Of the `-shm`: exclusive while the index is made anew.
-const RECOVERY: Bytes = Bytes { start: 122, len: 1 };
 
 /// An app that has one of the files open.
 struct App(File);
@@ -73,38 +73,70 @@ fn eventful(
     })
 }
 
-#[test]
-fn a_database_locked_exclusively_for_a_minute_is_waited_for_five_seconds() {
-    let crash = rollback_mode();
+/// A transaction that has spilled pages into the main file, and whose writer lives.
+fn being_written() -> (Crash, App) {
+    let crash = Crash::new("PRAGMA cache_size=5;");
+    crash.run(FILL).run("BEGIN; UPDATE message SET text = hex(randomblob(200))").leave();
     let app = App::of(&crash.left);
-    for bytes in [PENDING, SHARED] {
-        app.has(F_WRLCK, bytes);
-        let waited = Cell::new(Duration::ZERO);
-        let failed = eventful(&crash.left, &Ofd, &|pause| waited.set(waited.get() + pause), &mut |_| {});
-        let failed = failed.unwrap_err();
-        assert!(matches!(failed, Failed::Impossible(Impossible::LockedExclusively)), "{failed:?}");
-        assert_eq!(waited.get(), Duration::from_secs(5));
-        app.has(F_UNLCK, bytes);
+    app.has(F_WRLCK, RESERVED).has(F_WRLCK, PENDING).has(F_WRLCK, SHARED);
+    (crash, app)
+}
+
+#[test]
+fn a_transaction_that_is_being_written_for_a_minute_is_waited_for_five_seconds() {
+    let (crash, _app) = being_written();
+    let waited = Cell::new(Duration::ZERO);
+    let failed = eventful(&crash.left, &Ofd, &|pause| waited.set(waited.get() + pause), &mut |_| {});
+    let failed = failed.unwrap_err();
+    assert!(matches!(failed, Failed::Impossible(Impossible::LockedExclusively)), "{failed:?}");
+    assert_eq!(waited.get(), Duration::from_secs(5));
+}
+
+#[test]
+fn a_transaction_that_is_taken_back_in_time_is_waited_for() {
+    let (crash, app) = being_written();
+    let expected = by_sqlite(&crash.left).unwrap();
+    let pauses = Cell::new(0);
+    let at_pause = |_| {
+        pauses.set(pauses.get() + 1);
+        if pauses.get() == 200 {
+            std::fs::write(&crash.left, &expected).unwrap();
+            std::fs::remove_file(sidecar_of(&crash.left, Sidecar::Journal)).unwrap();
+            app.has(F_UNLCK, SHARED).has(F_UNLCK, PENDING).has(F_UNLCK, RESERVED);
+        }
+    };
+    let captured = eventful(&crash.left, &Ofd, &at_pause, &mut |_| {}).unwrap();
+    assert_eq!((pauses.get(), captured.reads), (200, 1));
+    assert!(captured.value == expected);
+}
+
+#[test]
+fn an_idle_app_that_locks_exclusively_is_neither_waited_for_nor_left_out() {
+    for crash in [rollback_mode(), wal_mode()] {
+        let app = App::of(&crash.left);
+        app.has(F_WRLCK, RESERVED).has(F_WRLCK, PENDING).has(F_WRLCK, SHARED);
+        let pauses = Cell::new(0);
+        let captured = eventful(&crash.left, &Ofd, &|_| pauses.set(pauses.get() + 1), &mut |_| {}).unwrap();
+        assert_eq!((pauses.get(), captured.reads, captured.held), (0, 1, Duration::ZERO));
+        assert!(captured.value == by_sqlite(&crash.left).unwrap());
     }
 }
 
 #[test]
-fn a_lock_that_is_given_back_in_time_is_taken() {
-    let crash = rollback_mode();
-    let app = App::of(&crash.left);
-    app.has(F_WRLCK, PENDING).has(F_WRLCK, SHARED);
-    let pauses = Cell::new(0);
-    let at_pause = |_| {
-        pauses.set(pauses.get() + 1);
-        match pauses.get() {
-            100 => app.has(F_UNLCK, SHARED),
-            200 => app.has(F_UNLCK, PENDING),
-            _ => &app,
-        };
-    };
-    let captured = eventful(&crash.left, &Ofd, &at_pause, &mut |_| {}).unwrap();
-    assert_eq!((pauses.get(), captured.reads), (200, 1));
-    assert!(captured.value == std::fs::read(&crash.left).unwrap());
+fn all_captures_of_a_run_wait_together_no_longer_than_its_budget() {
+    let (crash, _app) = being_written();
+    let budget = WaitBudget::new(Duration::from_secs(6));
+    let waited = Cell::new(Duration::ZERO);
+    let pause = |pause| waited.set(waited.get() + pause);
+    let patience = Patience { budget: Some(&budget), ..Patience::new(&pause, &later) };
+    let file = File::open(&crash.left).unwrap();
+    for most in [5, 6, 6] {
+        let failed = capture(file.as_fd(), &Folder(&crash.left), Kind::Plain, &patience, &mut |_| {
+            Ok::<_, io::Error>(())
+        });
+        assert!(matches!(failed, Err(Failed::Impossible(Impossible::LockedExclusively))));
+        assert_eq!(waited.get(), Duration::from_secs(most));
+    }
 }
 
 #[test]
@@ -190,25 +222,81 @@ fn a_file_that_changed_a_moment_ago_is_read_only_when_a_change_would_show() {
     assert_eq!(waited, 25_000_000);
 }
 
+/// Captures a database that changes at each of the first three readings, so that the fourth one holds locks.
+fn last_resort<T>(
+    main: &Path,
+    patience: &Patience<'_>,
+    read: &mut dyn FnMut(&Image<'_>) -> io::Result<T>,
+) -> Result<Captured<Option<T>>, Failed<io::Error>> {
+    let (file, app) = (File::open(main).unwrap(), App::of(main));
+    let mut reads = 0;
+    capture(file.as_fd(), &Folder(main), Kind::Plain, patience, &mut |image| {
+        reads += 1;
+        if reads <= 3 {
+            // The change counter, at a place that no log has laid over.
+            let end = app.0.metadata().unwrap().len() - 1;
+            app.0.write_all_at(&[reads], end).unwrap();
+            return Ok(None);
+        }
+        read(image).map(Some)
+    })
+}
+
 #[test]
-fn a_reading_that_takes_too_long_gives_the_lock_back() {
-    for (crash, limit) in [(rollback_mode(), 10), (wal_mode(), 900)] {
-        let app = App::of(&crash.left);
+fn a_reading_that_takes_too_long_gives_the_locks_back() {
+    for (crash, limit, shm) in [(rollback_mode(), 10, false), (wal_mode(), 900, true)] {
+        let locked = if shm { sidecar_of(&crash.left, Sidecar::Shm) } else { crash.left.clone() };
+        let (app, bytes) = (App::of(&locked), if shm { READ_MAIN } else { SHARED });
         let now = Cell::new(later());
         let clock = || now.get();
-        let file = File::open(&crash.left).unwrap();
-        let patience = Patience { unlocked_reads: 0, ..Patience::new(&|_| {}, &clock) };
+        let patience = Patience::new(&|_| {}, &clock);
         let read = |secs: i64| {
-            capture(file.as_fd(), &Folder(&crash.left), Kind::Plain, &patience, &mut |image| {
-                assert!(!app.gets(F_WRLCK, SHARED));
+            last_resort(&crash.left, &patience, &mut |image| {
+                assert!(!app.gets(F_WRLCK, bytes));
                 now.set(Timestamp::new(now.get().secs + secs, 1));
                 image.read_at(&mut [0], 0)
             })
         };
-        assert_eq!(read(limit).unwrap().held, Duration::from_secs(u64::try_from(limit).unwrap()));
         let failed = read(limit + 1).unwrap_err();
         assert!(matches!(failed, Failed::Impossible(Impossible::HeldTooLong)), "{failed:?}");
-        assert!(app.gets(F_WRLCK, SHARED));
+        assert!(app.gets(F_WRLCK, bytes));
+        let held = read(1).unwrap().held;
+        assert_eq!(held, Duration::from_secs(1));
+    }
+}
+
+#[test]
+fn commits_are_kept_waiting_for_as_long_as_a_reading_just_took_and_not_if_that_is_too_long() {
+    for (took, may_hold) in [(4, true), (10, true), (11, false)] {
+        let crash = rollback_mode();
+        let app = App::of(&crash.left);
+        let now = Cell::new(later());
+        let clock = || now.get();
+        let file = File::open(&crash.left).unwrap();
+        let mut locked = 0;
+        let captured = capture(
+            file.as_fd(),
+            &Folder(&crash.left),
+            Kind::Plain,
+            &Patience::new(&|_| {}, &clock),
+            &mut |image| {
+                now.set(Timestamp::new(now.get().secs + took, 1));
+                if app.gets(F_WRLCK, SHARED) {
+                    app.0.write_all_at(&[1], 5000).unwrap();
+                } else {
+                    locked += 1;
+                }
+                image.read_at(&mut [0], 0)
+            },
+        );
+        if may_hold {
+            let captured = captured.unwrap();
+            assert_eq!((captured.reads, locked, captured.held.as_secs()), (4, 1, took.unsigned_abs()));
+        } else {
+            let failed = captured.unwrap_err();
+            assert!(matches!(failed, Failed::Impossible(Impossible::HeldTooLong)), "{failed:?}");
+            assert_eq!(locked, 0, "nobody was kept waiting in vain");
+        }
     }
 }
 
@@ -245,15 +333,20 @@ fn a_hot_journal_that_is_rolled_back_by_somebody_else_is_noticed() {
 }
 
 #[test]
-fn in_wal_mode_the_locks_keep_checkpoints_away_and_nobody_else() {
+fn in_wal_mode_nothing_is_locked_and_at_the_last_resort_only_the_index() {
     let crash = wal_mode();
     let (main, shm) = (App::of(&crash.left), App::of(&sidecar_of(&crash.left, Sidecar::Shm)));
     let expected = by_sqlite(&crash.left).unwrap();
+    let all = Bytes { start: 0, len: 200 };
+    let captured = eventful(&crash.left, &Ofd, &|_| {}, &mut |_| {
+        assert!(main.gets(F_WRLCK, PENDING) && main.gets(F_WRLCK, SHARED), "who closes last can write back");
+        assert!(shm.gets(F_WRLCK, all));
+    });
+    assert!(captured.unwrap().value == expected);
     for is_alive in [true, false] {
         shm.has(if is_alive { F_RDLCK } else { F_UNLCK }, ALIVE);
-        let captured = eventful(&crash.left, &Ofd, &|_| {}, &mut |_| {
-            assert!(!main.gets(F_WRLCK, SHARED), "who closes last cannot write the log back");
-            assert!(main.gets(F_RDLCK, PENDING) && main.gets(F_RDLCK, SHARED), "others may come");
+        let captured = last_resort(&crash.left, &Patience::new(&|_| {}, &later), &mut |image| {
+            assert!(main.gets(F_WRLCK, PENDING) && main.gets(F_WRLCK, SHARED), "never, in any path");
             assert!(!shm.gets(F_WRLCK, READ_MAIN) && !shm.gets(F_WRLCK, READ_LAST));
             assert!(shm.gets(F_WRLCK, WRITER) && shm.gets(F_WRLCK, RECOVERY));
             for slot in 1..4 {
@@ -262,18 +355,38 @@ fn in_wal_mode_the_locks_keep_checkpoints_away_and_nobody_else() {
             assert!(shm.gets(F_RDLCK, READ_MAIN) && shm.gets(F_RDLCK, READ_LAST));
             assert_eq!(shm.gets(F_WRLCK, CHECKPOINT), !is_alive, "the next one to come needs it");
             assert!(is_alive || shm.gets(F_WRLCK, ALIVE), "never taken");
+            let mut bytes = Vec::new();
+            image.reader().read_to_end(&mut bytes).map(|_| bytes)
         });
         let captured = captured.unwrap();
-        assert!(captured.value == expected && captured.reads == 1);
-        for bytes in [CHECKPOINT, READ_MAIN, READ_LAST] {
-            assert!(shm.gets(F_WRLCK, bytes), "nothing stays locked: {bytes:?}");
-        }
-        assert!(main.gets(F_WRLCK, SHARED));
+        assert_eq!(captured.reads, 4);
+        assert!(captured.value.unwrap() == by_sqlite(&crash.left).unwrap());
+        assert!(shm.gets(F_WRLCK, Bytes { start: 0, len: 128 }), "nothing stays locked");
     }
 }
 
 #[test]
-fn a_checkpoint_that_runs_is_waited_for() {
+fn who_must_rebuild_the_index_gets_the_lock_of_checkpoints() {
+    let crash = wal_mode();
+    let shm = App::of(&sidecar_of(&crash.left, Sidecar::Shm));
+    shm.has(F_RDLCK, ALIVE);
+    let header = std::fs::read(sidecar_of(&crash.left, Sidecar::Shm)).unwrap();
+    let captured = last_resort(&crash.left, &Patience::new(&|_| {}, &later), &mut |image| {
+        image.read_at(&mut [0], 0)?;
+        assert!(!shm.gets(F_WRLCK, CHECKPOINT));
+        shm.0.set_len(3).unwrap();
+        shm.0.set_len(32768).unwrap();
+        image.read_at(&mut [0], 0)?;
+        assert!(shm.gets(F_WRLCK, CHECKPOINT) && shm.gets(F_WRLCK, RECOVERY));
+        assert!(!shm.gets(F_WRLCK, READ_MAIN) && !shm.gets(F_WRLCK, READ_LAST), "what is needed stays");
+        shm.0.write_all_at(&header, 0).unwrap();
+        Ok(())
+    });
+    assert_eq!(captured.unwrap().reads, 4);
+}
+
+#[test]
+fn a_checkpoint_that_runs_is_waited_for_at_the_last_resort() {
     let crash = wal_mode();
     let shm = App::of(&sidecar_of(&crash.left, Sidecar::Shm));
     let other = App::of(&sidecar_of(&crash.left, Sidecar::Shm));
@@ -286,35 +399,19 @@ fn a_checkpoint_that_runs_is_waited_for() {
             shm.has(F_UNLCK, READ_MAIN).has(F_UNLCK, CHECKPOINT);
         }
     };
-    assert_eq!(eventful(&crash.left, &Ofd, &at_pause, &mut |_| {}).unwrap().reads, 1);
+    assert_eq!(
+        last_resort(&crash.left, &Patience::new(&at_pause, &later), &mut |_| Ok(())).unwrap().reads,
+        4
+    );
     assert_eq!(pauses.get(), 30);
     // One that waits for the app's own readers has not begun to write: the slots are enough.
     shm.has(F_WRLCK, CHECKPOINT);
-    assert_eq!(eventful(&crash.left, &Ofd, &|_| {}, &mut |_| {}).unwrap().reads, 1);
+    let patience = Patience { wait: Duration::from_secs(1), ..Patience::new(&|_| {}, &later) };
+    assert_eq!(last_resort(&crash.left, &patience, &mut |_| Ok(())).unwrap().reads, 4);
     // One that never ends.
     shm.has(F_WRLCK, READ_MAIN);
-    let failed = eventful(&crash.left, &Ofd, &|_| {}, &mut |_| {}).unwrap_err();
+    let failed = last_resort(&crash.left, &patience, &mut |_| Ok(())).unwrap_err();
     assert!(matches!(failed, Failed::Impossible(Impossible::LockedExclusively)), "{failed:?}");
-}
-
-#[test]
-fn who_must_make_the_index_anew_gets_the_lock_of_checkpoints() {
-    let crash = wal_mode();
-    let shm = App::of(&sidecar_of(&crash.left, Sidecar::Shm));
-    shm.has(F_RDLCK, ALIVE);
-    let file = File::open(&crash.left).unwrap();
-    let patience = Patience::new(&|_| {}, &later);
-    let captured = capture(file.as_fd(), &Folder(&crash.left), Kind::Plain, &patience, &mut |image| {
-        image.read_at(&mut [0], 0)?;
-        assert!(!shm.gets(F_WRLCK, CHECKPOINT));
-        shm.0.set_len(3).unwrap();
-        shm.0.set_len(32768).unwrap();
-        image.read_at(&mut [0], 0)?;
-        assert!(shm.gets(F_WRLCK, CHECKPOINT) && shm.gets(F_WRLCK, RECOVERY));
-        assert!(!shm.gets(F_WRLCK, READ_MAIN) && !shm.gets(F_WRLCK, READ_LAST), "what is needed stays");
-        Ok::<_, io::Error>(())
-    });
-    assert_eq!(captured.unwrap().reads, 1);
 }
 
 #[test]
@@ -373,6 +470,9 @@ impl Locks for NoLocks {
     fn is_held(&self, _: BorrowedFd<'_>, _: Bytes) -> io::Result<bool> {
         Err(io::Error::from_raw_os_error(self.0))
     }
+    fn is_exclusive(&self, _: BorrowedFd<'_>, _: Bytes) -> io::Result<bool> {
+        Err(io::Error::from_raw_os_error(self.0))
+    }
 }
 
 #[test]
@@ -391,7 +491,7 @@ fn without_locks_a_database_is_taken_only_if_nothing_changes() {
                 app.0.write_all_at(b"x", 5000).unwrap();
             });
             let failed = failed.unwrap_err();
-            assert!(matches!(failed, Failed::Impossible(Impossible::NeverStill)), "{failed:?}");
+            assert!(matches!(failed, Failed::Impossible(Impossible::NeverStillWithoutLocks)), "{failed:?}");
             assert_eq!(reads.get(), 4);
         }
     }
@@ -425,7 +525,7 @@ fn an_error_of_the_reading_counts_only_if_nothing_changed() {
 }
 
 /// A folder whose entries cannot be opened.
-struct Unreadable(RefCell<Vec<Sidecar>>);
+struct Unreadable(RefCell<Vec<Sidecar>>, (u64, u64));
 
 impl Beside for Unreadable {
     fn open(&self, sidecar: Sidecar) -> io::Result<Option<OwnedFd>> {
@@ -435,6 +535,10 @@ impl Beside for Unreadable {
             Ok(None)
         }
     }
+
+    fn identity(&self, _: Option<Sidecar>) -> io::Result<Option<(u64, u64)>> {
+        Ok(Some(self.1))
+    }
 }
 
 #[test]
@@ -442,8 +546,9 @@ fn a_sidecar_that_cannot_be_read_is_named() {
     let crash = rollback_mode();
     let file = File::open(&crash.left).unwrap();
     let patience = Patience::new(&|_| {}, &later);
+    let stat = file.metadata().unwrap();
     for sidecar in SIDECARS {
-        let beside = Unreadable(RefCell::new(vec![sidecar]));
+        let beside = Unreadable(RefCell::new(vec![sidecar]), (stat.dev(), stat.ino()));
         let failed = capture(file.as_fd(), &beside, Kind::Plain, &patience, &mut |_| Ok::<_, io::Error>(()));
         let failed = failed.unwrap_err();
         assert!(matches!(failed, Failed::Io(Some(named), _) if named == sidecar), "{failed:?}");
@@ -452,7 +557,6 @@ fn a_sidecar_that_cannot_be_read_is_named() {
 
 #[test]
 fn no_trace_is_left() {
-    use std::os::unix::fs::MetadataExt;
     for crash in [rollback_mode(), wal_mode()] {
         let seen = || {
             let mut entries: Vec<_> = std::fs::read_dir(crash.left.parent().unwrap())
