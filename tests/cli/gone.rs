@@ -96,7 +96,7 @@ fn what_moved_is_gone_at_its_path_and_its_new_path_is_named() {
     fs::rename(world.path("live/Databases"), world.path("live/Backup")).unwrap();
     let ran = world.repo(&["snapshot", "live"]).succeeded();
     let (from, to) = (world.text("live/Databases/msgstore.db"), world.text("live/Backup/msgstore.db"));
-    assert!(ran.stdout.contains(&format!("1 file (")), "{}", ran.stdout);
+    assert!(ran.stdout.contains("1 file ("), "{}", ran.stdout);
     assert!(ran.stdout.contains(&format!("{from} (now {to})")), "{}", ran.stdout);
     assert_eq!(ran.stderr, "", "the database is not lost");
 }

@@ -159,14 +159,14 @@ fn a_dry_run_makes_no_default_repository() {
 }
 
 #[test]
-fn standard_input_is_one_file_and_an_empty_one_too() {
+fn standard_input_is_one_file_and_an_empty_one_too_if_that_is_allowed() {
     let world = World::with_repository();
     let content = "some lines\n".repeat(200_000);
     let ran = fed(&world, &["snapshot", "--stdin", "--stdin-filename", "/dumps/db.sql"], content.as_bytes());
     assert_eq!(ran.code, 0, "{}", ran.stderr);
     assert!(ran.stdout.contains("1 new"), "{}", ran.stdout);
     assert_eq!(world.repo(&["cat", "latest:/dumps/db.sql"]).succeeded().stdout, content);
-    assert_eq!(fed(&world, &["snapshot", "-q", "--stdin"], b"").code, 0);
+    assert_eq!(fed(&world, &["snapshot", "-q", "--stdin", "--allow-empty"], b"").code, 0);
     assert_eq!(world.repo(&["cat", "latest:/stdin"]).succeeded().stdout, "");
     assert_eq!(fed(&world, &["snapshot", "--stdin", "--stdin-filename", "/"], b"x").code, 2);
     world.repo(&["snapshot", "--stdin", "live"]).ended_with(2);

@@ -146,6 +146,11 @@ fn snapshot_and_list() {
     world.write("live/new", "new");
     let lines = world.repo(&["snapshot", "--dry-run", "--json", "live"]).succeeded().json_lines();
     pinned("snapshot --dry-run", &lines[..1], &["message_type", "action", "item"]);
+    listed(&world);
+}
+
+/// `list` has the fields of each snapshot.
+fn listed(world: &World) {
     let list = world.repo(&["list", "--json"]).succeeded().json();
     let nested: Vec<String> = STATISTICS.iter().map(|name| format!("summary.{name}")).collect();
     let mut wanted: Vec<&str> = nested.iter().map(String::as_str).collect();

@@ -182,7 +182,8 @@ impl WarningKind {
             | Self::DatabaseGone
             | Self::DatabaseShrunk
             | Self::SameSource
-            | Self::SourceWithoutFiles => Whose::Source,
+            | Self::SourceWithoutFiles
+            | Self::Misdated => Whose::Source,
             Self::CatalogRebuilt | Self::CacheFailed => Whose::Cache,
             Self::NewerSnapshot
             | Self::MirrorUsed
