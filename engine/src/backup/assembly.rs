@@ -231,9 +231,10 @@ impl<'c, 's> Cutter<'c, 's> {
             if work.writer.cancel.is_cancelled() {
                 return;
             }
-            let stored = work.writer.put(offer, piece, permit);
-            work.observer.add(Counter::Bytes, len.into());
-            let done = stored.and_then(|id| {
+            let done = work.writer.guard(|| {
+                let stored = work.writer.put(offer, piece, permit);
+                work.observer.add(Counter::Bytes, len.into());
+                let id = stored?;
                 if previous != Some(id) {
                     assembly.is_new.store(true, Ordering::Relaxed);
                 }

@@ -30,19 +30,23 @@ pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<Blo
     let root = pool.in_place_scope(|scope| {
         std::thread::scope(|readers| {
             let (new_databases, databases) = bounded(work.open_files);
-            readers.spawn(move || read_new_databases(work, &databases, scope));
+            let writer = work.writer;
+            readers.spawn(move || writer.guard_thread(move || read_new_databases(work, &databases, scope)));
             for _ in 0..threads.min(MAX_READERS) {
                 let (queue, new_databases) = (queue.clone(), new_databases.clone());
-                readers.spawn(move || read_files(work, &queue, &new_databases, scope));
+                readers.spawn(move || {
+                    writer.guard_thread(move || read_files(work, &queue, &new_databases, scope));
+                });
             }
+            // With no reader left, the walk waits for none.
+            drop(queue);
             drop(new_databases);
-            let root = walk.run();
+            let root = writer.guard(|| walk.run());
             if let Err(e) = &root {
                 work.writer.fail(Error::new(e.kind(), e.act(), e.subject()));
             }
             // The last sender: the readers end when the queue is empty.
             drop(walk);
-            drop(queue);
             root
         })
     })?;

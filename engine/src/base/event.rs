@@ -182,8 +182,7 @@ impl WarningKind {
             | Self::DatabaseGone
             | Self::DatabaseShrunk
             | Self::SameSource
-            | Self::SourceWithoutFiles
-            | Self::Misdated => Whose::Source,
+            | Self::SourceWithoutFiles => Whose::Source,
             Self::CatalogRebuilt | Self::CacheFailed => Whose::Cache,
             Self::NewerSnapshot
             | Self::MirrorUsed

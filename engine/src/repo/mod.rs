@@ -10,6 +10,7 @@ pub mod create;
 mod delta;
 pub mod earlier;
 pub mod events;
+mod guard;
 pub mod keys;
 pub mod lease;
 pub mod lineage;

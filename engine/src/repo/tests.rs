@@ -326,7 +326,70 @@ fn a_blob_with_a_damaged_copy_is_read_from_another() {
 #[test]
 fn a_panic_while_blobs_are_stored_ends_the_run() {
     let (repo, _) = create(memory(), session(None));
-    let run = || RunWriter::run(&repo, Fate::Stored, |_| -> crate::base::Result<()> { panic!("a defect") });
-    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(run));
-    assert!(ended.is_err());
+    let ended = RunWriter::run(&repo, Fate::Stored, |_| -> crate::base::Result<()> { panic!("a defect") });
+    let error = ended.unwrap_err();
+    assert_eq!(error.kind(), Kind::Internal);
+    assert!(error.full_text().contains("a defect"));
+}
+
+#[test]
+fn whoever_waits_for_packs_notices_that_the_run_was_cancelled() {
+    /// Never done with a pack before it is told.
+    #[derive(Debug)]
+    struct Stuck(MemoryStore, Mutex<bool>, std::sync::Condvar);
+
+    impl Stuck {
+        fn go_on(&self) {
+            *self.1.lock().unwrap() = true;
+            self.2.notify_all();
+        }
+    }
+
+    impl Store for Stuck {
+        fn put_new(&self, name: &ObjectName, bytes: &[u8]) -> crate::base::Result<()> {
+            if name.as_str().starts_with("packs/") {
+                let waits = self.1.lock().unwrap();
+                drop(self.2.wait_while(waits, |goes_on| !*goes_on).unwrap());
+            }
+            self.0.put_new(name, bytes)
+        }
+        fn get(&self, name: &ObjectName, max_len: u64) -> crate::base::Result<Vec<u8>> {
+            self.0.get(name, max_len)
+        }
+        fn get_range(&self, name: &ObjectName, offset: u64, len: u64) -> crate::base::Result<Vec<u8>> {
+            self.0.get_range(name, offset, len)
+        }
+        fn list(&self, prefix: &str) -> crate::base::Result<crate::store::Listing> {
+            self.0.list(prefix)
+        }
+        fn delete(&self, name: &ObjectName) -> crate::base::Result<()> {
+            self.0.delete(name)
+        }
+        fn stat(&self, name: &ObjectName) -> crate::base::Result<Option<crate::store::ObjectInfo>> {
+            self.0.stat(name)
+        }
+        fn free_space(&self) -> crate::base::Result<Option<u64>> {
+            self.0.free_space()
+        }
+        fn location(&self) -> String {
+            self.0.location()
+        }
+        fn local_path(&self) -> Option<&std::path::Path> {
+            None
+        }
+    }
+
+    let store = Arc::new(Stuck(MemoryStore::new(), Mutex::new(false), std::sync::Condvar::new()));
+    let (repo, _) = create(Arc::clone(&store) as Arc<dyn Store>, session(None));
+    let cancel = repo.session.cancel.clone();
+    let ended = RunWriter::run(&repo, Fate::Stored, |writer| {
+        let offer =
+            Offer { kind: BlobKind::Data, class: PackClass::Media, packing: Packing::AsItIs, previous: None };
+        writer.put(offer, vec![1; 100], writer.reserve(100)?)?;
+        cancel.cancel();
+        let waited = writer.settle();
+        store.go_on();
+        waited
+    });
+    assert_eq!(ended.unwrap_err().kind(), Kind::Cancelled);
 }

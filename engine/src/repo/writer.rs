@@ -18,6 +18,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::{BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Threads that seal, check and write packs: one computes while the other waits for the disk.
 const PACK_WRITERS: usize = 2;
@@ -30,6 +31,8 @@ const BLOB_OVERHEAD: usize = 512;
 const RUN_LEVELS_ABOVE: i32 = 1;
 /// A delta of at most this part of the plaintext is taken without asking what a frame of its own would take.
 const SURELY: usize = 8;
+/// How often a thread that waits for packs looks whether the run was cancelled.
+const LOOK: Duration = Duration::from_millis(50);
 /// Bytes for pieces on their way into buffers that are all but full.
 const LEEWAY: usize = 4 << 20;
 
@@ -69,7 +72,7 @@ struct Job {
     number: u64,
 }
 
-/// A pack that is under way no longer, also if writing it panics: it would be waited for for ever.
+/// A pack that is no longer under way, also if writing it fails: it would be waited for for ever.
 struct Done<'w, 'r> {
     writer: &'w RunWriter<'r>,
     number: u64,
@@ -77,10 +80,6 @@ struct Done<'w, 'r> {
 
 impl Drop for Done<'_, '_> {
     fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.writer
-                .fail(Error::new(Kind::Internal, "write", "a pack").because("a defect of this program"));
-        }
         self.writer.under_way().0.remove(&self.number);
         self.writer.one_less.notify_all();
     }
@@ -219,7 +218,7 @@ impl<'r> RunWriter<'r> {
             // With no pack writer left, nobody waits for one.
             drop(receiver);
             let _ending = Ending(&shared.jobs);
-            let done = work(shared).and_then(|value| shared.flush().map(|()| value));
+            let done = shared.guard(|| work(shared)).and_then(|value| shared.flush().map(|()| value));
             if let Err(e) = &done {
                 shared.fail(Error::new(e.kind(), e.act(), e.subject()));
             }
@@ -392,7 +391,9 @@ impl<'r> RunWriter<'r> {
         // What others send later is not waited for.
         let sent = under_way.1;
         while under_way.0.first().is_some_and(|oldest| *oldest < sent) {
-            under_way = self.one_less.wait(under_way).unwrap_or_else(PoisonError::into_inner);
+            self.cancel.check()?;
+            let waited = self.one_less.wait_timeout(under_way, LOOK);
+            (under_way, _) = waited.unwrap_or_else(PoisonError::into_inner);
         }
         drop(under_way);
         self.cancel.check()?;
@@ -421,9 +422,11 @@ impl<'r> RunWriter<'r> {
             }
             let _done = Done { writer: self, number };
             // After a failure jobs are only taken, so that nobody waits for a place in the channel.
-            if !self.cancel.is_cancelled()
-                && let Err(e) = self.write_pack(job, &mut workshop).and_then(|record| self.finish(record))
-            {
+            if self.cancel.is_cancelled() {
+                continue;
+            }
+            let work = || self.write_pack(job, &mut workshop).and_then(|record| self.finish(record));
+            if let Err(e) = self.guard(work) {
                 self.fail(e);
             }
         }

@@ -4,6 +4,7 @@ mod changing;
 mod databases;
 mod media;
 mod options;
+mod panics;
 
 use super::*;
 use crate::base::event::Silent;
