@@ -26,13 +26,15 @@ pub(crate) enum Condition {
     Damaged,
     /// The snapshot is stored, but a database failed its integrity check.
     IntegrityFailed,
+    /// Something would be overwritten or deleted that is in no snapshot: nothing was done.
+    OnlyHere,
     /// The snapshot is stored, but some of the source could not be read.
     Incomplete,
 }
 
 impl Condition {
     /// All conditions; the first one that is met gives the exit code.
-    pub(crate) const BY_PRECEDENCE: [Self; 10] = [
+    pub(crate) const BY_PRECEDENCE: [Self; 11] = [
         Self::Cancelled,
         Self::Usage,
         Self::WrongKey,
@@ -42,6 +44,7 @@ impl Condition {
         Self::Denied,
         Self::Damaged,
         Self::IntegrityFailed,
+        Self::OnlyHere,
         Self::Incomplete,
     ];
 
@@ -54,6 +57,7 @@ impl Condition {
             Self::NoRepository => 10,
             Self::Locked => 11,
             Self::WrongKey => 12,
+            Self::OnlyHere => 20,
             Self::IntegrityFailed => 21,
             Self::Damaged => 22,
             Self::Cancelled => 130,
@@ -70,6 +74,7 @@ impl Condition {
             Self::NoRepository => "no_repository",
             Self::Locked => "locked",
             Self::WrongKey => "wrong_key",
+            Self::OnlyHere => "only_here",
             Self::IntegrityFailed => "integrity_failed",
             Self::Damaged => "damaged",
             Self::Cancelled => "cancelled",
@@ -85,6 +90,7 @@ impl Condition {
             Kind::WrongKey => Self::WrongKey,
             Kind::Damaged => Self::Damaged,
             Kind::Denied => Self::Denied,
+            Kind::OnlyHere => Self::OnlyHere,
             Kind::Cancelled => Self::Cancelled,
             _ => Self::Failed,
         }
@@ -158,6 +164,7 @@ mod tests {
                 (1, "denied"),
                 (22, "damaged"),
                 (21, "integrity_failed"),
+                (20, "only_here"),
                 (3, "incomplete"),
             ]
         );

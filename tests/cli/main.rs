@@ -31,6 +31,8 @@ mod profile;
 mod recovery_kit;
 mod restore;
 mod restore_again;
+mod restore_in_place;
+mod restore_lossless;
 mod restore_options;
 mod secrets;
 mod select;

@@ -75,7 +75,7 @@ fn a_folder_that_holds_the_repository_is_put_back_in_place() {
     world.write("live/too-much", "");
     let place = format!("latest:{}", world.text("live").strip_suffix("/live").unwrap());
     // What chatvault itself wrote since is a part of the same folder here.
-    let keep = ["--exclude", "home", "--exclude", "tmp"];
+    let keep = ["--exclude", "home", "--exclude", "tmp", "--discard"];
     let restore = ["restore", &place, "--target", ".", "--overwrite", "if-changed", "--delete"];
     world.repo(&[&restore[..], &keep].concat()).succeeded();
     assert_eq!(world.read("live/a.txt"), "first\n");
@@ -130,11 +130,11 @@ fn what_stands_in_the_way_is_overwritten_as_asked() {
     let refused = restore(&[]).failed_with(1, &["a.txt", "--overwrite"]);
     assert!(refused.stderr.contains("--dry-run"), "{}", refused.stderr);
     let ran = restore(&["--overwrite", "if-newer"]).succeeded();
-    assert!(ran.stdout.contains("There:  1 kept"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Existing: 1 kept"), "{}", ran.stdout);
     assert_eq!(world.read("out/a.txt"), "mine, and newer\n");
     let ran = restore(&["--overwrite", "if-changed", "--verify"]).succeeded();
-    assert!(ran.stdout.contains("There:  1 overwritten, 2 as stored already"), "{}", ran.stdout);
-    assert!(ran.stdout.contains("Read:   3 files again, as stored"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Existing: 1 overwritten, 2 already up to date"), "{}", ran.stdout);
+    assert!(ran.stdout.contains("Verified: 3 files match the snapshot"), "{}", ran.stdout);
     assert!(inside(&world, "out") == inside(&world, "live"));
     restore(&["--overwrite", "sometimes"]).ended_with(2);
 }
@@ -146,15 +146,14 @@ fn a_dry_run_shows_the_plan_and_touches_nothing() {
     world.write("out/a.txt", "mine\n");
     world.write("out/sub/extra", "extra");
     let before = picture(&world.path("out"));
-    let options = ["restore", &place, "--target", "out", "--overwrite", "always", "--delete", "--dry-run"]
-        .map(str::to_owned);
-    let options: Vec<&str> = options.iter().map(String::as_str).collect();
+    let options =
+        ["restore", &place, "--target", "out", "--overwrite", "always", "--delete", "--discard", "--dry-run"];
     let ran = world.repo(&options).succeeded();
-    let live = world.text("live");
+    let (live, out) = (world.text("live"), world.text("out"));
     for line in [
-        format!("overwrite  {live}/a.txt"),
+        format!("overwrite  {live}/a.txt (in no snapshot)"),
         format!("make       {live}/sub/b.bin"),
-        format!("delete     {live}/sub/extra"),
+        format!("delete     {out}/sub/extra (in no snapshot)"),
         "Delete: 1 entry, 5 B".to_owned(),
     ] {
         assert!(ran.stdout.lines().any(|shown| shown == line), "`{line}` is not in:\n{}", ran.stdout);
@@ -225,7 +224,7 @@ fn what_this_program_keeps_is_never_deleted() {
     let home = world.text("home");
     let key = world.text("home/key");
     let arguments = ["-r", "repo", "--recovery-key-file", &key, "restore", &place, "--target", &home];
-    world.run([&arguments[..], &["--overwrite", "if-changed", "--delete"]].concat()).succeeded();
+    world.run([&arguments[..], &["--overwrite", "if-changed", "--delete", "--discard"]].concat()).succeeded();
     assert!(world.path("home/key").exists());
     assert_eq!(world.read("home/.config/chatvault/recovery-keys/kept"), "a key");
     assert!(!world.path("home/.config/other").exists());

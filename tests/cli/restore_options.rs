@@ -69,7 +69,17 @@ fn folders_deeper_than_any_path_are_stored_and_come_back() {
     // What is there is found again, and deleting goes as deep.
     let file = openat(&at, "extra", flags, Mode::from_raw_mode(0o600)).unwrap();
     drop(file);
-    let again = ["restore", "--json", &place, "--target", "live", "--overwrite", "if-changed", "--delete"];
+    let again = [
+        "restore",
+        "--json",
+        &place,
+        "--target",
+        "live",
+        "--overwrite",
+        "if-changed",
+        "--delete",
+        "--discard",
+    ];
     let summary = world.repo(&again).succeeded().json_lines().pop().unwrap();
     assert_eq!((&summary["deleted"], &summary["unchanged"]), (&1.into(), &1.into()), "{summary}");
     assert!(chain(&world, "live") == before);
@@ -118,7 +128,7 @@ fn iinclude_takes_upper_and_lower_case_for_the_same() {
 }
 
 #[test]
-fn what_a_snapshot_left_out_is_deleted_by_force_delete_alone() {
+fn what_a_snapshot_left_out_is_deleted_by_discard_alone() {
     let world = World::with_repository();
     world.write("live/film.mp4", "precious");
     world.repo(&["snapshot", "-q", "--exclude", "*.mp4", "live"]).succeeded();
@@ -127,15 +137,15 @@ fn what_a_snapshot_left_out_is_deleted_by_force_delete_alone() {
         let options = ["restore", &place, "--target", "live", "--overwrite", "if-changed"];
         world.repo(&[&options, more].concat())
     };
-    for more in [&["--delete"][..], &["--delete", "--force"], &["--delete", "--dry-run"]] {
-        restore(more).failed_with(2, &["1 left out by its own options", "--force-delete"]);
+    for more in [&["--delete"][..], &["--delete", "--force"]] {
+        restore(more).failed_with(20, &["1 were excluded", "live/film.mp4", "--discard"]);
         assert_eq!(world.read("live/film.mp4"), "precious");
     }
-    restore(&["--force-delete"]).ended_with(2);
+    restore(&["--delete", "--dry-run"]).ended_with(20);
     restore(&[]).succeeded();
-    restore(&["--delete", "--force-delete", "--exclude", "*.mp4"]).succeeded();
+    restore(&["--delete", "--discard", "--exclude", "*.mp4"]).succeeded();
     assert_eq!(world.read("live/film.mp4"), "precious");
-    restore(&["--delete", "--force-delete"]).succeeded();
+    restore(&["--delete", "--discard"]).succeeded();
     assert!(!world.path("live/film.mp4").exists());
 }
 
@@ -151,8 +161,17 @@ fn delete_at_the_top_stays_inside_the_sources() {
     let gone = ["live/extra", "live/sub/extra", "live/extra folder/x"].map(below);
     kept.iter().chain(&gone).for_each(|name| world.write(name, "extra"));
     let restore = |more: &[&str]| {
-        let options =
-            ["restore", "--json", "latest", "--target", "top", "--overwrite", "if-changed", "--delete"];
+        let options = [
+            "restore",
+            "--json",
+            "latest",
+            "--target",
+            "top",
+            "--overwrite",
+            "if-changed",
+            "--delete",
+            "--discard",
+        ];
         world.repo(&[&options, more].concat()).succeeded().json_lines().pop().unwrap()["deleted"].clone()
     };
     // Three files and a folder.

@@ -194,7 +194,7 @@ fn ls() {
     pinned("ls", &nodes, &wanted);
 }
 
-const RESTORE: [&str; 30] = [
+const RESTORE: [&str; 32] = [
     "message_type",
     "snapshot_id",
     "path",
@@ -213,12 +213,14 @@ const RESTORE: [&str; 30] = [
     "unchanged",
     "kept",
     "deleted",
+    "discarded",
     "verified",
     "differing",
     "sound_databases",
     "unsound_databases",
     "unchecked_databases",
     "damaged",
+    "denied",
     "failed",
     "owners_failed",
     "total_duration",
@@ -256,7 +258,11 @@ fn diff_and_restore() {
         .succeeded()
         .json_lines();
     lines.pop();
-    pinned("restore --dry-run", &lines, &["message_type", "action", "path", "type", "size"]);
+    pinned(
+        "restore --dry-run",
+        &lines,
+        &["message_type", "action", "path", "target_path", "type", "size", "only_here"],
+    );
 }
 
 #[test]

@@ -32,6 +32,7 @@ mod restoring;
 mod seal;
 mod sectors;
 mod stage;
+mod targets;
 mod together;
 mod trace;
 mod unreadable;
@@ -63,6 +64,7 @@ fn main() -> ExitCode {
         restoring::CASES,
         seal::CASES,
         sectors::CASES,
+        targets::CASES,
         together::CASES,
         races::CASES,
         owners::CASES,

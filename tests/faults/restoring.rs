@@ -18,7 +18,7 @@ pub const CASES: &[Case] = &[
 const NOBODY: u32 = 65534;
 const NO_MOUNT: &str = "nothing can be mounted";
 
-fn is_root() -> bool {
+pub fn is_root() -> bool {
     nix::unistd::geteuid().is_root()
 }
 
@@ -65,7 +65,7 @@ fn mounted() -> Outcome {
     };
     let place = format!("latest:{}", world.text("live"));
     let restore =
-        ["restore", &place, "--target", "live", "--overwrite", "if-changed", "--delete", "--force-delete"];
+        ["restore", &place, "--target", "live", "--overwrite", "if-changed", "--delete", "--discard"];
     let names = ["precious", "stored/precious", "again/precious"].map(|name| format!("live/disk/{name}"));
     // The mount point alone is stored; then it is stored with what is on the disk, and the disk has got more.
     for options in [&["-x"][..], &[]] {
@@ -91,7 +91,8 @@ fn mounted() -> Outcome {
     assert_eq!(world.read("live/disk/stored/precious"), "precious");
     // Whoever names a folder on the disk means it: this is what proves that something was to be deleted there.
     let place = format!("latest:{}", world.text("live/disk"));
-    let own = ["restore", &place, "--target", "live/disk", "--overwrite", "if-changed", "--delete"];
+    let own =
+        ["restore", &place, "--target", "live/disk", "--overwrite", "if-changed", "--delete", "--discard"];
     world.write("live/disk/extra", "extra");
     // The folder in the way, what is in it, and `extra`.
     assert_eq!(deleted(&world, &own), 3);
@@ -133,7 +134,7 @@ fn owners() -> Outcome {
 }
 
 /// Runs the program as a user who owns nothing here but the folder `out`.
-fn as_nobody(world: &World, arguments: &[&str]) -> Ran {
+pub fn as_nobody(world: &World, arguments: &[&str]) -> Ran {
     for name in ["", "home", "tmp"] {
         fs::set_permissions(world.path(name), Permissions::from_mode(0o777)).unwrap();
     }

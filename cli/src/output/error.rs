@@ -153,6 +153,7 @@ fn advice(kind: Kind) -> Option<&'static str> {
         }
         Kind::AlreadyThere => "name another place, or use what is there",
         Kind::Locked => "wait until the other program has ended, then run this again",
+        Kind::OnlyHere => "take a snapshot of it first",
         Kind::InUse => "end the program that uses it, then run this again",
         Kind::WrongKey => {
             "check what was given: the password, and the key file (`--key-file FILE`) if the repository needs one; the \

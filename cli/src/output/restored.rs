@@ -20,13 +20,18 @@ pub(crate) fn planned(ui: &Ui, entry: &Planned<'_>) {
     }
     let word = match entry.action {
         Action::Make => "make",
-        Action::Overwrite => "overwrite",
+        Action::Overwrite | Action::Compare => "overwrite",
         Action::Keep => "keep",
         Action::Delete => "delete",
         Action::Leave | Action::Merge => return,
     };
     let slash = if entry.kind == NodeKind::Dir { "/" } else { "" };
-    ui.line(format_args!("{word:<9}  {}{slash}", entry.path));
+    let only_here = if entry.is_only_here { " (in no snapshot)" } else { "" };
+    match entry.action {
+        // What goes is named by where it is, and not by where it would be stored.
+        Action::Delete => ui.line(format_args!("{word:<9}  {}{slash}{only_here}", shown(entry.target))),
+        _ => ui.line(format_args!("{word:<9}  {}{slash}{only_here}", entry.path)),
+    }
 }
 
 /// A restore that is done, or planned.
@@ -37,6 +42,8 @@ pub(crate) struct Restored {
     files: u64,
     bytes: u64,
     was_verified: bool,
+    /// Entries that forbid the restore.
+    only_here: u64,
     /// What a dry run found; nothing was written then.
     dry_run: Option<DryRun>,
 }
@@ -63,10 +70,13 @@ impl Restored {
             kept: plan.kept,
             deleted: plan.deleted,
             damaged: u64::try_from(plan.damaged.len()).unwrap_or(u64::MAX).saturating_sub(plan.denied),
-            failed: plan.denied,
+            denied: plan.denied,
+            discarded: plan.discarded,
+            failed: plan.failed,
             ..RestoreSummary::default()
         };
-        Self { summary, files: plan.files, bytes: plan.bytes, was_verified, dry_run }
+        let only_here = plan.only_here;
+        Self { summary, files: plan.files, bytes: plan.bytes, was_verified, only_here, dry_run }
     }
 
     /// The same, when it has been carried out.
@@ -79,12 +89,15 @@ impl Restored {
         warnings::outcome(told)
             .with(Condition::Damaged, summary.damaged > 0)
             .with(Condition::IntegrityFailed, summary.unsound_databases > 0)
-            .with(Condition::Failed, summary.failed > 0 || self.is_unproved() || summary.owners_failed > 0)
+            .with(Condition::Denied, summary.denied > 0)
+            .with(Condition::OnlyHere, self.only_here > 0)
+            .with(Condition::Failed, self.has_failed())
     }
 
-    /// True if something is not as it was stored, or that could not be found out.
-    fn is_unproved(&self) -> bool {
-        self.summary.differing > 0 || self.summary.unchecked_databases > 0
+    /// True if something is not as it was stored.
+    fn has_failed(&self) -> bool {
+        let RestoreSummary { failed, differing, owners_failed, .. } = self.summary;
+        failed + differing + owners_failed > 0
     }
 
     pub(crate) fn words(&self, snapshot: &Snapshot, target: &Path, elapsed: Duration) -> Vec<String> {
@@ -137,22 +150,24 @@ impl Restored {
             }
         };
         add(summary.overwritten, "overwritten");
-        add(summary.unchanged, "as stored already");
+        add(summary.unchanged, "already up to date");
         add(summary.kept, "kept");
         if self.dry_run.is_none() {
             add(summary.deleted, "deleted");
         }
+        add(summary.discarded, "in no snapshot");
         let mut words = Vec::new();
         if !parts.is_empty() {
-            words.push(format!("There:  {}", parts.join(", ")));
+            words.push(format!("Existing: {}", parts.join(", ")));
         }
         if self.was_verified {
             let databases = match summary.sound_databases {
                 0 => String::new(),
-                count => format!(", {} of them sound by SQLite's check", human::count(count, "database")),
+                count => format!(", {} passed the integrity check", human::count(count, "database")),
             };
+            let verb = if summary.verified == 1 { "matches" } else { "match" };
             words.push(format!(
-                "Read:   {} again, as stored{databases}",
+                "Verified: {} {verb} the snapshot{databases}",
                 human::count(summary.verified, "file")
             ));
         }
@@ -166,25 +181,27 @@ impl Restored {
         let owners = "could not be given the owner";
         [
             (summary.damaged, "Lost:  ", lost, lost),
+            (summary.denied, "Denied:", lost, lost),
             (summary.failed, "Failed:", failed, failed),
+            (
+                self.only_here,
+                "Only here:",
+                "is in no snapshot and would be lost: the restore would be refused",
+                "are in no snapshot and would be lost: the restore would be refused",
+            ),
             (
                 summary.unsound_databases,
                 "Unsound:",
-                "is as it was stored, but SQLite finds it damaged",
-                "are as they were stored, but SQLite finds them damaged",
+                "matches the snapshot, but failed SQLite's integrity check",
+                "match the snapshot, but failed SQLite's integrity check",
             ),
             (
                 summary.unchecked_databases,
                 "Unchecked:",
-                "is as it was stored, but SQLite could not check it",
-                "are as they were stored, but SQLite could not check them",
+                "matches the snapshot, but its integrity could not be checked",
+                "match the snapshot, but their integrity could not be checked",
             ),
-            (
-                summary.differing,
-                "Differ:",
-                "was not what was stored when read again",
-                "were not what was stored when read again",
-            ),
+            (summary.differing, "Differ:", "does not match the snapshot", "do not match the snapshot"),
             (summary.owners_failed, "Owners:", owners, owners),
         ]
         .into_iter()
@@ -224,12 +241,14 @@ impl Restored {
             unchanged: summary.unchanged,
             kept: summary.kept,
             deleted: summary.deleted,
+            discarded: summary.discarded,
             verified: summary.verified,
             differing: summary.differing,
             sound_databases: summary.sound_databases,
             unsound_databases: summary.unsound_databases,
             unchecked_databases: summary.unchecked_databases,
             damaged: summary.damaged,
+            denied: summary.denied,
             failed: summary.failed,
             owners_failed: summary.owners_failed,
             total_duration: elapsed.as_secs_f64(),
@@ -262,20 +281,20 @@ mod tests {
                 differing: count,
                 ..RestoreSummary::default()
             };
-            Restored { summary, files: 9, bytes: 9, was_verified: true, dry_run: None }.faults()
+            Restored { summary, files: 9, bytes: 9, was_verified: true, only_here: 0, dry_run: None }.faults()
         };
         assert_eq!(
             faults(1),
             [
-                "Unsound: 1 entry is as it was stored, but SQLite finds it damaged",
-                "Unchecked: 1 entry is as it was stored, but SQLite could not check it",
-                "Differ: 1 entry was not what was stored when read again",
+                "Unsound: 1 entry matches the snapshot, but failed SQLite's integrity check",
+                "Unchecked: 1 entry matches the snapshot, but its integrity could not be checked",
+                "Differ: 1 entry does not match the snapshot",
             ]
         );
         assert!(
             faults(2)
                 .iter()
-                .all(|line| line.contains(" 2 entries are ") || line.contains(" 2 entries were "))
+                .all(|line| line.contains(" 2 entries match ") || line.contains(" 2 entries do not match "))
         );
     }
 }

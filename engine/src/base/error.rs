@@ -22,6 +22,8 @@ pub enum Kind {
     Locked,
     /// Another program seems to be using what was to be written.
     InUse,
+    /// Something would be overwritten or deleted that is in no snapshot.
+    OnlyHere,
     /// The password or key opens no slot of this repository.
     WrongKey,
     /// The stored object has a format, draft or feature that this program does not know.

@@ -108,6 +108,8 @@ pub enum WarningKind {
     Denied,
     /// Something could not be restored as it was stored.
     NotRestored,
+    /// An entry of a restore's target is in no snapshot, and would be lost, or is.
+    OnlyHere,
     /// Something stood in the way and has another name now.
     MovedAside,
     /// The work is done, but something of it could not be tidied up.
@@ -141,6 +143,7 @@ impl WarningKind {
             Self::Damaged => "damaged",
             Self::Denied => "denied",
             Self::NotRestored => "not_restored",
+            Self::OnlyHere => "only_here",
             Self::MovedAside => "moved_aside",
             Self::NotCleanedUp => "not_cleaned_up",
         }
@@ -177,7 +180,7 @@ impl WarningKind {
             | Self::Damaged
             | Self::Denied
             | Self::NotCleanedUp => Whose::Repository,
-            Self::NotRestored | Self::MovedAside => Whose::Target,
+            Self::NotRestored | Self::OnlyHere | Self::MovedAside => Whose::Target,
         }
     }
 }

@@ -4,6 +4,7 @@ use crate::base::id::to_hex;
 use crate::base::path::clean;
 use crate::base::{Error, Kind, Result, Timestamp};
 use crate::browse::narrow::SnapshotFilter;
+use crate::model::snapshot::BEFORE_RESTORE;
 use crate::repo::Snapshot;
 
 /// Most candidates that are named when an id fits several snapshots.
@@ -52,15 +53,23 @@ pub fn select_among<'s>(
         return Err(not_found("a snapshot", why));
     };
     match selector {
-        Selector::Latest { back } => ordered.iter().rev().nth(*back).copied().ok_or_else(|| {
-            not_found(
-                format!("the snapshot {back} before the last"),
-                format!("there are only {}", ordered.len()),
-            )
-        }),
+        Selector::Latest { back } => latest(&ordered, filter, *back),
         Selector::Prefix(prefix) => by_prefix(&ordered, prefix),
         Selector::AtOrBefore(time) => at_or_before(&ordered, first, *time, now),
     }
+}
+
+/// The last snapshot, or the one so many before it. Those that were only taken before a restore count where their tag
+/// is asked for.
+fn latest<'s>(ordered: &[&'s Snapshot], filter: &SnapshotFilter, back: usize) -> Result<&'s Snapshot> {
+    let is_asked_for = |tag: &str| filter.tags.iter().flatten().any(|wanted| wanted == tag);
+    let counts = |snapshot: &&&Snapshot| {
+        is_asked_for(BEFORE_RESTORE) || !snapshot.tags.iter().any(|tag| tag == BEFORE_RESTORE)
+    };
+    let counted: Vec<&&Snapshot> = ordered.iter().filter(counts).collect();
+    counted.iter().rev().nth(back).map(|snapshot| **snapshot).ok_or_else(|| {
+        not_found(format!("the snapshot {back} before the last"), format!("there are only {}", counted.len()))
+    })
 }
 
 fn not_found(what: impl Into<String>, why: impl Into<String>) -> Error {

@@ -2,6 +2,10 @@
 
 use crate::base::{BlobId, SnapshotId, StoredPath, Timestamp, WriterId};
 
+/// The tag of a snapshot that was taken of the existing files before others were restored in their place. `latest` never
+/// means such a one: what was to be undone would be what is restored next.
+pub const BEFORE_RESTORE: &str = "before-restore";
+
 /// What a run did and found; all sizes in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Statistics {

@@ -1,14 +1,14 @@
 //! Writing what was planned (see the module's page).
 
 use super::create::create_all;
-use super::remove::{Act, Extras, Ground, remove};
-use super::selection::Met;
-use super::target::failed;
+use super::remove::Extras;
+use super::target::shown;
 use super::verify::verify_all;
+use super::walk::{Event, Level};
 use super::work::Work;
 use super::{RestorePlan, RestoreSummary, links};
 use crate::base::{Cancel, Error, Kind, Observer, Phase, Result, StoredPath};
-use crate::model::{Node, NodeKind};
+use crate::model::NodeKind;
 use crate::repo::Repo;
 use crate::source::SourceDir;
 use crossbeam_channel::{RecvTimeoutError, bounded};
@@ -30,6 +30,10 @@ const LOOK_AT_CANCEL: Duration = Duration::from_millis(50);
 /// stays but folders, nothing is deleted, and none of it need be durable. So does a failure of the repository's store while
 /// folders are read.
 pub fn apply(repo: &Repo, plan: RestorePlan, observer: &dyn Observer) -> Result<RestoreSummary> {
+    if plan.only_here > 0 {
+        let why = format!("{} entries of it are in no snapshot and would be lost", plan.only_here);
+        return Err(Error::new(Kind::OnlyHere, "restore into", shown(&plan.target)).because(why));
+    }
     let work = Work::new(repo, plan, observer)?;
     work.begin(Phase::Restoring);
     let firsts = create_all(&work)?;
@@ -42,7 +46,7 @@ pub fn apply(repo: &Repo, plan: RestorePlan, observer: &dyn Observer) -> Result<
         flush(&work, &root)?;
         verify_all(&work)?;
     }
-    Finish { work: &work, broken: BTreeSet::new() }.run(&root)?;
+    Finish { work: &work, broken: BTreeSet::new() }.run()?;
     flush(&work, &root)?;
     Ok(work.summary())
 }
@@ -79,7 +83,7 @@ fn wait_for(
     }
 }
 
-/// The last way: what the snapshot does not have goes, if that is asked for, and folders get their times and
+/// The last part: what the snapshot does not have goes, if that is asked for, and folders get their times and
 /// permissions. Each is left before its own are set, because we may not be able to enter it afterwards.
 struct Finish<'a, 'w> {
     work: &'w Work<'a>,
@@ -87,100 +91,52 @@ struct Finish<'a, 'w> {
     broken: BTreeSet<StoredPath>,
 }
 
-/// A folder on the way down.
-struct Entered {
-    node: Node,
-    below: Below,
-    included: bool,
-}
-
-/// What is known of a folder in which entries are restored.
-struct Below {
-    ground: Ground,
-    /// What is in it, if what is too much is to go.
-    extras: Option<Extras>,
-}
-
 impl Finish<'_, '_> {
-    fn run(&mut self, root: &SourceDir) -> Result<()> {
+    fn run(&mut self) -> Result<()> {
         let work = self.work;
-        let start = work.plan.start.clone();
-        let mut descent = work.descent()?;
-        let mut way = work.way();
-        let included = way.is_included();
-        let mut top = self.below(Ground::Above, start.is_whole, root, &start.folder)?;
-        let mut entered: Vec<Entered> = Vec::new();
-        while let Some(met) = way.step()? {
-            match met {
-                Met::Entry(node, path) => {
-                    let above = entered.last_mut().map_or(&mut top, |folder| &mut folder.below);
-                    if let Some(extras) = &mut above.extras {
-                        extras.has(&node.name);
-                    }
-                    if node.kind != NodeKind::Dir {
-                        continue;
-                    }
-                    if let Err(e) = descent.enter(&node.name) {
-                        // It could not be made, and that was said; or something else is to stay there.
-                        if !work.is_left_alone(&path) {
-                            work.lost(&path, failed("open folder", &path)(e));
-                        }
-                        way.skip();
-                        continue;
-                    }
-                    let here = descent.here().map_err(failed("open folder", &path))?;
-                    let below = self.below(above.ground, Ground::is_whole(&node), here, &path)?;
-                    entered.push(Entered { node, below, included: way.is_meant(&path) });
+        let start = &work.plan.start;
+        let mut walk = work.walk(None, true)?;
+        while let Some(event) = walk.step()? {
+            match event {
+                Event::Leave(level, path) => self.finish(walk.here(&path)?, level, &path)?,
+                Event::Lost(node, path, error)
+                    if node.kind == NodeKind::Dir && !work.is_left_alone(&path) =>
+                {
+                    work.lost(&path, error);
                 }
-                Met::Leave(path) => {
-                    let folder = descent.here().and_then(SourceDir::try_clone);
-                    descent.leave().map_err(failed("leave a folder in", &path))?;
-                    let (Some(done), Ok(folder)) = (entered.pop(), folder) else { continue };
-                    self.finish(&folder, Some(&done.node), done.below.extras, &path, done.included)?;
-                }
-                Met::Broken(path, _) => {
+                Event::Broken(path, _) => {
                     self.broken.insert(path);
                 }
+                Event::Entry(entry) if walk.skips_missing(&entry) => work.lost_folder(&entry.path),
+                Event::Entry(_) | Event::Lost(..) => {}
             }
         }
-        let own = start.own.as_deref().filter(|_| work.plan.existing.is_none());
-        self.finish(root, own, top.extras, &start.folder, included)
+        let Some((here, mut level)) = walk.into_top() else { return Ok(()) };
+        if work.plan.existing.is_none() {
+            work.made(&start.folder);
+            level.node = start.own.as_deref().cloned();
+        }
+        self.finish(&here, level, &start.folder)
     }
 
-    fn below(&self, above: Ground, is_whole: bool, folder: &SourceDir, path: &StoredPath) -> Result<Below> {
-        let ground = Ground::of(above, is_whole, folder).map_err(failed("look at", path))?;
-        let deletes = self.work.plan.options.delete && ground.may_lose();
-        let extras =
-            if deletes { Some(Extras::of(folder).map_err(failed("look into", path))?) } else { None };
-        Ok(Below { ground, extras })
-    }
-
-    fn finish(
-        &mut self,
-        folder: &SourceDir,
-        node: Option<&Node>,
-        extras: Option<Extras>,
-        path: &StoredPath,
-        included: bool,
-    ) -> Result<()> {
+    fn finish(&mut self, folder: &SourceDir, level: Level, path: &StoredPath) -> Result<()> {
         let work = self.work;
-        if let Some(extras) = extras
-            && !self.broken.contains(path)
-            && !work.plan.damaged.contains(path)
-        {
-            let tell = |path: &StoredPath, error| work.not_removed(path, &error);
-            for (name, stat) in extras.left() {
-                let below = path.join(&name);
-                if work.was_moved_aside(&below) {
-                    continue;
-                }
-                let entry = (name.as_slice(), &stat);
-                let done = remove(&work.guard(), folder, entry, &below, included, &Act::Remove(&tell))?;
-                work.counts.deleted.fetch_add(done.entries, Ordering::Relaxed);
+        let is_whole = !self.broken.contains(path) && !work.plan.damaged.contains(path);
+        for (name, stat) in level.extras.filter(|_| is_whole).into_iter().flat_map(Extras::left) {
+            let below = path.join(&name);
+            if work.was_moved_aside(&below) {
+                continue;
             }
+            let entry = (name.as_slice(), &stat);
+            let done = work.remove(folder, entry, &below, level.is_included)?;
+            work.counts.deleted.fetch_add(done.entries, Ordering::Relaxed);
         }
-        if let Some(node) = node.filter(|_| !work.is_left_alone(path)) {
-            work.not_set(path, work.setter.set(folder, node));
+        if let Some(node) = level.node.filter(|_| !work.is_left_alone(path)) {
+            let unset = match work.was_made(path) {
+                true => work.setter.set(folder, &node, None),
+                false => work.setter.set_merged(folder, &node),
+            };
+            work.not_set(path, unset);
         }
         Ok(())
     }

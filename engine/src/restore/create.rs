@@ -1,15 +1,17 @@
 //! The first way through the tree: everything but further names of files, and what is set on folders.
 
-use super::existing::{Decision, look};
+use super::decide::look;
 use super::links::Firsts;
-use super::selection::{Met, Way};
-use super::target::{check_name, failed};
+use super::metadata::Replaced;
+use super::names::is_listed;
+use super::target::failed;
 use super::temporary::{occupied, remove_leftovers};
+use super::walk::{Decided, DecidedWalk, Event};
 use super::work::{Aside, Job, Work, count};
-use super::{LinkKey, Overwrite, file};
+use super::{Action, LinkKey, Overwrite, file};
 use crate::base::{Counter, Error, Kind, Result, StoredPath};
 use crate::model::{Node, NodeKind};
-use crate::source::{Descent, SourceDir, Stat};
+use crate::source::{SourceDir, Stat};
 use crate::sqlite::capture::Sidecar;
 use crossbeam_channel::Sender;
 use rustix::fs::{FileType, Mode, fchmod, makedev, mkdirat, mknodat, symlinkat};
@@ -22,12 +24,12 @@ pub(super) fn create_all(work: &Work<'_>) -> Result<Firsts> {
     work.on_threads(
         |job| write(work, &job),
         |jobs| {
-            let descent = work.descent()?;
+            let mut walk = work.walk(None, false)?;
             if work.plan.existing.is_some() {
-                let root = descent.here().map_err(failed("open", &work.plan.start.folder))?;
+                let root = walk.here(&work.plan.start.folder)?;
                 remove_leftovers(root, work.repo.session(), work.begun);
             }
-            Creation { work, jobs, descent, here: None, firsts: Firsts::default() }.run()
+            Creation { work, jobs, here: None, firsts: Firsts::default() }.run(&mut walk)
         },
     )
 }
@@ -49,213 +51,210 @@ pub(super) fn write(work: &Work<'_>, job: &Job) {
     }
 }
 
-/// What is to be done with an entry of an open folder, and what is there.
-pub(super) fn decide(
-    overwrite: Overwrite,
-    folder: &SourceDir,
-    node: &Node,
-) -> Result<(Decision, Option<Stat>)> {
-    if overwrite == Overwrite::Refuse {
-        return Ok((Decision::Make, None));
+/// True if what stands under the name of an entry, which came after it was looked at, is that entry all the same: another
+/// restore into the same target is at work.
+pub(super) fn has_come(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPath) -> bool {
+    let found = look(folder, &node.name).ok().flatten();
+    let is_the_name = || is_listed(folder, &node.name);
+    match Overwrite::Always.decide(folder, found.as_ref(), node) {
+        Action::Leave => is_the_name(),
+        Action::Compare => is_the_name() && file::has_content(work, folder, node, path).unwrap_or(false),
+        _ => false,
     }
-    let found = look(folder, &node.name).map_err(|e| Error::io("look at", "what is there", e))?;
-    Ok((overwrite.decide(folder, found.as_ref(), node), found))
-}
-
-/// True if times and permissions of what is there are the stored ones.
-pub(super) fn is_settled(work: &Work<'_>, found: Option<&Stat>, node: &Node) -> bool {
-    found.is_some_and(|found| node.mtime == Some(found.mtime) && found.mode == work.setter.mode_of(node))
 }
 
 struct Creation<'a, 'w> {
     work: &'w Work<'a>,
     jobs: Sender<Job>,
-    descent: Descent,
     /// The folder where we are, as the jobs hold it; opened for the first file.
     here: Option<Arc<SourceDir>>,
     firsts: Firsts,
 }
 
 impl Creation<'_, '_> {
-    fn run(mut self) -> Result<Firsts> {
+    fn run(mut self, walk: &mut DecidedWalk<'_>) -> Result<Firsts> {
         let work = self.work;
-        let mut way = work.way();
-        while let Some(met) = way.step()? {
-            match met {
-                Met::Entry(node, path) => {
-                    let is_dir = node.kind == NodeKind::Dir;
-                    match self.create(node, &path, &way) {
-                        Ok(true) => {}
-                        Ok(false) if is_dir => way.skip(),
-                        Ok(false) => {}
-                        Err(e) => {
-                            work.lost(&path, e);
-                            if is_dir {
-                                way.skip();
-                            }
+        while let Some(event) = walk.step()? {
+            match event {
+                Event::Entry(entry) => {
+                    let (is_dir, path) = (entry.node.kind == NodeKind::Dir, entry.path.clone());
+                    if let Err(e) = self.create(entry, walk) {
+                        work.lost(&path, e);
+                        if is_dir {
+                            walk.skip();
                         }
                     }
                 }
-                Met::Leave(folder) => {
-                    self.here = None;
-                    self.descent.leave().map_err(failed("leave a folder in", &folder))?;
-                }
-                Met::Broken(folder, error) if !work.plan.damaged.contains(&folder) => {
+                Event::Leave(..) => self.here = None,
+                Event::Lost(_, path, error) => work.lost(&path, error),
+                Event::Broken(folder, error) if !work.plan.damaged.contains(&folder) => {
                     work.lost(&folder, error);
                 }
                 // The plan has said so.
-                Met::Broken(..) => {}
+                Event::Broken(..) => {}
             }
         }
         Ok(self.firsts)
     }
 
-    /// False if the entry is left as it is.
-    fn create(&mut self, node: Node, path: &StoredPath, way: &Way<'_>) -> Result<bool> {
-        check_name(&node.name, path)?;
-        match node.kind {
-            NodeKind::Dir => self.create_dir(&node, path, way),
-            NodeKind::File => self.create_file(node, path, way),
-            NodeKind::Symlink => self.create_other(&node, path),
-            _ if self.work.plan.options.special => self.create_other(&node, path),
-            _ => Ok(false),
+    fn create(&mut self, entry: Decided, walk: &mut DecidedWalk<'_>) -> Result<()> {
+        if entry.action == Action::Keep {
+            if entry.node.kind != NodeKind::File || !self.is_later(&entry) {
+                count(&self.work.counts.kept);
+                self.work.leave_alone(&entry.path);
+            }
+            return Ok(());
+        }
+        match entry.node.kind {
+            NodeKind::Dir => {
+                self.here = None;
+                self.create_dir(&entry, walk)
+            }
+            NodeKind::File => self.create_file(entry, walk),
+            _ => self.create_other(&entry, walk.here(&entry.path)?),
         }
     }
 
-    /// Something is there that stays.
-    fn keep(&self, path: &StoredPath) {
-        count(&self.work.counts.kept);
-        self.work.leave_alone(path);
-    }
-
-    fn create_dir(&mut self, node: &Node, path: &StoredPath, way: &Way<'_>) -> Result<bool> {
+    fn create_dir(&mut self, entry: &Decided, walk: &mut DecidedWalk<'_>) -> Result<()> {
         let work = self.work;
-        // Folders above the sources get no times later, but are no more open than they were.
-        let mode = if node.mtime.is_some() { 0o700 } else { 0o700 | (node.mode & 0o777) };
-        let here = self.descent.here().map_err(failed("make folder", path))?;
-        let (decision, found) = decide(work.plan.options.overwrite, here, node)?;
-        let mut is_new = true;
-        if found.is_some_and(|found| found.kind == NodeKind::Dir) {
-            is_new = false;
-        } else {
-            match decision {
-                Decision::Keep => {
-                    self.keep(path);
-                    return Ok(false);
-                }
-                Decision::Make => {}
-                _ => {
-                    file::clear(work, here, node, path)?;
-                    count(&work.counts.overwritten);
-                }
+        let Decided { node, path, action, found, .. } = entry;
+        let mut is_new = *action != Action::Merge;
+        if is_new {
+            let here = walk.here(path)?;
+            if *action == Action::Overwrite {
+                check_may_replace(entry)?;
+                file::clear(work, here, node, path)?;
+                count(&work.counts.overwritten);
             }
-            match mkdirat(here, node.name.as_slice(), Mode::from_raw_mode(mode)) {
-                Ok(()) => {}
-                // What stands there is a folder, or else it is not entered.
-                Err(Errno::EXIST) => is_new = false,
-                Err(e) => return Err(failed("make folder", path)(e.into())),
-            }
+            is_new = make_dir(here, node, path)?;
+            walk.enter(node, path)?;
         }
-        self.descent.enter(&node.name).map_err(failed("open folder", path))?;
-        self.here = None;
         count(&work.counts.dirs);
-        if !is_new {
-            let here = self.descent.here().map_err(failed("open folder", path))?;
-            remove_leftovers(here, work.repo.session(), work.begun);
-            if !way.is_meant(path) || work.plan.options.overwrite == Overwrite::Never {
-                work.leave_alone(path);
-            } else if let Some(found) = found {
-                open_for_us(here, &found, node);
-            }
+        if is_new {
+            work.made(path);
+            work.setter.disinherit(walk.here(path)?);
+            return Ok(());
         }
-        Ok(true)
+        let here = walk.here(path)?;
+        remove_leftovers(here, work.repo.session(), work.begun);
+        if !walk.is_meant(path) || work.plan.options.overwrite == Overwrite::Never {
+            work.leave_alone(path);
+        } else if let Some(found) = found {
+            open_for_us(here, found, node);
+        }
+        Ok(())
     }
 
     /// Makes a link or a special file.
-    fn create_other(&self, node: &Node, path: &StoredPath) -> Result<bool> {
+    fn create_other(&self, entry: &Decided, here: &SourceDir) -> Result<()> {
         let work = self.work;
-        let here = self.descent.here().map_err(failed("make", path))?;
-        let (decision, found) = decide(work.plan.options.overwrite, here, node)?;
+        let Decided { node, path, action, found, .. } = entry;
         let folder = here.as_fd();
-        let unset = match decision {
-            Decision::Keep => {
-                self.keep(path);
-                return Ok(false);
+        if matches!(action, Action::Leave | Action::Compare) {
+            count(&work.counts.unchanged);
+            if found.is_some_and(|found| work.setter.differs(&found, node)) {
+                work.not_set(path, work.setter.set_by_name(folder, &node.name, node, None));
             }
-            Decision::Same | Decision::Compare => {
-                count(&work.counts.unchanged);
-                let is_settled = found.is_some_and(|found| node.mtime == Some(found.mtime));
-                if is_settled && node.kind == NodeKind::Symlink && work.setter.is_plain(node) {
-                    return Ok(true);
-                }
-                work.setter.set_by_name(folder, &node.name, node)
-            }
-            Decision::Make if node.kind == NodeKind::Symlink => {
-                let target = node.target.as_deref().unwrap_or_default();
-                symlinkat(target, folder, node.name.as_slice()).map_err(|e| occupied(e, path))?;
-                work.setter.set_by_name(folder, &node.name, node)
-            }
-            _ => {
-                let made = work.names.make(folder, |name| make(here, name, node));
-                let (temporary, ()) = made.map_err(failed("make", path))?;
-                let unset = work.setter.set_by_name(folder, temporary.name(), node);
-                file::put(work, temporary, decision, here, node, path)?;
-                unset
-            }
-        };
-        work.not_set(path, unset);
-        if !matches!(decision, Decision::Same | Decision::Compare) {
-            count(if node.kind == NodeKind::Symlink { &work.counts.symlinks } else { &work.counts.specials });
+            return Ok(());
         }
-        Ok(true)
+        let made = if *action == Action::Make && node.kind == NodeKind::Symlink {
+            let target = node.target.as_deref().unwrap_or_default();
+            let made = symlinkat(target, folder, node.name.as_slice()).map_err(|e| occupied(e, path));
+            made.map(|()| work.setter.set_by_name(folder, &node.name, node, None))
+        } else {
+            self.put_other(entry, here)
+        };
+        match made {
+            Ok(unset) => work.not_set(path, unset),
+            Err(e) if e.kind() == Kind::AlreadyThere && has_come(work, here, node, path) => {
+                count(&work.counts.unchanged);
+                return Ok(());
+            }
+            Err(e) => return Err(e),
+        }
+        count(if node.kind == NodeKind::Symlink { &work.counts.symlinks } else { &work.counts.specials });
+        Ok(())
     }
 
-    fn create_file(&mut self, node: Node, path: &StoredPath, way: &Way<'_>) -> Result<bool> {
+    fn put_other(&self, entry: &Decided, here: &SourceDir) -> Result<super::metadata::Failures> {
+        let work = self.work;
+        let Decided { node, path, .. } = entry;
+        check_may_replace(entry)?;
+        let replaced = Replaced::of(here, node);
+        let discards = file::discards(work, here, node, path, entry.action)?;
+        let made = work.names.make(here.as_fd(), |name| make(here, name, node));
+        let (temporary, ()) = made.map_err(failed("make", path))?;
+        let unset = work.setter.set_by_name(here.as_fd(), temporary.name(), node, replaced.as_ref());
+        file::put(work, temporary, entry.action, here, node, path)?;
+        if discards {
+            work.discarded(path);
+        }
+        Ok(unset)
+    }
+
+    /// True for further names and for sidecars: what becomes of their first names and databases must be known before.
+    fn is_later(&mut self, entry: &Decided) -> bool {
+        let is_further = LinkKey::of(&entry.node)
+            .filter(|_| self.work.plan.hard_links > 0)
+            .is_some_and(|key| self.firsts.has_other(key, &entry.path));
+        if entry.database.is_some() {
+            self.firsts.defer();
+        }
+        is_further || entry.database.is_some()
+    }
+
+    fn create_file(&mut self, entry: Decided, walk: &DecidedWalk<'_>) -> Result<()> {
+        let work = self.work;
         let mut done = None;
-        if let Some(key) = LinkKey::of(&node).filter(|_| self.work.plan.hard_links > 0) {
-            let Some(flag) = self.firsts.first(key, path) else { return Ok(true) };
+        if let Some(key) = LinkKey::of(&entry.node).filter(|_| work.plan.hard_links > 0) {
+            let Some(flag) = self.firsts.first(key, &entry.path) else { return Ok(()) };
             done = Some(flag);
         }
-        // What becomes of its database must be known before.
-        if way.database_of(&node, path).is_some() {
+        if entry.database.is_some() {
             self.firsts.defer();
-            return Ok(true);
-        }
-        let here = self.descent.here().map_err(failed("open the folder of", path))?;
-        let (decision, found) = decide(self.work.plan.options.overwrite, here, &node)?;
-        if decision == Decision::Keep {
-            self.keep(path);
-            return Ok(false);
+            return Ok(());
         }
         let folder = match &self.here {
             Some(folder) => Arc::clone(folder),
             None => {
-                let folder = here.try_clone().map_err(failed("open the folder of", path))?;
+                let folder = walk.here(&entry.path)?.try_clone();
+                let folder = folder.map_err(failed("open the folder of", &entry.path))?;
                 self.here.insert(Arc::new(folder)).clone()
             }
         };
-        let job = Job {
-            folder,
-            is_settled: is_settled(self.work, found.as_ref(), &node),
-            asides: asides(self.work, &node, path, way),
-            node,
-            path: path.clone(),
-            decision,
-            done,
-        };
-        self.jobs.send(job).map_err(|_| Error::cancelled())?;
-        Ok(true)
+        let job = Job::new(work, folder, entry, walk, done);
+        self.jobs.send(job).map_err(|_| Error::cancelled())
+    }
+}
+
+/// Refuses to replace what came after a plan that found nothing in the way.
+fn check_may_replace(entry: &Decided) -> Result<()> {
+    if entry.rule == Overwrite::Refuse && entry.action != Action::Make {
+        return Err(occupied(Errno::EXIST, &entry.path));
+    }
+    Ok(())
+}
+
+/// Makes a folder; false if one has come meanwhile.
+fn make_dir(here: &SourceDir, node: &Node, path: &StoredPath) -> Result<bool> {
+    // Folders above the sources get no permissions later, but are no more open than they were.
+    let mode = if node.mtime.is_some() { 0o700 } else { 0o700 | (node.mode & 0o777) };
+    match mkdirat(here, node.name.as_slice(), Mode::from_raw_mode(mode)) {
+        Ok(()) => Ok(true),
+        // What stands there is a folder, or else it is not entered.
+        Err(Errno::EXIST) => Ok(false),
+        Err(e) => Err(failed("make folder", path)(e.into())),
     }
 }
 
 /// Names beside a database that SQLite would take for part of it.
-pub(super) fn asides(work: &Work<'_>, node: &Node, path: &StoredPath, way: &Way<'_>) -> Vec<Aside> {
+pub(super) fn asides(work: &Work<'_>, node: &Node, path: &StoredPath, walk: &DecidedWalk<'_>) -> Vec<Aside> {
     if node.database.is_none() || work.plan.options.overwrite == Overwrite::Refuse {
         return Vec::new();
     }
     let folder = path.parent().unwrap_or_else(StoredPath::root);
     let names = Sidecar::ALL.into_iter().map(|sidecar| sidecar.beside(&node.name));
-    names.map(|name| Aside { is_restored: way.restores(&folder.join(&name)), name }).collect()
+    names.map(|name| Aside { is_restored: walk.restores(&folder.join(&name)), name }).collect()
 }
 
 fn make(folder: &SourceDir, name: &str, node: &Node) -> rustix::io::Result<()> {

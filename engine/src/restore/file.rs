@@ -1,17 +1,18 @@
 //! One file: under a temporary name, checked as a whole, then renamed. Whatever fails, no part of it stays, and what was
 //! there before is still there.
 
-use super::ASIDE;
-use super::existing::{Decision, same_content};
-use super::remove::{Act, remove};
-use super::target::{check_name, failed};
+use super::create::has_come;
+use super::decide::{look, same_content};
+use super::metadata::{Replaced, Setter, Unset};
+use super::target::failed;
 use super::temporary::{Temporary, occupied, rename_new};
 use super::work::{Job, Work, count};
+use super::{ASIDE, Action, kept};
 use crate::base::past_cache::{InOrder, LEAST};
-use crate::base::{Counter, Error, Kind, Result, StoredPath, WarningKind};
+use crate::base::{Counter, Error, Kind, Result, StoredPath, WarningKind, Whose};
 use crate::browse::Piece;
-use crate::model::{BlobKind, Node};
-use crate::source::SourceDir;
+use crate::model::{BlobKind, Node, NodeKind};
+use crate::source::{SourceDir, Stat};
 use rustix::fs::{AtFlags, Mode, OFlags, ftruncate, openat, unlinkat};
 use rustix::io::Errno;
 use std::fs::File;
@@ -30,12 +31,12 @@ const MOST_ASIDES: u32 = 1000;
 /// stored. Nothing of the file stays then.
 pub(super) fn restore(work: &Work<'_>, job: &Job) -> Result<()> {
     let Job { folder, node, path, .. } = job;
-    check_name(&node.name, path)?;
     if is_there(work, job)? {
         Moved::aside(work, job, false)?.tell();
-        count(&work.counts.unchanged);
-        work.observer.add(Counter::Bytes, node.size);
-        return Ok(());
+        return stays(work, job);
+    }
+    if job.action != Action::Make && !job.may_replace {
+        return Err(occupied(Errno::EXIST, path));
     }
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let (temporary, file) = work
@@ -43,45 +44,91 @@ pub(super) fn restore(work: &Work<'_>, job: &Job) -> Result<()> {
         .make(folder.as_fd(), |name| openat(folder, name, flags, Mode::from_raw_mode(0o600)).map(File::from))
         .map_err(failed("write", path))?;
     write_content(work, &file, node, path)?;
-    let unset = work.setter.set(&file, node);
+    let replaced = if job.action == Action::Make { None } else { Replaced::of(folder, node) };
+    let unset = work.setter.set(&file, node, replaced.as_ref());
+    let discards = discards(work, folder, node, path, job.action)?;
     // The sidecars go first: whatever ends the run between the two leaves the old database beside sidecars that are told
     // by their names, and never the new one with sidecars of another state, which SQLite would lay over it. They are put
     // back if the new database cannot get its name.
     let moved = Moved::aside(work, job, true)?;
-    moved.keep_if(put(work, temporary, job.decision, folder, node, path))?;
+    match moved.keep_if(put(work, temporary, job.action, folder, node, path)) {
+        Ok(()) => {}
+        Err(e) if e.kind() == Kind::AlreadyThere && has_come(work, folder, node, path) => {
+            return stays(work, job);
+        }
+        Err(e) => return Err(e),
+    }
+    if discards {
+        work.discarded(path);
+    }
     work.not_set(path, unset);
     count(&work.counts.files);
     work.counts.bytes.fetch_add(node.size, std::sync::atomic::Ordering::Relaxed);
     Ok(())
 }
 
-/// True if the file that is there has the stored content. It gets its metadata.
+/// The file is there as it was stored.
+fn stays(work: &Work<'_>, job: &Job) -> Result<()> {
+    count(&work.counts.unchanged);
+    work.observer.add(Counter::Bytes, job.node.size);
+    Ok(())
+}
+
+/// True if the file that is there has the stored content. It is not touched, unless owners are to be given and it has
+/// others.
 fn is_there(work: &Work<'_>, job: &Job) -> Result<bool> {
     let Job { folder, node, path, .. } = job;
-    if !matches!(job.decision, Decision::Same | Decision::Compare) {
-        return Ok(false);
-    }
-    let is_settled = job.is_settled && work.setter.is_plain(node);
-    if job.decision == Decision::Same && is_settled {
-        return Ok(true);
-    }
-    let file = match folder.open_file(&node.name) {
-        Ok(file) => file,
-        // What we may not read, or what has changed its kind meanwhile, gives way.
-        Err(_) => return Ok(false),
+    let is_same = match job.action {
+        Action::Leave => true,
+        Action::Compare => has_content(work, folder, node, path)?,
+        _ => return Ok(false),
+    };
+    let has_others = is_same && Setter::has_other_attributes(folder, node);
+    let is_to_change =
+        |found: &Stat| work.setter.differs(found, node) || (work.setter.gives_owners() && has_others);
+    let Some(found) = job.found.filter(|found| is_same && is_to_change(found)) else {
+        if has_others {
+            let why = std::io::Error::other("left as they are");
+            work.not_set(path, vec![(Unset::LeftAttributes, why)]);
+        }
+        return Ok(is_same);
     };
     // Of several names not all need be ours: none of them gets an owner with this one.
-    if work.setter.gives_owners() && file.stat().map_err(failed("look at", path))?.nlink > 1 {
+    if found.nlink > 1 {
         return Ok(false);
     }
-    let key = work.repo.id_key(BlobKind::Data);
-    if job.decision == Decision::Compare && !same_content(&file, node, key, path, &work.stop)? {
-        return Ok(false);
-    }
-    if !is_settled {
-        work.not_set(path, work.setter.set(&file, node));
-    }
+    let Ok(file) = folder.open_file(&node.name) else { return Ok(false) };
+    work.not_set(path, work.setter.set(&file, node, None));
     Ok(true)
+}
+
+/// True if the file that is there can be read and has the stored content.
+pub(super) fn has_content(
+    work: &Work<'_>,
+    folder: &SourceDir,
+    node: &Node,
+    path: &StoredPath,
+) -> Result<bool> {
+    // What we may not read, or what has changed its kind meanwhile, gives way.
+    let Ok(file) = folder.open_file(&node.name) else { return Ok(false) };
+    same_content(&file, node, work.repo.id_key(BlobKind::Data), path, &work.stop)
+}
+
+/// True if an entry is about to take the place of something that is in no snapshot.
+pub(super) fn discards(
+    work: &Work<'_>,
+    folder: &SourceDir,
+    node: &Node,
+    path: &StoredPath,
+    action: Action,
+) -> Result<bool> {
+    if action == Action::Make {
+        return Ok(false);
+    }
+    match look(folder, &node.name).map_err(failed("look at", path))? {
+        Some(stat) => work.discards(&kept::Entry { folder, name: &node.name, stat: &stat, path }),
+        None => Ok(false),
+    }
 }
 
 fn write_content(work: &Work<'_>, file: &File, node: &Node, path: &StoredPath) -> Result<()> {
@@ -91,7 +138,7 @@ fn write_content(work: &Work<'_>, file: &File, node: &Node, path: &StoredPath) -
     let write = |bytes: &[u8], at: u64| file.write_all_at(bytes, at).map_err(failed("write", path));
     // Up to the first hole.
     let mut in_order = (!sparse && node.size >= LEAST as u64).then(|| InOrder::new(file));
-    work.reader.for_each_piece(node, &work.stop, &mut |piece| {
+    let read = work.reader.for_each_piece(node, &work.stop, &mut |piece| {
         let len = match piece {
             Piece::Hole(len) => {
                 in_order.take().map_or(Ok(()), InOrder::finish).map_err(failed("write", path))?;
@@ -116,7 +163,9 @@ fn write_content(work: &Work<'_>, file: &File, node: &Node, path: &StoredPath) -
         offset = offset.saturating_add(len);
         work.observer.add(Counter::Bytes, len);
         Ok(())
-    })?;
+    });
+    // What failed on the target says so itself.
+    read.map_err(|e| e.of(Whose::Repository))?;
     in_order.map_or(Ok(()), InOrder::finish).map_err(failed("write", path))?;
     if written < node.size {
         ftruncate(file, node.size).map_err(|e| failed("write", path)(e.into()))?;
@@ -229,16 +278,16 @@ pub(super) fn move_stale(work: &Work<'_>, job: &Job) -> Result<()> {
 pub(super) fn put(
     work: &Work<'_>,
     temporary: Temporary<'_>,
-    decision: Decision,
+    action: Action,
     folder: &SourceDir,
     node: &Node,
     path: &StoredPath,
 ) -> Result<()> {
-    if decision == Decision::Make {
+    if action == Action::Make {
         return temporary.name_new(&node.name, path);
     }
     // Looked at once more: only a folder needs to be cleared away, everything else is replaced in one step.
-    if folder.stat_of(&node.name).is_ok_and(|found| found.kind == crate::model::NodeKind::Dir) {
+    if folder.stat_of(&node.name).is_ok_and(|found| found.kind == NodeKind::Dir) {
         clear(work, folder, node, path)?;
         temporary.name_new(&node.name, path)?;
     } else {
@@ -252,8 +301,13 @@ pub(super) fn put(
 pub(super) fn clear(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &StoredPath) -> Result<()> {
     let found = folder.stat_of(&node.name).map_err(failed("look at", path))?;
     let removed = |result: rustix::io::Result<()>| result.map_err(|e| failed("remove", path)(e.into()));
-    if found.kind != crate::model::NodeKind::Dir {
-        return removed(unlinkat(folder, node.name.as_slice(), AtFlags::empty()));
+    if found.kind != NodeKind::Dir {
+        let discards = discards(work, folder, node, path, Action::Overwrite)?;
+        removed(unlinkat(folder, node.name.as_slice(), AtFlags::empty()))?;
+        if discards {
+            work.discarded(path);
+        }
+        return Ok(());
     }
     if !work.plan.options.delete {
         return match unlinkat(folder, node.name.as_slice(), AtFlags::REMOVEDIR) {
@@ -262,8 +316,7 @@ pub(super) fn clear(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &Sto
             other => removed(other),
         };
     }
-    let tell = |path: &StoredPath, error| work.not_removed(path, &error);
-    let done = remove(&work.guard(), folder, (&node.name, &found), path, true, &Act::Remove(&tell))?;
+    let done = work.remove(folder, (&node.name, &found), path, true)?;
     work.counts.deleted.fetch_add(done.entries, std::sync::atomic::Ordering::Relaxed);
     if done.spared > 0 {
         return Err(Error::new(Kind::AlreadyThere, "replace", path)
@@ -275,13 +328,13 @@ pub(super) fn clear(work: &Work<'_>, folder: &SourceDir, node: &Node, path: &Sto
 /// Makes a further name of a file. False if the file system cannot.
 pub(super) fn link(work: &Work<'_>, from: (&SourceDir, &[u8]), to: &Job) -> Result<bool> {
     let (from, from_name) = from;
-    let Job { folder, node, path, decision, .. } = to;
-    check_name(&node.name, path)?;
-    if *decision == Decision::Make {
+    let Job { folder, node, path, action, .. } = to;
+    if *action == Action::Make {
         let moved = Moved::aside(work, to, true)?;
         let made = rustix::fs::linkat(from, from_name, folder, node.name.as_slice(), AtFlags::empty());
         return match moved.keep_if(made) {
             Ok(()) => Ok(true),
+            Err(Errno::EXIST) if has_come(work, folder, node, path) => Ok(true),
             Err(e @ (Errno::EXIST | Errno::NOSPC | Errno::DQUOT)) => Err(occupied(e, path)),
             Err(_) => Ok(false),
         };
@@ -292,13 +345,21 @@ pub(super) fn link(work: &Work<'_>, from: (&SourceDir, &[u8]), to: &Job) -> Resu
         Moved::aside(work, to, false)?.tell();
         return Ok(true);
     }
+    if !to.may_replace {
+        return Err(occupied(Errno::EXIST, path));
+    }
+    let discards = discards(work, folder, node, path, *action)?;
     let made = work
         .names
         .make(folder.as_fd(), |name| rustix::fs::linkat(from, from_name, folder, name, AtFlags::empty()));
     match made {
         Ok((temporary, ())) => {
             let moved = Moved::aside(work, to, true)?;
-            moved.keep_if(put(work, temporary, *decision, folder, node, path)).map(|()| true)
+            moved.keep_if(put(work, temporary, *action, folder, node, path))?;
+            if discards {
+                work.discarded(path);
+            }
+            Ok(true)
         }
         Err(e) if e.kind() == std::io::ErrorKind::StorageFull => Err(failed("write", path)(e)),
         Err(_) => Ok(false),

@@ -1,15 +1,16 @@
 //! The second way through the tree: further names of files that had several, and the sidecars of databases, which follow
 //! what became of their databases: the sidecar of one state beside the database of another would damage it.
 
-use super::create::{asides, decide, is_settled, no_folder, write};
-use super::existing::{Decision, look};
-use super::selection::{Met, Way};
+use super::create::{no_folder, write};
+use super::decide::look;
 use super::target::failed;
+use super::walk::{Decided, DecidedWalk, Event};
 use super::work::{Job, Work, count};
-use super::{LinkKey, Overwrite, file};
+use super::{Action, LinkKey, Overwrite, file};
 use crate::base::{Result, StoredPath};
-use crate::model::{Node, NodeKind};
+use crate::model::Node;
 use crate::source::{Descent, SourceDir};
+use crate::sqlite::capture::Sidecar;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -39,6 +40,11 @@ impl Firsts {
         Some(done)
     }
 
+    /// True if this is a further name of a file whose first name was taken.
+    pub(super) fn has_other(&self, key: LinkKey, path: &StoredPath) -> bool {
+        self.by_key.get(&key).is_some_and(|first| first.path != *path)
+    }
+
     /// A sidecar waits for its database.
     pub(super) fn defer(&mut self) {
         self.is_deferred = true;
@@ -52,33 +58,33 @@ impl Firsts {
 /// Gives files their further names, and databases their sidecars. Where the file system cannot, or the first name is not
 /// there, the file is written once more.
 pub(super) fn make_all(work: &Work<'_>, firsts: &Firsts) -> Result<()> {
-    let mut descent = work.descent()?;
-    let mut way = work.way();
+    let beside =
+        |here: &SourceDir, database: &Node, path: &StoredPath| rule_beside(work, here, database, path);
+    let mut walk = work.walk(Some(&beside), false)?;
     let mut source = FirstFolder { work, open: None };
-    while let Some(met) = way.step().or_else(|e| work.check().and(Err(e)))? {
+    while let Some(event) = walk.step().or_else(|e| work.check().and(Err(e)))? {
         work.check()?;
-        match met {
-            Met::Entry(node, path) if node.kind == NodeKind::Dir => {
-                if let Err(e) = descent.enter(&node.name) {
-                    // It could not be made, and that was said; or something else is to stay there.
-                    if !work.is_left_alone(&path) {
-                        work.lost(&path, failed("open folder", &path)(e));
-                    }
-                    way.skip();
+        match event {
+            Event::Entry(entry) if walk.skips_missing(&entry) => work.lost_folder(&entry.path),
+            Event::Entry(entry) => {
+                let first = LinkKey::of(&entry.node).and_then(|key| firsts.by_key.get(&key));
+                let is_further = first.is_some_and(|first| first.path != entry.path);
+                if !is_further && entry.database.is_none() {
+                    continue;
                 }
-            }
-            Met::Entry(node, path) => {
-                let first = LinkKey::of(&node).and_then(|key| firsts.by_key.get(&key));
-                let database = way.database_of(&node, &path);
-                let is_further = first.is_some_and(|first| first.path != path);
-                if (is_further || database.is_some())
-                    && let Err(e) = source.make(first, database.as_ref(), node, &path, &descent, &way)
-                {
+                let path = entry.path.clone();
+                if let Err(e) = source.make(first, entry, &walk) {
                     work.lost(&path, e);
                 }
             }
-            Met::Leave(folder) => descent.leave().map_err(failed("leave a folder in", &folder))?,
-            Met::Broken(..) => {}
+            Event::Lost(node, path, error) if !work.is_left_alone(&path) => {
+                // Everything else was met before, and what could not be restored was told then.
+                let is_further = LinkKey::of(&node).is_some_and(|key| firsts.has_other(key, &path));
+                if is_further || Sidecar::main_of(&node.name).is_some() {
+                    work.lost(&path, error);
+                }
+            }
+            Event::Lost(..) | Event::Leave(..) | Event::Broken(..) => {}
         }
     }
     work.check()
@@ -111,41 +117,18 @@ struct FirstFolder<'w, 'a> {
 
 impl FirstFolder<'_, '_> {
     /// Makes a further name of a file, or the sidecar of a database, or what is both.
-    fn make(
-        &mut self,
-        first: Option<&First>,
-        database: Option<&(Node, StoredPath)>,
-        node: Node,
-        path: &StoredPath,
-        descent: &Descent,
-        way: &Way<'_>,
-    ) -> Result<()> {
+    fn make(&mut self, first: Option<&First>, entry: Decided, walk: &DecidedWalk<'_>) -> Result<()> {
         let work = self.work;
-        let here = descent.here().map_err(failed("open the folder of", path))?;
-        let rule = work.plan.options.overwrite;
-        let rule = match database {
-            Some((database, at)) => rule_beside(work, here, database, at)?,
-            None => Some(rule),
-        };
-        let (decision, found) = match rule {
-            Some(rule) => decide(rule, here, &node)?,
-            None => (Decision::Keep, None),
-        };
-        if decision == Decision::Keep {
+        if entry.action == Action::Keep {
             count(&work.counts.kept);
-            work.leave_alone(path);
+            work.leave_alone(&entry.path);
             return Ok(());
         }
-        let job = Job {
-            folder: Arc::new(here.try_clone().map_err(failed("open the folder of", path))?),
-            is_settled: is_settled(work, found.as_ref(), &node),
-            asides: asides(work, &node, path, way),
-            node,
-            path: path.clone(),
-            decision,
-            done: first.filter(|first| first.path == *path).map(|first| Arc::clone(&first.done)),
-        };
-        if let Some(first) = first.filter(|first| first.path != *path)
+        let (path, action, is_sidecar) = (entry.path.clone(), entry.action, entry.database.is_some());
+        let folder = walk.here(&path)?.try_clone().map_err(failed("open the folder of", &path))?;
+        let done = first.filter(|first| first.path == path).map(|first| Arc::clone(&first.done));
+        let job = Job::new(work, Arc::new(folder), entry, walk, done);
+        if let Some(first) = first.filter(|first| first.path != path)
             && first.done.load(Ordering::Acquire)
             && let Ok(folder) = self.folder_of(&first.path)
             && let Ok(source) = folder.here()
@@ -155,13 +138,13 @@ impl FirstFolder<'_, '_> {
         } else {
             write(work, &job);
         }
-        if database.is_none() {
+        if !is_sidecar {
             return Ok(());
         }
-        if work.is_left_alone(path) {
+        if work.is_left_alone(&path) {
             return file::move_stale(work, &job);
         }
-        if decision == Decision::Make && work.was_moved_aside(path) {
+        if action == Action::Make && work.was_moved_aside(&path) {
             count(&work.counts.overwritten);
         }
         Ok(())

@@ -3,9 +3,11 @@
 
 use super::{Metadata, Ownership};
 use crate::model::{Node, NodeKind};
+use crate::source::{SourceDir, Stat, Xattrs, xattrs_of, xattrs_of_entry};
 use rustix::fs::{
     AtFlags, CWD, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_OMIT, Uid, XattrFlags, chmodat, chownat,
-    fchmod, fchown, fsetxattr, fstat, futimens, lsetxattr, openat, utimensat,
+    fchmod, fchown, fgetxattr, fremovexattr, fsetxattr, fstat, futimens, lremovexattr, lsetxattr, openat,
+    utimensat,
 };
 use rustix::io::Errno;
 use std::io;
@@ -17,11 +19,21 @@ const FILE_MODE: u32 = 0o777;
 /// Permission bits that are set with the owner.
 const ALL_MODE: u32 = 0o7777;
 
+/// The attributes that hold access lists: of an entry, and of what is made in a folder.
+const ACCESS: &[u8] = b"system.posix_acl_access";
+const DEFAULT: &[u8] = b"system.posix_acl_default";
+/// The attribute that lends single rights of the superuser.
+const CAPABILITY: &[u8] = b"security.capability";
+
 /// What could not be set.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Unset {
     Owner,
+    /// The owner of the file that was replaced.
+    KeptOwner,
     TimesOrPermissions,
+    /// Attributes of an entry that was there as it was stored, and is not touched.
+    LeftAttributes,
     /// An attribute of this family.
     Attribute(Family),
 }
@@ -64,8 +76,56 @@ impl Family {
     }
 }
 
+impl Unset {
+    /// What a person is told; the path of the first entry goes with it.
+    pub(super) fn sentence(self, entries: u64, error: &io::Error) -> String {
+        let thing = match self {
+            Self::LeftAttributes => {
+                return format!(
+                    "{entries} existing entries match the snapshot but have other extended attributes or access lists, \
+                     here first. They were left as they are; --owner sets them"
+                );
+            }
+            Self::KeptOwner => {
+                return format!(
+                    "{entries} replaced files have another owner or group than before, here first: {error}. --owner gives \
+                     them the stored ones"
+                );
+            }
+            Self::Owner => "Owners".to_owned(),
+            Self::TimesOrPermissions => "Times or permissions".to_owned(),
+            Self::Attribute(family) => format!("Extended attributes ({})", family.name()),
+        };
+        format!("{thing} of {entries} entries could not be set, here first: {error}")
+    }
+}
+
 /// What failed, each with its cause.
 pub(super) type Failures = Vec<(Unset, io::Error)>;
+
+/// What an entry takes over from the one that it replaces: all that says who may use it.
+#[derive(Debug)]
+pub(super) struct Replaced {
+    uid: u32,
+    gid: u32,
+    /// Bits that lend rights; none of another kind of entry.
+    set_id: u32,
+    /// Access list and capabilities.
+    attributes: Xattrs,
+}
+
+impl Replaced {
+    /// Of what stands under the name of an entry now.
+    pub(super) fn of(folder: &SourceDir, node: &Node) -> Option<Self> {
+        let found = folder.stat_of(&node.name).ok()?;
+        let is_same_kind = found.kind == node.kind && node.kind != NodeKind::Symlink;
+        let attributes = if is_same_kind { xattrs_of_entry(folder, &node.name).ok() } else { None };
+        let taken = |name: &[u8]| name == ACCESS || name == CAPABILITY;
+        let attributes = attributes.into_iter().flatten().filter(|(name, _)| taken(name)).collect();
+        let set_id = if is_same_kind { found.mode & !FILE_MODE } else { 0 };
+        Some(Self { uid: found.uid, gid: found.gid, set_id, attributes })
+    }
+}
 
 /// How entries get their metadata.
 #[derive(Debug)]
@@ -98,60 +158,137 @@ impl Setter {
     /// True for attributes that are set at all: those that lend rights only together with the owner.
     fn wants(&self, name: &[u8]) -> bool {
         match Family::of(name) {
-            Family::Security | Family::Trusted => self.superuser && !matches!(self.ownership, Ownership::Own),
+            Family::Security | Family::Trusted => self.superuser && self.gives_owners(),
             _ => true,
         }
     }
 
-    /// True if entries get owners.
     pub(super) fn gives_owners(&self) -> bool {
         !matches!(self.ownership, Ownership::Own)
     }
 
-    /// True if times and permissions are all that is ever set on this entry.
-    pub(super) fn is_plain(&self, node: &Node) -> bool {
-        node.xattrs.is_empty() && !self.gives_owners()
+    /// True if an entry with the stored content is to be touched all the same: owners are to be given, and it has others.
+    pub(super) fn differs(&self, found: &Stat, node: &Node) -> bool {
+        let Some((user, group)) = self.owner_of(node) else { return false };
+        let has_other_mode = node.kind != NodeKind::Symlink && found.mode != node.mode & ALL_MODE;
+        node.mtime.is_some() && ((found.uid, found.gid) != (user.as_raw(), group.as_raw()) || has_other_mode)
+    }
+
+    /// True if an entry that is there has other attributes than were stored, of those that anybody may set.
+    pub(super) fn has_other_attributes(folder: &SourceDir, node: &Node) -> bool {
+        let is_meant = |name: &[u8]| matches!(Family::of(name), Family::User | Family::AccessList);
+        let there = xattrs_of_entry(folder, &node.name).unwrap_or_default();
+        let there = there.iter().filter(|(name, _)| is_meant(name));
+        !there.eq(node.xattrs.iter().filter(|(name, _)| is_meant(name)))
     }
 
     /// Permission bits of an entry that has its stored owner or has not.
-    fn mode(node: &Node, owned: bool) -> Mode {
+    fn mode(node: &Node, owned: bool) -> u32 {
         let mask = match node.kind {
             _ if owned => ALL_MODE,
             NodeKind::Dir => DIR_MODE,
             _ => FILE_MODE,
         };
-        Mode::from_raw_mode(node.mode & mask)
+        node.mode & mask
     }
 
-    /// The permission bits that [`Setter::set`] gives, if it may set the owner.
-    pub(super) fn mode_of(&self, node: &Node) -> u32 {
-        Self::mode(node, self.owner_of(node).is_some()).as_raw_mode()
+    /// The attributes that an entry is to have, and no others.
+    fn attributes<'n>(&self, node: &'n Node, replaced: Option<&'n Replaced>) -> Vec<(&'n [u8], &'n [u8])> {
+        let kept = replaced.filter(|_| !self.gives_owners());
+        let stored = node.xattrs.iter().filter(|(name, _)| self.wants(name));
+        let stored = stored.filter(|(name, _)| kept.is_none() || name != ACCESS);
+        let kept = kept.into_iter().flat_map(|replaced| &replaced.attributes);
+        stored.chain(kept).map(|(name, value)| (name.as_slice(), value.as_slice())).collect()
     }
 
-    /// Sets the metadata of an open file or folder. Without a time nothing is set.
-    pub(super) fn set(&self, fd: impl AsFd, node: &Node) -> Failures {
+    /// Takes away what a new folder inherited from the one above, before anything comes into it.
+    pub(super) fn disinherit(&self, folder: &SourceDir) {
+        for name in [DEFAULT, ACCESS] {
+            // Most have none. What cannot be taken away is told when the folder gets its permissions.
+            let _ = fremovexattr(folder, name);
+        }
+    }
+
+    /// Sets the metadata of an open file or folder: attributes are exactly those that were stored. What it replaces gives
+    /// it owner, group, access list and the bits that lend rights, unless owners are to be given. Without a time nothing
+    /// is set.
+    pub(super) fn set(&self, fd: impl AsFd, node: &Node, replaced: Option<&Replaced>) -> Failures {
         let mut failures = Vec::new();
         let Some(metadata) = Metadata::of(node) else { return failures };
         let fd = fd.as_fd();
-        let owner = self.owner_of(node).map(|(user, group)| fchown(fd, Some(user), Some(group)));
-        note(&mut failures, Unset::Owner, owner.unwrap_or(Ok(())));
-        for (name, value) in node.xattrs.iter().filter(|(name, _)| self.wants(name)) {
-            let set = fsetxattr(fd, name.as_slice(), value, XattrFlags::empty());
-            note(&mut failures, Unset::Attribute(Family::of(name)), set);
-        }
+        let give = |user, group| fchown(fd, Some(user), Some(group));
+        let own = fstat(fd).map(|stat| (stat.st_uid, stat.st_gid)).ok();
+        let mode = self.give_owner(node, replaced, own, &give, &mut failures);
+        let is_closed = set_exactly(fd, &self.attributes(node, replaced), &mut failures);
         note(&mut failures, Unset::TimesOrPermissions, futimens(fd, &times(metadata)));
-        let mode = Self::mode(node, matches!(owner, Some(Ok(()))));
-        note(&mut failures, Unset::TimesOrPermissions, fchmod(fd, mode));
+        // With an access list that cannot be taken away, the bits of the group would open the file to others.
+        let mode = if is_closed { mode } else { mode & !0o070 };
+        note(&mut failures, Unset::TimesOrPermissions, fchmod(fd, Mode::from_raw_mode(mode)));
         failures
+    }
+
+    /// Sets what differs of a folder that was there: its time, and the nine permission bits, which a restore that was
+    /// killed may have left closed. Owner, attributes and bits that lend rights stay, unless owners are to be given.
+    pub(super) fn set_merged(&self, folder: &SourceDir, node: &Node) -> Failures {
+        let mut failures = Vec::new();
+        let (Some(metadata), Ok(found)) = (Metadata::of(node), folder.stat()) else { return failures };
+        if self.differs(&found, node) {
+            return self.set(folder, node, None);
+        }
+        if node.mtime != Some(found.mtime) {
+            note(&mut failures, Unset::TimesOrPermissions, futimens(folder, &times(metadata)));
+        }
+        let mode = (node.mode & FILE_MODE) | (found.mode & !FILE_MODE);
+        // With an access list these bits are a mask of that.
+        let has_list = fgetxattr(folder, ACCESS, &mut [0u8; 0][..]).is_ok();
+        if mode != found.mode && !has_list {
+            note(&mut failures, Unset::TimesOrPermissions, fchmod(folder, Mode::from_raw_mode(mode)));
+        }
+        failures
+    }
+
+    /// Gives an entry its owner: the stored one, or that of what it replaces. The permission bits that go with that.
+    fn give_owner(
+        &self,
+        node: &Node,
+        replaced: Option<&Replaced>,
+        own: Option<(u32, u32)>,
+        give: &dyn Fn(Uid, Gid) -> rustix::io::Result<()>,
+        failures: &mut Failures,
+    ) -> u32 {
+        if let Some((user, group)) = self.owner_of(node) {
+            let given = give(user, group);
+            note(failures, Unset::Owner, given);
+            return Self::mode(node, given.is_ok());
+        }
+        let (Some(replaced), false) = (replaced, self.gives_owners()) else { return Self::mode(node, false) };
+        let kept = match own == Some((replaced.uid, replaced.gid)) {
+            true => Ok(()),
+            false => give(Uid::from_raw(replaced.uid), Gid::from_raw(replaced.gid)).inspect_err(|_| {
+                // The group alone may be one of ours.
+                let own = own.map_or(replaced.uid, |(uid, _)| uid);
+                let _ = give(Uid::from_raw(own), Gid::from_raw(replaced.gid));
+            }),
+        };
+        note(failures, Unset::KeptOwner, kept);
+        let set_id = if kept.is_ok() { replaced.set_id } else { 0 };
+        (node.mode & FILE_MODE) | set_id
     }
 
     /// Sets the metadata of a link or a special file that has just been made. It is held while that is done, so that
     /// what takes its place gets no owner and no permissions.
-    pub(super) fn set_by_name(&self, folder: BorrowedFd<'_>, name: &[u8], node: &Node) -> Failures {
+    pub(super) fn set_by_name(
+        &self,
+        folder: BorrowedFd<'_>,
+        name: &[u8],
+        node: &Node,
+        replaced: Option<&Replaced>,
+    ) -> Failures {
         let mut failures = Vec::new();
         let Some(metadata) = Metadata::of(node) else { return failures };
-        let mut owned = false;
-        let held = if self.is_plain(node) && node.kind == NodeKind::Symlink {
+        let is_plain = node.xattrs.is_empty() && !self.gives_owners() && replaced.is_none();
+        let mut mode = Self::mode(node, false);
+        let held = if is_plain && node.kind == NodeKind::Symlink {
             None
         } else {
             match hold(folder, name, node.kind) {
@@ -163,15 +300,17 @@ impl Setter {
             }
         };
         if let Some(held) = &held {
-            if let Some((user, group)) = self.owner_of(node) {
-                let set = chownat(held, "", Some(user), Some(group), AtFlags::EMPTY_PATH);
-                owned = set.is_ok();
-                note(&mut failures, Unset::Owner, set);
+            let give = |user, group| chownat(held, "", Some(user), Some(group), AtFlags::EMPTY_PATH);
+            let own = fstat(held).map(|stat| (stat.st_uid, stat.st_gid)).ok();
+            mode = self.give_owner(node, replaced, own, &give, &mut failures);
+            // Calls that take a link itself know only paths: through the folder that is open, so of any depth.
+            let path = [proc_path(folder).as_bytes(), b"/", name].concat();
+            if node.kind != NodeKind::Symlink {
+                // Only an access list is inherited, and most have none.
+                let _ = lremovexattr(path.as_slice(), ACCESS);
             }
-            for (attribute, value) in node.xattrs.iter().filter(|(name, _)| self.wants(name)) {
-                // Calls that take a link itself know only paths: through the folder that is open, so of any depth.
-                let path = [proc_path(folder).as_bytes(), b"/", name].concat();
-                let set = lsetxattr(path, attribute.as_slice(), value, XattrFlags::empty());
+            for (attribute, value) in self.attributes(node, replaced) {
+                let set = lsetxattr(path.as_slice(), attribute, value, XattrFlags::empty());
                 note(&mut failures, Unset::Attribute(Family::of(attribute)), set);
             }
         }
@@ -179,11 +318,35 @@ impl Setter {
         note(&mut failures, Unset::TimesOrPermissions, set);
         if let Some(held) = held.filter(|_| node.kind != NodeKind::Symlink) {
             // The path stands for what is held, which is no link.
-            let set = chmodat(CWD, proc_path(held.as_fd()), Self::mode(node, owned), AtFlags::empty());
+            let set = chmodat(CWD, proc_path(held.as_fd()), Mode::from_raw_mode(mode), AtFlags::empty());
             note(&mut failures, Unset::TimesOrPermissions, set);
         }
         failures
     }
+}
+
+/// Gives an open entry these attributes, and takes away others that programs note or that lend rights. False if it has an
+/// access list that stays, although none was stored.
+fn set_exactly(fd: BorrowedFd<'_>, wanted: &[(&[u8], &[u8])], failures: &mut Failures) -> bool {
+    let is_wanted = |name: &[u8]| wanted.iter().any(|(wanted, _)| *wanted == name);
+    let mut is_closed = true;
+    let there = xattrs_of(fd).unwrap_or_default();
+    for (name, _) in there.iter().filter(|(name, _)| !is_wanted(name)) {
+        let family = Family::of(name);
+        if matches!(family, Family::User | Family::AccessList) {
+            let removed = fremovexattr(fd, name.as_slice());
+            is_closed &= removed.is_ok() || family != Family::AccessList;
+            note(failures, Unset::Attribute(family), removed);
+        }
+    }
+    for (name, value) in wanted {
+        let is_there = there.iter().any(|(there, set)| there == name && set == value);
+        if !is_there {
+            let set = fsetxattr(fd, *name, value, XattrFlags::empty());
+            note(failures, Unset::Attribute(Family::of(name)), set);
+        }
+    }
+    is_closed
 }
 
 fn note(failures: &mut Failures, what: Unset, result: rustix::io::Result<()>) {
@@ -201,7 +364,7 @@ fn proc_path(fd: BorrowedFd<'_>) -> String {
 fn hold(folder: BorrowedFd<'_>, name: &[u8], kind: NodeKind) -> rustix::io::Result<OwnedFd> {
     let held = openat(folder, name, OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC, Mode::empty())?;
     let stat = fstat(&held)?;
-    let found = crate::source::Stat::try_from(&stat).map_err(|_| Errno::STALE)?;
+    let found = Stat::try_from(&stat).map_err(|_| Errno::STALE)?;
     if found.kind == kind && found.nlink == 1 { Ok(held) } else { Err(Errno::STALE) }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! Everything below the target goes by descriptor, one name at a time and never through a link, so that neither a tree
 //! made by an enemy nor a link that stands in the target leads out of it, and paths of any length and depth work.
-//! `apply` goes through the tree up to four times, and holds none of it:
+//! One walk through snapshot and target decides about each entry ([`walk`]): `plan` prints and sums what it says, and each
+//! part of `apply` does it. `apply` takes the walk up to four times, and holds none of it:
 //!
 //! 1. folders (closed to others), links and files: each file under a temporary name, and renamed when its content,
 //!    checked as a whole, its times and its permissions are there;
@@ -15,35 +16,40 @@
 
 mod apply;
 mod create;
-mod existing;
+mod decide;
 mod file;
+mod kept;
 mod links;
 mod live;
 mod metadata;
+mod names;
 mod options;
 mod plan;
 mod remove;
 mod room;
 mod selection;
+mod tally;
 mod target;
 mod temporary;
 #[cfg(test)]
 mod tests;
 mod verify;
+mod walk;
 mod work;
 
 pub use apply::apply;
 pub use options::{Overwrite, Ownership, RestoreOptions};
-pub use plan::{plan, plan_each};
+pub use plan::{INTO_ITSELF, plan, plan_each};
 
 use crate::base::{BlobId, Cancel, StoredPath, Timestamp, Warning};
 use crate::browse::{FolderNodes, Walk};
 use crate::model::{Content, Node, NodeKind};
-use crate::repo::Repo;
+use crate::repo::{Repo, Snapshot};
 use crate::sqlite::capture::Sidecar;
+use remove::Approved;
 use selection::Selection;
 use std::collections::BTreeSet;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use target::Identity;
 
 /// What the name of a sidecar gets when it is moved out of the way of a restored database; a number may follow.
@@ -62,17 +68,20 @@ fn is_aside(name: &[u8]) -> bool {
 /// What a restore will do with an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Nothing is there: it is made.
+    /// Nothing is there: it is created.
     Make,
-    /// What is there is replaced, unless it turns out to have the stored content.
+    /// What is there is replaced.
     Overwrite,
-    /// What is there is as it was stored; at most its metadata are set.
+    /// A file of the stored size is there: it is replaced if it turns out to have another content. No plan that was asked
+    /// to compare has this.
+    Compare,
+    /// What is there is as it was stored, and is not touched.
     Leave,
     /// What is there stays, though it is not what was stored.
     Keep,
     /// A folder that is there: what is restored comes into it.
     Merge,
-    /// The snapshot does not have it: it is removed, with all that lies below.
+    /// It is not in the snapshot: it is removed.
     Delete,
 }
 
@@ -81,12 +90,16 @@ pub enum Action {
 pub struct Planned<'a> {
     /// Where it is stored, or would be.
     pub path: &'a StoredPath,
+    /// Where it is, or will be, in the target: absolute.
+    pub target: &'a Path,
     /// What is restored or deleted.
     pub kind: NodeKind,
     /// Bytes that are written or deleted.
     pub size: u64,
     /// What is done.
     pub action: Action,
+    /// True if what is there and goes is in no snapshot.
+    pub is_only_here: bool,
 }
 
 /// What a restore will do. Nothing has been written yet.
@@ -116,6 +129,14 @@ pub struct RestorePlan {
     pub deleted: u64,
     /// Bytes of files that will be removed.
     pub deleted_bytes: u64,
+    /// Entries that will go for good: what they hold is in no snapshot. Of files that are replaced only where the plan
+    /// was asked to compare.
+    pub discarded: u64,
+    /// Entries that forbid the restore, because they would go for good. Not 0 only where the plan was asked to compare:
+    /// another plan fails then.
+    pub only_here: u64,
+    /// Entries that cannot be restored because the target cannot look them up.
+    pub failed: u64,
     /// Bytes that the target will need, at most: what is known of holes without reading content lists.
     pub needed_bytes: u64,
     /// Bytes that the target's file system has free.
@@ -124,8 +145,12 @@ pub struct RestorePlan {
     pub damaged: BTreeSet<StoredPath>,
     /// Of these, the ones that are not known to be lost: this user may not read what tells of their entries.
     pub denied: u64,
-    /// Folders that are there and are merged into.
-    merged: u64,
+    /// The folders of this repository: nothing comes into them.
+    repositories: Vec<Identity>,
+    /// What may be removed, and what of that is in no snapshot.
+    approved: Approved,
+    deleted_for_good: u64,
+    snapshot: Snapshot,
     options: RestoreOptions,
     selection: Selection,
     start: Start,
@@ -154,6 +179,8 @@ pub struct RestoreSummary {
     pub kept: u64,
     /// What the snapshot did not have, and is gone.
     pub deleted: u64,
+    /// Of what was overwritten or deleted: what was in no snapshot.
+    pub discarded: u64,
     /// Files that were read again and are what was stored; those in `unchecked_databases` are not among them.
     pub verified: u64,
     /// Files that were read again and are not, or could not be read.
@@ -168,6 +195,8 @@ pub struct RestoreSummary {
     pub owners_failed: u64,
     /// Files and folders that are not restored, or not whole, because the repository is damaged.
     pub damaged: u64,
+    /// Files and folders that are not restored because this user may not read the repository's objects.
+    pub denied: u64,
     /// What is not restored, or not removed, because the target refused it.
     pub failed: u64,
     /// Pipes, sockets and devices that are not restored because that was not asked for.
@@ -199,11 +228,14 @@ enum From {
 
 impl Start {
     fn walk<'r>(&self, repo: &'r Repo, cancel: &'r Cancel) -> Walk<'r> {
-        let nodes = match &self.from {
+        Walk::new(repo, self.folder.clone(), self.nodes(repo), cancel)
+    }
+
+    fn nodes<'r>(&self, repo: &'r Repo) -> FolderNodes<'r> {
+        match &self.from {
             From::Tree(root) => FolderNodes::new(repo, *root),
             From::Nodes(nodes) => FolderNodes::given(repo, nodes.clone()),
-        };
-        Walk::new(repo, self.folder.clone(), nodes, cancel)
+        }
     }
 }
 

@@ -33,8 +33,12 @@ pub struct RestoreOptions {
     pub ownership: Ownership,
     /// Restores pipes, sockets and devices too.
     pub special: bool,
-    /// Deletes although the snapshot is known to lack what could not be read, or what its own options left out.
-    pub force_delete: bool,
+    /// Overwrites and deletes also what is in no snapshot.
+    pub discard: bool,
+    /// The sources come back to where they were, and the target is `/`: what is only there must not be overwritten either.
+    pub in_place: bool,
+    /// Reads what may be overwritten, so that the plan names what really changes and what would be lost.
+    pub compare: bool,
     /// Writes into folders that an app may be using.
     pub force: bool,
 }

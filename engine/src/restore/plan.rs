@@ -1,18 +1,21 @@
-//! Looking before writing: what is to be restored, what stands in its way, and whether there is room.
+//! Looking before writing: the walk, printed and summed up, and what speaks against a restore.
 
-use super::existing::{Decision, look};
+use super::kept::{self, Kept};
 use super::live::Suspects;
-use super::remove::{Act, Extras, Ground, Guard, remove};
-use super::room::{ENTRY_COST, check_room, entries, no_room};
-use super::selection::{Met, Selection, Way, stored_beside};
+use super::remove::{Approved, DeleteScope, Guard, RemoveMode, Victim, remove};
+use super::room::{Room, check_room};
+use super::selection::{Selection, stored_beside};
+use super::tally::Tally;
 use super::target::{self, Identity, Place, shown};
+use super::walk::{Decided, DecidedWalk, Event, Level, Rules};
 use super::work::files_at_once;
 use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, Start};
-use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning};
+use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind, Whose};
 use crate::browse::lookup;
 use crate::model::{Node, NodeKind, Statistics};
 use crate::repo::{Repo, Snapshot};
-use crate::source::{Descent, SourceDir, Stat};
+use crate::restore::decide::look;
+use crate::source::{SourceDir, Stat};
 use crate::sqlite::capture::Sidecar;
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::OsStr;
@@ -20,8 +23,8 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-/// Most things in the way that are named.
-const MOST_NAMED: u64 = 5;
+/// What is attempted, of a source, where its snapshot would come into it.
+pub const INTO_ITSELF: &str = "restore a snapshot into its own source";
 
 /// Looks at snapshot and target; writes nothing.
 ///
@@ -40,8 +43,9 @@ pub fn plan(
 ///
 /// # Errors
 /// [`Kind::NotFound`] if the snapshot does not hold the path, or nothing that is meant; [`Kind::Usage`] if the target
-/// lies in the repository, or something would come into that; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::InUse`] if an app seems
-/// to use the target; [`Kind::NoSpace`] if there is too little room.
+/// lies in the repository or in a source, if something would come into the repository, or if what is to be deleted could
+/// be anything; [`Kind::AlreadyThere`] if something stands in the way; [`Kind::InUse`] if an app seems to use the target;
+/// [`Kind::OnlyHere`] if something would go that is in no snapshot; [`Kind::NoSpace`] if there is too little room.
 pub fn plan_each(
     repo: &Repo,
     snapshot: &Snapshot,
@@ -50,9 +54,10 @@ pub fn plan_each(
     tell: &mut dyn FnMut(&Planned<'_>),
 ) -> Result<RestorePlan> {
     observer.phase(Phase::Planning);
-    check_complete(snapshot, options)?;
+    check_options(options)?;
     let start = start(repo, snapshot, options.path.as_ref())?;
     let place = Place::find(&options.target)?;
+    check_not_in_a_source(snapshot, options, &place)?;
     let mut options = options.clone();
     let mut repositories = Vec::new();
     for repository in
@@ -61,61 +66,60 @@ pub fn plan_each(
         repositories.push(place.keep_out_of(&repository)?);
         options.protected.push(repository);
     }
-    let (available_bytes, available_entries) = place.room()?;
-    let plan = RestorePlan::new(&options, start, &place, available_bytes);
-    let selection = plan.selection.clone();
-    let protected = target::identities(&options.protected);
-    let guard = Guard { selection: &selection, protected: &protected, cancel: &repo.session().cancel };
-    let conflicts = |why| Conflicts::new(why, &plan.start.folder, &plan.target);
-    let mut planner = Planner {
-        snapshot,
-        repositories,
-        observer,
-        tell,
-        guard,
-        target: None,
-        levels: Vec::new(),
-        absent: 0,
-        groups: HashSet::new(),
-        largest: 0,
-        left_out: false,
-        conflicts: conflicts("these are there already"),
-        live: conflicts("an app seems to be using these"),
-        plan,
-    };
-    planner.look(repo)?;
-    let Planner { mut plan, conflicts, live, largest, left_out, .. } = planner;
-    live.check(Kind::InUse)?;
-    conflicts.check(Kind::AlreadyThere)?;
-    let is_nothing = plan.files + plan.dirs + plan.symlinks + plan.specials + plan.deleted == 0;
-    if is_nothing && (left_out || !options.include.is_empty()) && plan.damaged.is_empty() {
-        let subject = format!("snapshot {}", snapshot.id.short());
-        return Err(Error::new(Kind::NotFound, "find in", subject)
-            .because("nothing in it fits the patterns, or they leave nothing of it"));
-    }
-    // Files that are replaced are there twice for a while.
-    let twice = plan.overwritten.min(files_at_once(repo.session()) as u64);
-    plan.needed_bytes = plan.needed_bytes.saturating_add(largest.saturating_mul(twice));
-    check_room(repo, &mut plan, available_entries)?;
+    let free = place.free()?;
+    let mut plan = RestorePlan::new(&options, snapshot, start, &place);
+    (plan.repositories, plan.available_bytes) = (repositories, free.bytes);
+    warn_of_gaps(snapshot, &options, observer);
+    let tally = look_at_all(repo, &plan, Room::new(free, files_at_once(repo.session())), observer, tell)?;
+    tally.check(snapshot, &options, observer)?;
+    let only_here = if tally.is_refused(&options) { tally.only_here.count } else { 0 };
+    let Tally { sums, approved, room, .. } = tally;
+    plan = RestorePlan { approved, only_here, ..sums.into_plan(plan) };
+    check_room(repo, &mut plan, &room)?;
     Ok(plan)
 }
 
-/// What could not be read when the snapshot was taken, or was to be left out, is not in it: deleting that would be
-/// wrong.
-fn check_complete(snapshot: &Snapshot, options: &RestoreOptions) -> Result<()> {
-    let Statistics { unreadable, excluded, .. } = snapshot.manifest.statistics;
-    if !options.delete || options.force_delete || (unreadable == 0 && excluded == 0) {
-        return Ok(());
+/// Deleting needs a rule for what is there.
+fn check_options(options: &RestoreOptions) -> Result<()> {
+    if options.delete && matches!(options.overwrite, Overwrite::Refuse | Overwrite::Never) {
+        return Err(Error::new(Kind::Usage, "delete from", shown(&options.target))
+            .because("nothing says that the target is to become what the snapshot is"));
     }
-    let reasons = [(unreadable, "that could not be read"), (excluded, "left out by its own options")];
-    let reasons: Vec<String> = reasons
+    Ok(())
+}
+
+/// Without a path, the stored paths come below the target. In a source that makes a second copy of it within itself, and
+/// never what was wanted.
+fn check_not_in_a_source(snapshot: &Snapshot, options: &RestoreOptions, place: &Place) -> Result<()> {
+    let Some(target) = StoredPath::from_fs(&place.path) else { return Ok(()) };
+    let is_in = |source: &&StoredPath| !source.is_root() && target.is_within(source);
+    match snapshot.manifest.paths.iter().find(is_in) {
+        Some(source) if options.path.is_none() && !options.in_place => {
+            Err(Error::new(Kind::Usage, INTO_ITSELF, source)
+                .because(format!("{} lies in it and would get a second copy of it", shown(&place.path))))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What could not be read when the snapshot was taken, or was excluded, is not in it.
+fn warn_of_gaps(snapshot: &Snapshot, options: &RestoreOptions, observer: &dyn Observer) {
+    let Statistics { unreadable, excluded, .. } = snapshot.manifest.statistics;
+    if !options.delete || (unreadable == 0 && excluded == 0) {
+        return;
+    }
+    let counts = [(unreadable, "could not be read"), (excluded, "were excluded")];
+    let counts: Vec<String> = counts
         .iter()
         .filter(|(count, _)| *count > 0)
         .map(|(count, reason)| format!("{count} {reason}"))
         .collect();
-    let subject = format!("what snapshot {} does not have", snapshot.id.short());
-    Err(Error::new(Kind::Usage, "delete", subject)
-        .because(format!("what did not come into it would be deleted too: {}", reasons.join(", "))))
+    let message = format!(
+        "Snapshot {} lacks entries that were there when it was taken ({}); --delete removes such entries too",
+        snapshot.id.short(),
+        counts.join(", ")
+    );
+    observer.warn(&Warning { kind: WarningKind::NotRestored, path: None, message });
 }
 
 /// Where the walk begins: at the root, in a folder, or with one entry.
@@ -147,339 +151,293 @@ fn start(repo: &Repo, snapshot: &Snapshot, path: Option<&StoredPath>) -> Result<
 }
 
 fn looking(path: &StoredPath) -> impl FnOnce(io::Error) -> Error {
-    move |e| Error::io("look into the target for", path, e)
+    target::failed("look into the target for", path)
 }
 
-/// What speaks against a restore.
-struct Conflicts {
-    why: &'static str,
-    /// The stored folder whose content comes into the target.
-    from: StoredPath,
-    /// The target.
-    to: PathBuf,
-    count: u64,
-    first: Vec<String>,
-}
-
-impl Conflicts {
-    fn new(why: &'static str, from: &StoredPath, to: &Path) -> Self {
-        Self { why, from: from.clone(), to: to.to_owned(), count: 0, first: Vec::new() }
-    }
-
-    fn add(&mut self, path: &StoredPath, what: &str) {
-        self.count += 1;
-        if self.count <= MOST_NAMED {
-            // What is in the way is in the target: naming the stored path would read as if the original were meant.
-            let below = path.as_bytes().strip_prefix(self.from.as_bytes()).unwrap_or(path.as_bytes());
-            let below = below.strip_prefix(b"/").unwrap_or(below);
-            self.first.push(format!("{} ({what})", shown(&self.to.join(OsStr::from_bytes(below)))));
+/// Walks through everything once.
+fn look_at_all(
+    repo: &Repo,
+    plan: &RestorePlan,
+    room: Room,
+    observer: &dyn Observer,
+    tell: &mut dyn FnMut(&Planned<'_>),
+) -> Result<Tally> {
+    let cancel = &repo.session().cancel;
+    let options = &plan.options;
+    let rules = Rules {
+        repo,
+        plan,
+        cancel,
+        compares: options.compare || options.in_place || options.overwrite == Overwrite::Refuse,
+        lists_extras: true,
+    };
+    let root = plan.existing.map(|known| target::open(&plan.target, Some(known), false)).transpose()?;
+    let protected = target::identities(&options.protected);
+    let guard = Guard { selection: &plan.selection, protected: &protected, cancel };
+    let kept = Kept::new(repo, &plan.snapshot);
+    let mut walk = DecidedWalk::new(rules, root)?;
+    let tally = Tally::new(plan, room);
+    let mut planner = Planner { plan, observer, tell, guard, kept, groups: HashSet::new(), tally };
+    while let Some(event) = walk.step()? {
+        match event {
+            Event::Entry(entry) => planner.meet(&entry, &mut walk)?,
+            Event::Leave(level, path) => planner.leave(walk.here(&path)?, level, &path)?,
+            Event::Lost(node, path, error) => planner.lost(node.kind, &path, &error),
+            Event::Broken(path, error) => planner.broken(&path, &error),
         }
     }
-
-    fn check(self, kind: Kind) -> Result<()> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        let mut why = format!("{}: {}", self.why, self.first.join(", "));
-        if self.count > MOST_NAMED {
-            why.push_str(&format!(" and {} more", self.count - MOST_NAMED));
-        }
-        Err(Error::new(kind, "restore into", shown(&self.to)).because(why))
+    let sums = &mut planner.tally.sums;
+    (sums.specials, planner.tally.has_excluded) = (sums.specials + walk.specials(), walk.has_excluded());
+    if let Some((here, level)) = walk.into_top() {
+        planner.leave(&here, level, &plan.start.folder)?;
     }
-}
-
-/// A folder of the target that is there, as far as it has been looked at.
-struct Level {
-    ground: Ground,
-    extras: Option<Extras>,
-    suspects: Option<Suspects>,
-    included: bool,
+    Ok(planner.tally)
 }
 
 struct Planner<'a> {
-    snapshot: &'a Snapshot,
-    /// The folders of this repository: nothing comes into them.
-    repositories: Vec<Identity>,
+    plan: &'a RestorePlan,
     observer: &'a dyn Observer,
     tell: &'a mut dyn FnMut(&Planned<'_>),
     guard: Guard<'a>,
-    plan: RestorePlan,
-    /// The folder of the target that we are in, or the last one above it that is there.
-    target: Option<Descent>,
-    /// One for each folder that is there, from the target down.
-    levels: Vec<Level>,
-    /// Folders between that one and where we are.
-    absent: u64,
+    kept: Kept<'a>,
     groups: HashSet<LinkKey>,
-    /// Bytes of the largest file that is replaced.
-    largest: u64,
-    /// Something was excluded by a pattern.
-    left_out: bool,
-    conflicts: Conflicts,
-    live: Conflicts,
+    tally: Tally,
 }
 
 impl Planner<'_> {
-    fn look(&mut self, repo: &Repo) -> Result<()> {
-        let start = self.plan.start.clone();
-        let selection = self.guard.selection;
-        let mut way = Way::new(start.walk(repo, &repo.session().cancel), selection);
-        if self.plan.existing.is_some() {
-            let dir = SourceDir::open(&self.plan.target).map_err(looking(&start.folder))?;
-            self.levels.push(self.level(&dir, start.is_whole, way.is_included(), &start.folder)?);
-            self.target = Some(Descent::new(dir).map_err(looking(&start.folder))?);
-        }
-        while let Some(met) = way.step()? {
-            match met {
-                Met::Entry(node, path) => self.meet(&node, &path, &mut way)?,
-                Met::Leave(_) if self.absent > 0 => self.absent -= 1,
-                Met::Leave(path) => {
-                    self.finish(&path)?;
-                    if let Some(target) = &mut self.target {
-                        target.leave().map_err(looking(&path))?;
-                    }
-                }
-                Met::Broken(folder, error) => self.broken(&folder, &error),
-            }
-        }
-        self.left_out = way.has_excluded();
-        self.finish(&start.folder)
-    }
-
-    fn level(&self, dir: &SourceDir, is_whole: bool, included: bool, path: &StoredPath) -> Result<Level> {
-        let above = self.levels.last().map_or(Ground::Above, |level| level.ground);
-        let ground = Ground::of(above, is_whole, dir).map_err(looking(path))?;
-        let deletes = self.plan.options.delete && ground.may_lose();
-        let extras = if deletes { Some(Extras::of(dir).map_err(looking(path))?) } else { None };
-        Ok(Level { ground, extras, suspects: None, included })
-    }
-
-    fn meet(&mut self, node: &Node, path: &StoredPath, way: &mut Way<'_>) -> Result<()> {
+    fn meet(&mut self, entry: &Decided, walk: &mut DecidedWalk<'_>) -> Result<()> {
+        let Decided { node, path, action, found, rule, .. } = entry;
         let is_first =
             node.kind != NodeKind::File || LinkKey::of(node).is_none_or(|key| self.groups.insert(key));
-        let action = self.compare(node, path, way, is_first)?;
-        let Some(action) = action else { return Ok(()) };
-        (self.tell)(&Planned { path, kind: node.kind, size: node.size, action });
-        if action == Action::Keep && node.kind == NodeKind::Dir {
-            way.skip();
-            self.plan.kept += 1;
-            self.plan.dirs += 1;
-            return Ok(());
+        self.tally.met += u64::from(found.is_some());
+        if node.kind != NodeKind::Dir
+            && !self.plan.options.force
+            && let Some((here, level)) = walk.level_here()
+        {
+            suspect(level, here, node, found.as_ref()).map_err(looking(path))?;
         }
-        self.count(node, action, is_first)
+        let mut is_only_here = false;
+        if let Some(found) = found.as_ref().filter(|_| is_replaced(*action)) {
+            let here = walk.here(path)?;
+            if *rule == Overwrite::Refuse {
+                self.tally.conflicts.add(real_path(self.plan, path), found.kind.name());
+            } else {
+                is_only_here = self.replaces(entry, found, here, walk)?;
+            }
+        }
+        if *rule == Overwrite::Refuse
+            && *action != Action::Merge
+            && found.is_none_or(|found| found.kind != NodeKind::Dir)
+        {
+            self.sidecars(walk, node, path)?;
+        }
+        let target = real_path(self.plan, path);
+        let (kind, size, action) = (node.kind, node.size, *action);
+        (self.tell)(&Planned { path, target: &target, kind, size, action, is_only_here });
+        if is_first && !self.tally.room.add(entry, node.size) {
+            return Err(self.tally.room.error("at least ", &self.plan.target));
+        }
+        self.count(node, action, is_first);
+        Ok(())
     }
 
-    fn count(&mut self, node: &Node, action: Action, is_first: bool) -> Result<()> {
-        let plan = &mut self.plan;
+    fn count(&mut self, node: &Node, action: Action, is_first: bool) {
+        let sums = &mut self.tally.sums;
         match node.kind {
-            NodeKind::Dir => plan.dirs += 1,
-            NodeKind::Symlink => plan.symlinks += 1,
+            NodeKind::Dir => sums.dirs += 1,
+            NodeKind::Symlink => sums.symlinks += 1,
             NodeKind::File if is_first => {
-                plan.files += 1;
-                plan.bytes = plan.bytes.saturating_add(node.size);
+                sums.files += 1;
+                sums.bytes = sums.bytes.saturating_add(node.size);
             }
-            NodeKind::File => plan.hard_links += 1,
-            _ => plan.specials += 1,
+            NodeKind::File => sums.hard_links += 1,
+            _ => sums.specials += 1,
         }
         match action {
-            Action::Make if node.kind.is_special() || !is_first => {}
-            Action::Make => {
-                let size = if node.kind == NodeKind::File { node.size } else { 0 };
-                plan.needed_bytes = plan.needed_bytes.saturating_add(size).saturating_add(ENTRY_COST);
-            }
-            Action::Overwrite => plan.overwritten += 1,
-            Action::Keep => plan.kept += 1,
-            Action::Leave => plan.unchanged += 1,
-            Action::Merge => plan.merged += 1,
-            Action::Delete => {}
+            Action::Overwrite | Action::Compare => sums.overwritten += 1,
+            Action::Keep => sums.kept += 1,
+            Action::Leave => sums.unchanged += 1,
+            Action::Make | Action::Merge | Action::Delete => {}
         }
-        // A tree whose folders share their subtrees can have more entries than anybody could count.
-        let least = entries(plan).saturating_mul(ENTRY_COST);
-        let is_beyond = least > plan.available_bytes && plan.options.overwrite == Overwrite::Refuse;
-        if is_beyond { Err(no_room("at least ", least, plan)) } else { Ok(()) }
     }
 
-    /// Looks at what stands at the place of an entry, and goes down into folders.
-    fn compare(
+    /// What goes when an entry takes the place of what was found. True if that is in no snapshot.
+    fn replaces(
         &mut self,
-        node: &Node,
-        path: &StoredPath,
-        way: &Way<'_>,
-        is_first: bool,
-    ) -> Result<Option<Action>> {
-        if node.kind.is_special() && !self.plan.options.special {
-            self.plan.specials += 1;
-            if let Some(level) = self.levels.last_mut().filter(|_| self.absent == 0)
-                && let Some(extras) = &mut level.extras
-            {
-                extras.has(&node.name);
-            }
-            return Ok(None);
-        }
-        let Some(target) = self.target.as_mut().filter(|_| self.absent == 0) else {
-            self.absent += u64::from(node.kind == NodeKind::Dir);
-            return Ok(Some(Action::Make));
-        };
-        let here = target.here().map_err(looking(path))?;
-        let found = look(here, &node.name).map_err(looking(path))?;
-        if found.is_some_and(|found| self.repositories.contains(&found.identity())) {
-            return Err(Error::new(Kind::Usage, "restore into", shown(&self.plan.target))
-                .because(format!("{path} of the snapshot would come into the folder of the repository")));
-        }
-        if let Some(level) = self.levels.last_mut() {
-            if let Some(extras) = &mut level.extras {
-                extras.has(&node.name);
-            }
-            if node.kind != NodeKind::Dir && !self.plan.options.force {
-                level.suspect(here, node, found.as_ref()).map_err(looking(path))?;
-            }
-        }
-        if node.kind == NodeKind::Dir && found.is_some_and(|found| found.kind == NodeKind::Dir) {
-            target.enter(&node.name).map_err(looking(path))?;
-            let dir = self.target.as_ref().and_then(|target| target.here().ok());
-            if let Some(dir) = dir {
-                let level = self.level(dir, Ground::is_whole(node), way.is_meant(path), path)?;
-                self.levels.push(level);
-            }
-            return Ok(Some(Action::Merge));
-        }
-        let Some(rule) = self.rule(node, path, way)? else { return Ok(Some(Action::Keep)) };
-        let action = self.act(node, path, found.as_ref(), rule, is_first)?;
-        self.absent += u64::from(node.kind == NodeKind::Dir && action != Action::Keep);
-        Ok(Some(action))
-    }
-
-    /// The rule for what stands in the way of an entry: a sidecar follows its database. Nothing if it is not restored.
-    fn rule(&self, node: &Node, path: &StoredPath, way: &Way<'_>) -> Result<Option<Overwrite>> {
-        let rule = self.plan.options.overwrite;
-        let (Some(target), Some((database, _))) = (&self.target, way.database_of(node, path)) else {
-            return Ok(Some(rule));
-        };
-        let here = target.here().map_err(looking(path))?;
-        let found = look(here, &database.name).map_err(looking(path))?;
-        Ok(rule.beside(rule.decide(here, found.as_ref(), &database)))
-    }
-
-    /// What is to be done where two folders do not just become one.
-    fn act(
-        &mut self,
-        node: &Node,
-        path: &StoredPath,
-        found: Option<&Stat>,
-        rule: Overwrite,
-        is_first: bool,
-    ) -> Result<Action> {
-        let Some(target) = &self.target else { return Ok(Action::Make) };
-        let here = target.here().map_err(looking(path))?;
-        if rule == Overwrite::Refuse {
-            if let Some(found) = found {
-                self.conflicts.add(path, found.kind.name());
-            }
-            sidecars(here, node, path, &mut self.conflicts)?;
-            return Ok(Action::Make);
-        }
-        let Some(found) = found else { return Ok(Action::Make) };
-        match rule.decide(here, Some(found), node) {
-            Decision::Keep => return Ok(Action::Keep),
-            Decision::Same => return Ok(Action::Leave),
-            Decision::Make | Decision::Replace | Decision::Compare => {}
-        }
-        if node.kind == NodeKind::File && is_first {
-            let grows = node.size.saturating_sub(found.size);
-            self.plan.needed_bytes = self.plan.needed_bytes.saturating_add(grows);
-            self.largest = self.largest.max(node.size);
-        }
+        entry: &Decided,
+        found: &Stat,
+        here: &SourceDir,
+        walk: &DecidedWalk<'_>,
+    ) -> Result<bool> {
+        let Decided { node, path, action, .. } = entry;
         if found.kind == NodeKind::Dir {
-            let is_elsewhere = self.levels.last().is_some_and(|level| level.ground == Ground::Elsewhere);
-            let is_empty =
-                || here.open_dir(&node.name).and_then(|dir| dir.entries()).is_ok_and(|all| all.is_empty());
-            if self.plan.options.delete && !is_elsewhere {
-                let entry = (node.name.as_slice(), found);
-                let gone = remove(&self.guard, here, entry, path, true, &Act::Count)?;
-                self.plan.deleted += gone.entries;
-                if gone.spared > 0 {
-                    self.conflicts.add(path, "a folder that holds what must not be deleted");
-                }
-            } else if !is_empty() {
-                self.conflicts.add(
-                    path,
-                    match is_elsewhere {
-                        true => "a folder that is not empty, on a file system that is mounted there",
-                        false => "a folder that is not empty; --delete removes it",
-                    },
-                );
+            self.replaces_folder(node, path, found, here, walk)?;
+            return Ok(false);
+        }
+        let options = &self.plan.options;
+        if *action == Action::Compare || !(options.compare || options.in_place) {
+            return Ok(false);
+        }
+        let there = kept::Entry { folder: here, name: &node.name, stat: found, path };
+        let is_only_here = !self.kept.holds(&there, self.guard.cancel)?;
+        if is_only_here {
+            self.tally.sums.discarded += 1;
+            if options.in_place && !options.discard {
+                self.tally.only_here.add(real_path(self.plan, path), found.kind.name());
             }
         }
-        Ok(Action::Overwrite)
+        Ok(is_only_here)
     }
 
-    /// Leaves a folder that is there: what it has too much, and what speaks for an app that uses it.
-    fn finish(&mut self, path: &StoredPath) -> Result<()> {
-        let Some(level) = self.levels.pop() else { return Ok(()) };
-        for (name, why) in level.suspects.into_iter().flat_map(Suspects::reasons) {
-            self.live.add(&path.join(&name), why);
-        }
-        let Some(extras) = level.extras.filter(|_| !self.plan.damaged.contains(path)) else { return Ok(()) };
-        let Some(target) = &self.target else { return Ok(()) };
-        let here = target.here().map_err(looking(path))?;
-        for (name, stat) in extras.left() {
-            let below = path.join(&name);
-            let entry = (name.as_slice(), &stat);
-            let gone = remove(&self.guard, here, entry, &below, level.included, &Act::Count)?;
-            self.plan.deleted += gone.entries;
-            self.plan.deleted_bytes = self.plan.deleted_bytes.saturating_add(gone.bytes);
-            if gone.entries > 0 {
-                let (kind, size) = (stat.kind, gone.bytes);
-                (self.tell)(&Planned { path: &below, kind, size, action: Action::Delete });
+    /// A folder cannot be replaced by renaming: it is emptied before, if anything may be deleted.
+    fn replaces_folder(
+        &mut self,
+        node: &Node,
+        path: &StoredPath,
+        found: &Stat,
+        here: &SourceDir,
+        walk: &DecidedWalk<'_>,
+    ) -> Result<()> {
+        let is_elsewhere = walk.scope() == Some(DeleteScope::Elsewhere);
+        let place = real_path(self.plan, path);
+        if self.plan.options.delete && !is_elsewhere {
+            let (_, spared) = self.victims(here, (&node.name, found), path, true)?;
+            if spared > 0 {
+                self.tally.conflicts.add(place, "a folder that holds what must not be deleted");
             }
+            return Ok(());
+        }
+        let is_empty = here.open_dir(&node.name).and_then(|dir| dir.names()).is_ok_and(|all| all.is_empty());
+        if !is_empty {
+            let what = match is_elsewhere {
+                true => "a folder that is not empty, on a file system that is mounted there",
+                false => "a folder that is not empty; --delete removes it",
+            };
+            self.tally.conflicts.add(place, what);
         }
         Ok(())
     }
 
+    /// Leaves a folder that is there: what it has too much, and what speaks for an app that uses it.
+    fn leave(&mut self, here: &SourceDir, level: Level, path: &StoredPath) -> Result<()> {
+        for (name, why) in level.suspects.into_iter().flat_map(Suspects::reasons) {
+            self.tally.live.add(real_path(self.plan, &path.join(&name)), why);
+        }
+        let is_whole = !self.tally.sums.damaged.contains(path);
+        let Some(extras) = level.extras.filter(|_| is_whole) else { return Ok(()) };
+        for (name, stat) in extras.left() {
+            let (bytes, _) = self.victims(here, (&name, &stat), &path.join(&name), level.is_included)?;
+            let sums = &mut self.tally.sums;
+            sums.deleted_bytes = sums.deleted_bytes.saturating_add(bytes);
+        }
+        Ok(())
+    }
+
+    /// Names what would be removed with an entry, and finds out what of it is in no snapshot. Bytes that go, and entries
+    /// that have to stay.
+    fn victims(
+        &mut self,
+        here: &SourceDir,
+        entry: (&[u8], &Stat),
+        path: &StoredPath,
+        is_included: bool,
+    ) -> Result<(u64, u64)> {
+        let Self { plan, tell, guard, kept, tally, .. } = self;
+        let mut look = |victim: Victim<'_>| {
+            let Victim { folder, name, stat, path } = victim;
+            tally.approved.add(path, stat);
+            let there = kept::Entry { folder, name, stat, path };
+            let is_only_here = !kept.holds(&there, guard.cancel)?;
+            let target = real_path(plan, path);
+            let size = if stat.kind == NodeKind::File { stat.size } else { 0 };
+            let (kind, action) = (stat.kind, Action::Delete);
+            tell(&Planned { path, target: &target, kind, size, action, is_only_here });
+            if is_only_here {
+                tally.sums.discarded += 1;
+                tally.sums.deleted_for_good += 1;
+                tally.only_here.add(target, stat.kind.name());
+            }
+            Ok(())
+        };
+        let gone = remove(guard, here, entry, path, is_included, &mut RemoveMode::Look(&mut look))?;
+        self.tally.sums.deleted += gone.entries;
+        Ok((gone.bytes, gone.spared))
+    }
+
+    /// An entry that cannot be looked up is left out. Where the restore itself follows, that tells it.
+    fn lost(&mut self, kind: NodeKind, path: &StoredPath, error: &Error) {
+        if error.kind() == Kind::AlreadyThere && self.plan.options.overwrite == Overwrite::Refuse {
+            self.tally.conflicts.add(real_path(self.plan, path), "its name is taken for another one");
+            return;
+        }
+        if error.is_unreadable() && error.whose() != Some(Whose::Target) && kind != NodeKind::Dir {
+            return;
+        }
+        self.tally.sums.failed += 1;
+        if self.plan.options.compare {
+            self.observer.warn(&Warning {
+                kind: WarningKind::NotRestored,
+                path: Some(path.clone()),
+                message: format!("Cannot be restored: {}", error.full_text()),
+            });
+        }
+    }
+
     fn broken(&mut self, folder: &StoredPath, error: &Error) {
-        if self.plan.damaged.insert(folder.clone()) {
-            self.plan.denied += u64::from(error.kind() == Kind::Denied);
-            let id = self.snapshot.id.short();
+        let sums = &mut self.tally.sums;
+        if sums.damaged.insert(folder.clone()) {
+            sums.denied += u64::from(error.kind() == Kind::Denied);
+            let id = self.plan.snapshot.id.short();
             let what = format!("Not all entries of this folder in snapshot {id} can be read");
             self.observer.warn(&Warning::of_unreadable(Some(folder), &what, error));
         }
     }
-}
 
-impl Level {
-    /// Looks for an app that uses the folder; the first entry that is written there gives the occasion.
-    fn suspect(&mut self, here: &SourceDir, node: &Node, found: Option<&Stat>) -> io::Result<()> {
-        let suspects = match &mut self.suspects {
-            Some(suspects) => suspects,
-            None => self.suspects.insert(Suspects::of(here)?),
-        };
-        if found.is_some() {
-            suspects.meet(here, node);
-            if node.database.is_some() {
-                suspects.look(here, &node.name);
+    /// What stands beside a database that would be taken for part of it.
+    fn sidecars(&mut self, walk: &mut DecidedWalk<'_>, node: &Node, path: &StoredPath) -> Result<()> {
+        let Some((here, _)) = walk.level_here() else { return Ok(()) };
+        if node.kind != NodeKind::File || node.database.is_none() {
+            return Ok(());
+        }
+        for sidecar in Sidecar::ALL {
+            let name = sidecar.beside(&node.name);
+            if look(here, &name).map_err(looking(path))?.is_some() {
+                let beside = path.parent().unwrap_or_else(StoredPath::root).join(&name);
+                let what = "it would be taken for part of the restored database";
+                self.tally.conflicts.add(real_path(self.plan, &beside), what);
             }
         }
         Ok(())
     }
 }
 
-/// What stands beside a database that would be taken for part of it.
-fn sidecars(here: &SourceDir, node: &Node, path: &StoredPath, conflicts: &mut Conflicts) -> Result<()> {
-    if node.database.is_none() {
-        return Ok(());
-    }
-    for sidecar in Sidecar::ALL {
-        let name = sidecar.beside(&node.name);
-        if look(here, &name).map_err(looking(path))?.is_some() {
-            let what = "it would be taken for part of the restored database";
-            conflicts.add(&path.parent().unwrap_or_else(StoredPath::root).join(&name), what);
+/// Looks for an app that uses a folder; the first entry that is written there gives the occasion.
+fn suspect(level: &mut Level, here: &SourceDir, node: &Node, found: Option<&Stat>) -> io::Result<()> {
+    let suspects = match &mut level.suspects {
+        Some(suspects) => suspects,
+        None => level.suspects.insert(Suspects::of(here)?),
+    };
+    if found.is_some() {
+        suspects.meet(here, node);
+        if node.database.is_some() {
+            suspects.look(here, &node.name);
         }
     }
     Ok(())
 }
 
+fn is_replaced(action: Action) -> bool {
+    matches!(action, Action::Overwrite | Action::Compare)
+}
+
+/// Where a stored path comes in the target.
+pub(super) fn real_path(plan: &RestorePlan, path: &StoredPath) -> PathBuf {
+    let below = path.as_bytes().strip_prefix(plan.start.folder.as_bytes()).unwrap_or(path.as_bytes());
+    plan.target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
+}
+
 impl RestorePlan {
-    fn new(options: &RestoreOptions, start: Start, place: &Place, available_bytes: u64) -> Self {
+    fn new(options: &RestoreOptions, snapshot: &Snapshot, start: Start, place: &Place) -> Self {
         let existing: Option<Identity> = place.existing;
         Self {
             target: place.path.clone(),
@@ -494,11 +452,17 @@ impl RestorePlan {
             kept: 0,
             deleted: 0,
             deleted_bytes: 0,
+            discarded: 0,
+            deleted_for_good: 0,
+            only_here: 0,
+            failed: 0,
             needed_bytes: 0,
-            available_bytes,
+            available_bytes: 0,
             damaged: BTreeSet::new(),
             denied: 0,
-            merged: 0,
+            repositories: Vec::new(),
+            approved: Approved::default(),
+            snapshot: snapshot.clone(),
             selection: Selection { include: options.include.clone(), exclude: options.exclude.clone() },
             options: options.clone(),
             start,

@@ -4,10 +4,13 @@
 use super::selection::{Judgement, Selection};
 use super::target::{Identity, failed};
 use super::temporary;
-use crate::base::{Cancel, Error, Result, StoredPath};
+use crate::base::{Cancel, Error, Kind, Result, StoredPath};
 use crate::model::{Node, NodeKind};
 use crate::source::{Descent, Entry, SourceDir, Stat};
 use rustix::fs::{AtFlags, unlinkat};
+use std::collections::HashSet;
+use std::collections::hash_map::RandomState;
+use std::hash::BuildHasher;
 use std::io;
 
 /// What must not be removed.
@@ -27,26 +30,59 @@ pub(super) struct Removed {
     pub(super) spared: u64,
 }
 
+/// An entry that would be removed, in its open folder.
+pub(super) struct Victim<'v> {
+    pub(super) folder: &'v SourceDir,
+    pub(super) name: &'v [u8],
+    pub(super) stat: &'v Stat,
+    pub(super) path: &'v StoredPath,
+}
+
+/// What a plan found, and may be removed: nothing that came or changed since. By the hash of what identifies it, since
+/// there may be many.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Approved {
+    hasher: RandomState,
+    stamps: HashSet<u64>,
+}
+
+impl Approved {
+    pub(super) fn add(&mut self, path: &StoredPath, stat: &Stat) {
+        self.stamps.insert(self.stamp(path, stat));
+    }
+
+    fn has(&self, path: &StoredPath, stat: &Stat) -> bool {
+        self.stamps.contains(&self.stamp(path, stat))
+    }
+
+    /// Without what changes when another name of the same file is removed.
+    fn stamp(&self, path: &StoredPath, stat: &Stat) -> u64 {
+        let time = (stat.mtime.secs, stat.mtime.nanos);
+        self.hasher.hash_one((path.as_bytes(), stat.identity(), stat.size, time))
+    }
+}
+
 /// What happens to an entry that may be removed.
-pub(super) enum Act<'a> {
-    /// It is counted only.
-    Count,
-    /// It is removed; what fails is told.
-    Remove(&'a dyn Fn(&StoredPath, Error)),
+pub(super) enum RemoveMode<'a> {
+    /// It is handed over and counted; a folder after what lies in it.
+    Look(&'a mut dyn FnMut(Victim<'_>) -> Result<()>),
+    /// It is removed if the plan has seen it; what fails is told.
+    Remove(&'a Approved, &'a dyn Fn(&StoredPath, Error)),
 }
 
 /// One folder on the way down.
 struct Level {
     name: Vec<u8>,
     path: StoredPath,
+    stat: Stat,
     entries: std::vec::IntoIter<Entry>,
     /// True if something in it had to stay.
     is_held: bool,
 }
 
-struct Remover<'a> {
+struct Remover<'a, 'm> {
     guard: &'a Guard<'a>,
-    act: &'a Act<'a>,
+    mode: &'a mut RemoveMode<'m>,
     dev: u64,
     removed: Removed,
 }
@@ -59,22 +95,22 @@ pub(super) fn remove(
     entry: (&[u8], &Stat),
     path: &StoredPath,
     included: bool,
-    act: &Act<'_>,
+    mode: &mut RemoveMode<'_>,
 ) -> Result<Removed> {
     let (name, stat) = entry;
     let dev = folder.stat().map_err(failed("look at the folder of", path))?.dev;
-    let mut remover = Remover { guard, act, dev, removed: Removed::default() };
+    let mut remover = Remover { guard, mode, dev, removed: Removed::default() };
     if !remover.may(stat, path, included) {
         remover.removed.spared = 1;
     } else if stat.kind == NodeKind::Dir {
-        remover.remove_folder(folder, name, path)?;
+        remover.remove_folder(folder, name, path, stat)?;
     } else {
-        remover.unlink(folder, name, path, stat);
+        remover.unlink(folder, name, path, stat)?;
     }
     Ok(remover.removed)
 }
 
-impl Remover<'_> {
+impl Remover<'_, '_> {
     /// True if an entry may be removed.
     fn may(&self, stat: &Stat, path: &StoredPath, included: bool) -> bool {
         self.guard.selection.judge(included, path) == Judgement::Included
@@ -87,41 +123,63 @@ impl Remover<'_> {
     /// What could not be removed stays, and is told.
     fn stays(&mut self, path: &StoredPath, act: &'static str, error: io::Error) -> bool {
         self.removed.spared += 1;
-        if let Act::Remove(tell) = self.act {
+        if let RemoveMode::Remove(_, tell) = self.mode {
             tell(path, failed(act, path)(error));
         }
         false
     }
 
     /// False if it stayed.
-    fn unlink(&mut self, folder: &SourceDir, name: &[u8], path: &StoredPath, stat: &Stat) -> bool {
-        if let Act::Remove(_) = self.act
-            && let Err(e) = unlinkat(folder, name, AtFlags::empty())
-        {
-            return self.stays(path, "remove", e.into());
+    fn unlink(&mut self, folder: &SourceDir, name: &[u8], path: &StoredPath, stat: &Stat) -> Result<bool> {
+        match &mut self.mode {
+            RemoveMode::Look(visit) => visit(Victim { folder, name, stat, path })?,
+            RemoveMode::Remove(approved, tell) => {
+                if !approved.has(path, stat) {
+                    self.removed.spared += 1;
+                    tell(
+                        path,
+                        Error::new(Kind::InUse, "remove", path)
+                            .because("it was created or changed after the restore was planned"),
+                    );
+                    return Ok(false);
+                }
+                if let Err(e) = unlinkat(folder, name, AtFlags::empty()) {
+                    return Ok(self.stays(path, "remove", e.into()));
+                }
+            }
         }
         self.removed.entries += 1;
         if stat.kind == NodeKind::File && stat.nlink == 1 {
             self.removed.bytes = self.removed.bytes.saturating_add(stat.size);
         }
-        true
+        Ok(true)
     }
 
     /// Removes a folder that has been emptied; false if it stayed.
-    fn remove_empty(&mut self, above: &SourceDir, done: &Level) -> bool {
+    fn remove_empty(&mut self, above: &SourceDir, done: &Level) -> Result<bool> {
         if done.is_held {
-            return false;
+            return Ok(false);
         }
-        if let Act::Remove(_) = self.act
-            && let Err(e) = unlinkat(above, done.name.as_slice(), AtFlags::REMOVEDIR)
-        {
-            return self.stays(&done.path, "remove", e.into());
+        let Level { name, path, stat, .. } = done;
+        match &mut self.mode {
+            RemoveMode::Look(visit) => visit(Victim { folder: above, name, stat, path })?,
+            RemoveMode::Remove(..) => {
+                if let Err(e) = unlinkat(above, name.as_slice(), AtFlags::REMOVEDIR) {
+                    return Ok(self.stays(path, "remove", e.into()));
+                }
+            }
         }
         self.removed.entries += 1;
-        true
+        Ok(true)
     }
 
-    fn remove_folder(&mut self, above: &SourceDir, name: &[u8], path: &StoredPath) -> Result<()> {
+    fn remove_folder(
+        &mut self,
+        above: &SourceDir,
+        name: &[u8],
+        path: &StoredPath,
+        stat: &Stat,
+    ) -> Result<()> {
         let opened = above.open_dir(name).and_then(|dir| Ok((dir.entries()?, Descent::new(dir)?)));
         let (entries, mut descent) = match opened {
             Ok(opened) => opened,
@@ -130,7 +188,7 @@ impl Remover<'_> {
                 return Ok(());
             }
         };
-        let mut levels = vec![Level::new(name, path.clone(), entries)];
+        let mut levels = vec![Level::new(name, path.clone(), *stat, entries)];
         while let Some(mut at) = levels.pop() {
             self.guard.cancel.check()?;
             if let Some(entry) = at.entries.next() {
@@ -144,9 +202,9 @@ impl Remover<'_> {
             let is_gone = match levels.last() {
                 Some(_) => {
                     let here = descent.here().map_err(failed("open folder", path))?;
-                    self.remove_empty(here, &at)
+                    self.remove_empty(here, &at)?
                 }
-                None => self.remove_empty(above, &at),
+                None => self.remove_empty(above, &at)?,
             };
             if let Some(parent) = levels.last_mut() {
                 parent.is_held |= !is_gone;
@@ -164,7 +222,7 @@ impl Remover<'_> {
             at.is_held = true;
         } else if stat.kind != NodeKind::Dir {
             let here = descent.here().map_err(failed("open folder", &at.path))?;
-            at.is_held |= !self.unlink(here, &entry.name, &path, &stat);
+            at.is_held |= !self.unlink(here, &entry.name, &path, &stat)?;
         } else {
             let here = descent.here().map_err(failed("open folder", &at.path))?;
             let entered = here
@@ -172,7 +230,7 @@ impl Remover<'_> {
                 .and_then(|dir| dir.entries())
                 .and_then(|entries| descent.enter(&entry.name).map(|()| entries));
             match entered {
-                Ok(entries) => return Ok(Some(Level::new(&entry.name, path, entries))),
+                Ok(entries) => return Ok(Some(Level::new(&entry.name, path, stat, entries))),
                 Err(e) => at.is_held |= !self.stays(&path, "look into", e),
             }
         }
@@ -181,14 +239,14 @@ impl Remover<'_> {
 }
 
 impl Level {
-    fn new(name: &[u8], path: StoredPath, entries: Vec<Entry>) -> Self {
-        Self { name: name.to_vec(), path, entries: entries.into_iter(), is_held: false }
+    fn new(name: &[u8], path: StoredPath, stat: Stat, entries: Vec<Entry>) -> Self {
+        Self { name: name.to_vec(), path, stat, entries: entries.into_iter(), is_held: false }
     }
 }
 
 /// Whether what is too much in a folder of the target may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ground {
+pub(super) enum DeleteScope {
     /// Above the sources: it was not stored as a whole, and the snapshot does not know what else belongs there.
     Above,
     /// It was stored as a whole, and lies on this device, as all folders above it do from the source on.
@@ -198,7 +256,7 @@ pub(super) enum Ground {
     Elsewhere,
 }
 
-impl Ground {
+impl DeleteScope {
     /// Of an open folder, whose stored one is whole or not; `above` is that of the folder above it.
     pub(super) fn of(above: Self, is_whole: bool, folder: &SourceDir) -> io::Result<Self> {
         Ok(Self::on(above, is_whole, folder.stat()?.dev))
@@ -249,7 +307,7 @@ impl Extras {
 
 #[cfg(test)]
 mod tests {
-    use super::Ground::{self, Above, Elsewhere, Stored};
+    use super::DeleteScope::{self, Above, Elsewhere, Stored};
 
     #[test]
     fn nothing_goes_above_the_sources_nor_from_another_device_on() {
@@ -264,8 +322,8 @@ mod tests {
             (Elsewhere, true, 1, Elsewhere),
             (Elsewhere, false, 1, Elsewhere),
         ] {
-            assert_eq!(Ground::on(above, is_whole, device), expected, "{above:?} {is_whole} {device}");
+            assert_eq!(DeleteScope::on(above, is_whole, device), expected, "{above:?} {is_whole} {device}");
         }
-        assert_eq!([Above, Stored(1), Elsewhere].map(Ground::may_lose), [false, true, false]);
+        assert_eq!([Above, Stored(1), Elsewhere].map(DeleteScope::may_lose), [false, true, false]);
     }
 }

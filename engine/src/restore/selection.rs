@@ -57,7 +57,7 @@ impl Selection {
 /// What is met next.
 #[derive(Debug)]
 #[expect(clippy::large_enum_variant, reason = "one at a time, taken apart at once")]
-pub(super) enum Met {
+pub(super) enum WalkEvent {
     /// An entry that is meant, or a folder on the way to one.
     Entry(Node, StoredPath),
     /// All of this folder, which was met as an entry, has been met.
@@ -69,7 +69,7 @@ pub(super) enum Met {
 /// A way through a tree that meets what a selection means, in the order of its paths. Folders that are not meant
 /// themselves are met once something in them is.
 #[derive(Debug)]
-pub(super) struct Way<'r> {
+pub(super) struct SelectedWalk<'r> {
     walk: Walk<'r>,
     selection: &'r Selection,
     start_included: bool,
@@ -91,7 +91,7 @@ struct Level {
     waiting: Option<Node>,
 }
 
-impl<'r> Way<'r> {
+impl<'r> SelectedWalk<'r> {
     pub(super) fn new(walk: Walk<'r>, selection: &'r Selection) -> Self {
         let start_included = selection.includes_start(walk.folder());
         Self {
@@ -146,7 +146,7 @@ impl<'r> Way<'r> {
         database.is_some_and(|(database, _)| stored_beside(&database).contains(&node.name))
     }
 
-    /// Does not enter the folder that was met last: neither its entries nor its [`Met::Leave`] follow.
+    /// Does not enter the folder that was met last: neither its entries nor its [`WalkEvent::Leave`] follow.
     pub(super) fn skip(&mut self) {
         let Some(level) = self.handed.take() else { return };
         self.ready.clear();
@@ -161,12 +161,12 @@ impl<'r> Way<'r> {
     ///
     /// # Errors
     /// As [`Walk::step`].
-    pub(super) fn step(&mut self) -> Result<Option<Met>> {
+    pub(super) fn step(&mut self) -> Result<Option<WalkEvent>> {
         self.handed = None;
         loop {
             if let Some((node, path, level)) = self.ready.pop_front() {
                 self.handed = level;
-                return Ok(Some(Met::Entry(node, path)));
+                return Ok(Some(WalkEvent::Entry(node, path)));
             }
             let Some(step) = self.walk.step()? else { return Ok(None) };
             match step {
@@ -178,11 +178,11 @@ impl<'r> Way<'r> {
                         self.skipped = None;
                     }
                     if let Some(level) = left.filter(|level| !was_skipped && level.waiting.is_none()) {
-                        return Ok(Some(Met::Leave(level.path)));
+                        return Ok(Some(WalkEvent::Leave(level.path)));
                     }
                 }
                 Step::Broken(error) if self.skipped.is_none() => {
-                    return Ok(Some(Met::Broken(self.walk.folder().clone(), error)));
+                    return Ok(Some(WalkEvent::Broken(self.walk.folder().clone(), error)));
                 }
                 Step::Broken(_) => {}
             }

@@ -1,9 +1,10 @@
 //! The folder that gets the files: where it is, what it must not be, and how much room it has.
 
 use crate::base::path::clean;
-use crate::base::{Error, Kind, Result, StoredPath};
+use crate::base::{Error, Kind, Result, StoredPath, Whose};
 use crate::source::SourceDir;
 use rustix::fs::statvfs;
+use rustix::io::Errno;
 use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
@@ -11,6 +12,9 @@ use std::path::{Component, Path, PathBuf};
 
 /// File system and number of a folder.
 pub(super) type Identity = (u64, u64);
+
+/// Largest block of a file system that is believed, in bytes.
+const MOST_BLOCK: u64 = 1 << 20;
 
 /// The target as it was found.
 #[derive(Debug)]
@@ -38,7 +42,9 @@ impl Place {
         loop {
             match here(at).canonicalize() {
                 Ok(base) => {
-                    let found = base.metadata().map_err(|e| Error::io("look at", shown(&base), e))?;
+                    let found = base
+                        .metadata()
+                        .map_err(|e| Error::io("look at", shown(&base), e).of(Whose::Target))?;
                     if !found.is_dir() {
                         return Err(refused(Kind::AlreadyThere, "a file is there, and no folder"));
                     }
@@ -47,7 +53,7 @@ impl Place {
                     return Ok(Self { path, base, existing });
                 }
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
-                Err(e) => return Err(Error::io("look at", shown(at), e)),
+                Err(e) => return Err(Error::io("look at", shown(at), e).of(Whose::Target)),
             }
             if here(at).symlink_metadata().is_ok() {
                 return Err(refused(Kind::AlreadyThere, "a link that leads nowhere is there"));
@@ -77,11 +83,28 @@ impl Place {
         Ok(own)
     }
 
-    /// Bytes and entries that the file system has free; no number of entries where it does not count them.
-    pub(super) fn room(&self) -> Result<(u64, Option<u64>)> {
-        let free = statvfs(&self.base).map_err(|e| Error::io("look at", shown(&self.base), e.into()))?;
-        Ok((free.f_bavail.saturating_mul(free.f_frsize), (free.f_files > 0).then_some(free.f_favail)))
+    /// What the file system has free for this user.
+    pub(super) fn free(&self) -> Result<Free> {
+        let failed = |e: Errno| Error::io("look at", shown(&self.base), e.into()).of(Whose::Target);
+        let free = statvfs(&self.base).map_err(failed)?;
+        // Some blocks are kept for the superuser.
+        let blocks = if rustix::process::geteuid().is_root() { free.f_bfree } else { free.f_bavail };
+        Ok(Free {
+            bytes: blocks.saturating_mul(free.f_frsize),
+            entries: (free.f_files > 0).then_some(free.f_favail),
+            block: free.f_frsize.clamp(1, MOST_BLOCK),
+        })
     }
+}
+
+/// What a file system has free.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Free {
+    pub(super) bytes: u64,
+    /// None where it does not count them.
+    pub(super) entries: Option<u64>,
+    /// Bytes that it gives out at once.
+    pub(super) block: u64,
 }
 
 /// The path itself, or the current folder for the empty path.
@@ -92,7 +115,7 @@ fn here(path: &Path) -> &Path {
 /// Opens the target; makes it, with the folders above, if it was not there when the plan was made. Only we may enter a
 /// folder that is closed: its mode is set later.
 pub(super) fn open(path: &Path, existing: Option<Identity>, closed: bool) -> Result<SourceDir> {
-    let failed = |act: &'static str| move |e| Error::io(act, shown(path), e);
+    let failed = |act: &'static str| move |e| Error::io(act, shown(path), e).of(Whose::Target);
     if existing.is_none() {
         if let Some(above) = path.parent() {
             std::fs::create_dir_all(above).map_err(failed("make the folders above"))?;
@@ -110,7 +133,7 @@ pub(super) fn open(path: &Path, existing: Option<Identity>, closed: bool) -> Res
 
 /// File system and number of an open folder.
 pub(super) fn identity(dir: &SourceDir) -> Result<Identity> {
-    let stat = dir.stat().map_err(|e| Error::io("look at", "the target", e))?;
+    let stat = dir.stat().map_err(|e| Error::io("look at", "the target", e).of(Whose::Target))?;
     Ok((stat.dev, stat.ino))
 }
 
@@ -131,7 +154,7 @@ pub(super) fn check_name(name: &[u8], path: &StoredPath) -> Result<()> {
 pub(super) fn failed(act: &'static str, path: &StoredPath) -> impl FnOnce(io::Error) -> Error {
     move |e| {
         let only_this = e.kind() == io::ErrorKind::FileTooLarge;
-        let error = Error::io(act, path, e);
+        let error = Error::io(act, path, e).of(Whose::Target);
         if only_this { error.with_kind(Kind::Io) } else { error }
     }
 }

@@ -1,8 +1,9 @@
 //! Reading every restored file again, from the disk as far as the system lets us, and comparing it with what was stored.
 
-use super::existing::same_content;
-use super::selection::Met;
+use super::Action;
+use super::decide::same_content;
 use super::target::failed;
+use super::walk::{Decided, Event};
 use super::work::{Work, count};
 use crate::base::{Counter, Error, Kind, Phase, Result, StoredPath, WarningKind};
 use crate::model::{BlobKind, DatabaseState, Node, NodeKind};
@@ -26,33 +27,28 @@ pub(super) fn verify_all(work: &Work<'_>) -> Result<()> {
     work.on_threads(
         |check: Check| verify(work, &check),
         |checks| {
-            let mut descent = work.descent()?;
-            let mut way = work.way();
+            let mut walk = work.walk(None, false)?;
             let mut here: Option<Arc<SourceDir>> = None;
-            while let Some(met) = way.step()? {
-                match met {
-                    Met::Entry(node, _) if node.kind == NodeKind::Dir => {
-                        here = None;
-                        if descent.enter(&node.name).is_err() {
-                            way.skip();
+            while let Some(event) = walk.step()? {
+                let Event::Entry(Decided { node, path, action, .. }) = event else {
+                    here = None;
+                    continue;
+                };
+                if node.kind == NodeKind::Dir {
+                    here = None;
+                    if action != Action::Merge {
+                        walk.skip();
+                    }
+                } else if node.kind == NodeKind::File && !work.is_left_alone(&path) {
+                    let folder = match &here {
+                        Some(folder) => Arc::clone(folder),
+                        None => {
+                            let folder = walk.here(&path)?.try_clone();
+                            let folder = folder.map_err(failed("open the folder of", &path))?;
+                            Arc::clone(here.insert(Arc::new(folder)))
                         }
-                    }
-                    Met::Entry(node, path) if node.kind == NodeKind::File && !work.is_left_alone(&path) => {
-                        let folder = match &here {
-                            Some(folder) => Arc::clone(folder),
-                            None => {
-                                let folder = descent.here().and_then(SourceDir::try_clone);
-                                let folder = folder.map_err(failed("open the folder of", &path))?;
-                                Arc::clone(here.insert(Arc::new(folder)))
-                            }
-                        };
-                        checks.send(Check { folder, node, path }).map_err(|_| Error::cancelled())?;
-                    }
-                    Met::Leave(folder) => {
-                        here = None;
-                        descent.leave().map_err(failed("leave a folder in", &folder))?;
-                    }
-                    Met::Entry(..) | Met::Broken(..) => {}
+                    };
+                    checks.send(Check { folder, node, path }).map_err(|_| Error::cancelled())?;
                 }
             }
             Ok(())
@@ -130,9 +126,9 @@ fn ask_sqlite(work: &Work<'_>, file: &SourceFile, node: &Node, path: &StoredPath
         Verdict::NotChecked(_) if work.stop.is_cancelled() => false,
         Verdict::NotChecked(why) => {
             count(&work.counts.unchecked_databases);
-            let message = format!("It is as it was stored, but could not be checked by SQLite: {why}");
+            let message = format!("It matches the snapshot, but its integrity could not be checked: {why}");
             work.warn(WarningKind::IntegrityNotChecked, Some(path), message);
-            false
+            true
         }
     }
 }

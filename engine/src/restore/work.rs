@@ -1,19 +1,21 @@
 //! What all threads of a restore share: the plan, the counts, the wish to stop, and what is to be told.
 
+use super::create::asides;
+use super::kept::{self, Kept};
 use super::metadata::{Failures, Setter, Unset};
-use super::remove::Guard;
-use super::selection::Way;
-use super::target::{self, Identity};
+use super::plan::real_path;
+use super::remove::{Guard, RemoveMode, Removed, remove};
+use super::target::{self, Identity, failed};
 use super::temporary::Names;
-use super::{RestorePlan, RestoreSummary};
+use super::walk::{Decided, DecidedWalk, RuleBeside, Rules};
+use super::{Action, Overwrite, RestorePlan, RestoreSummary};
 use crate::base::{
     Cancel, Counter, Error, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning, WarningKind, Whose,
 };
 use crate::browse::ContentReader;
 use crate::model::Node;
 use crate::repo::{Repo, Session};
-use crate::restore::existing::Decision;
-use crate::source::{Descent, SourceDir};
+use crate::source::{Descent, SourceDir, Stat};
 use crate::sqlite::verify::CheckTime;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use std::collections::hash_map::RandomState;
@@ -36,13 +38,29 @@ pub(super) struct Job {
     pub(super) folder: Arc<SourceDir>,
     pub(super) node: Node,
     pub(super) path: StoredPath,
-    pub(super) decision: Decision,
-    /// True if times and permissions of the file that is there need no change.
-    pub(super) is_settled: bool,
+    pub(super) action: Action,
+    /// What was found at its place.
+    pub(super) found: Option<Stat>,
+    /// True if what is there may be replaced.
+    pub(super) may_replace: bool,
     /// Names beside it that must not be taken for part of it.
     pub(super) asides: Vec<Aside>,
     /// Raised when the file is there, for its further names.
     pub(super) done: Option<Arc<AtomicBool>>,
+}
+
+impl Job {
+    pub(super) fn new(
+        work: &Work<'_>,
+        folder: Arc<SourceDir>,
+        entry: Decided,
+        walk: &DecidedWalk<'_>,
+        done: Option<Arc<AtomicBool>>,
+    ) -> Self {
+        let asides = asides(work, &entry.node, &entry.path, walk);
+        let Decided { node, path, action, found, rule, .. } = entry;
+        Self { folder, node, path, action, found, may_replace: rule != Overwrite::Refuse, asides, done }
+    }
 }
 
 /// A name beside a database that SQLite would take for part of it.
@@ -59,6 +77,8 @@ pub(super) struct Counts {
     pub(super) files: AtomicU64,
     pub(super) bytes: AtomicU64,
     pub(super) damaged: AtomicU64,
+    pub(super) denied: AtomicU64,
+    pub(super) discarded: AtomicU64,
     pub(super) refused: AtomicU64,
     pub(super) dirs: AtomicU64,
     pub(super) symlinks: AtomicU64,
@@ -97,6 +117,9 @@ pub(super) struct Work<'a> {
     target: Identity,
     protected: Vec<Identity>,
     hasher: RandomState,
+    kept: Kept<'a>,
+    /// Folders that were made, by the hash of their paths.
+    made: Mutex<HashSet<u64>>,
     /// Entries that keep their metadata and are not verified, because they are not as they were stored: by the hash of
     /// their paths, since there may be many.
     left_alone: Mutex<HashSet<u64>>,
@@ -131,7 +154,7 @@ impl<'a> Work<'a> {
             setter: Setter::new(plan.options.ownership.clone()),
             counts: Counts {
                 damaged: AtomicU64::new((plan.damaged.len() as u64).saturating_sub(plan.denied)),
-                refused: AtomicU64::new(plan.denied),
+                denied: AtomicU64::new(plan.denied),
                 ..Counts::default()
             },
             begun: session.now(),
@@ -142,6 +165,8 @@ impl<'a> Work<'a> {
             target: target::identity(&root)?,
             protected,
             hasher: RandomState::new(),
+            kept: Kept::new(repo, &plan.snapshot),
+            made: Mutex::default(),
             left_alone: Mutex::default(),
             moved: Mutex::default(),
             warnings: Mutex::default(),
@@ -159,18 +184,38 @@ impl<'a> Work<'a> {
         Descent::new(self.root()?).map_err(|e| Error::io("look at", &self.shown, e))
     }
 
-    /// The way through all that is restored.
-    pub(super) fn way(&self) -> Way<'_> {
-        Way::new(self.plan.start.walk(self.repo, &self.stop), &self.plan.selection)
+    /// The walk, once more, by the same rules as the plan took it. Files are compared by whoever writes them, and not
+    /// here.
+    pub(super) fn walk<'w>(
+        &'w self,
+        beside: Option<RuleBeside<'w>>,
+        lists_extras: bool,
+    ) -> Result<DecidedWalk<'w>> {
+        let rules =
+            Rules { repo: self.repo, plan: &self.plan, cancel: &self.stop, compares: false, lists_extras };
+        let walk = DecidedWalk::new(rules, Some(self.root()?))?;
+        Ok(match beside {
+            Some(beside) => walk.with_beside(beside),
+            None => walk,
+        })
     }
 
     pub(super) fn threads(&self) -> usize {
         files_at_once(self.repo.session())
     }
 
-    /// What may be removed.
-    pub(super) fn guard(&self) -> Guard<'_> {
-        Guard { selection: &self.plan.selection, protected: &self.protected, cancel: &self.stop }
+    /// Removes an entry with all that lies below, as far as the plan has seen it.
+    pub(super) fn remove(
+        &self,
+        folder: &SourceDir,
+        entry: (&[u8], &Stat),
+        path: &StoredPath,
+        is_included: bool,
+    ) -> Result<Removed> {
+        let guard = Guard { selection: &self.plan.selection, protected: &self.protected, cancel: &self.stop };
+        let tell = |path: &StoredPath, error| self.not_removed(path, &error);
+        let mut mode = RemoveMode::Remove(&self.plan.approved, &tell);
+        remove(&guard, folder, entry, path, is_included, &mut mode)
     }
 
     /// Ends early with the failure that began it.
@@ -183,22 +228,10 @@ impl<'a> Work<'a> {
 
     /// An entry that is not restored: told and counted, or the end of the run.
     pub(super) fn lost(&self, path: &StoredPath, error: Error) {
-        match error.kind() {
-            Kind::NoSpace | Kind::Cancelled | Kind::Gone => {
-                let mut failure = lock(&self.failure);
-                // A thread that was stopped says "cancelled": the failure that stopped it is the cause.
-                if failure.is_none() && !self.stop.is_cancelled() {
-                    *failure = Some(match error.kind() {
-                        Kind::NoSpace => {
-                            Error::new(Kind::NoSpace, "restore into", &self.shown).because(error)
-                        }
-                        _ => error,
-                    });
-                }
-                self.stop.cancel();
-                return;
-            }
-            Kind::Damaged => count(&self.counts.damaged),
+        match (error.kind(), error.whose()) {
+            (Kind::NoSpace | Kind::Cancelled | Kind::Gone, _) => return self.end(error),
+            (Kind::Denied, Some(Whose::Repository)) => count(&self.counts.denied),
+            (Kind::Damaged, _) | (_, Some(Whose::Repository)) => count(&self.counts.damaged),
             _ => count(&self.counts.refused),
         }
         self.leave_alone(path);
@@ -208,6 +241,55 @@ impl<'a> Work<'a> {
             _ => WarningKind::NotRestored,
         };
         self.warn(kind, Some(path), format!("Not restored: {}", error.full_text()));
+    }
+
+    /// A folder that was made, or was there, and is not any more; nothing if it was to be left alone or could not be made,
+    /// which was said.
+    pub(super) fn lost_folder(&self, path: &StoredPath) {
+        if !self.is_left_alone(path) {
+            self.lost(path, failed("open folder", path)(io::ErrorKind::NotFound.into()));
+        }
+    }
+
+    /// Ends the run by a failure that concerns all of it.
+    fn end(&self, error: Error) {
+        let mut failure = lock(&self.failure);
+        // A thread that was stopped says "cancelled": the failure that stopped it is the cause.
+        if failure.is_none() && !self.stop.is_cancelled() {
+            *failure = Some(match error.kind() {
+                Kind::NoSpace => Error::new(Kind::NoSpace, "restore into", &self.shown).because(error),
+                _ => error,
+            });
+        }
+        self.stop.cancel();
+    }
+
+    /// Something of the target is about to go. If it is in no snapshot, that is told and counted.
+    ///
+    /// # Errors
+    /// The wish to stop.
+    pub(super) fn discards(&self, entry: &kept::Entry<'_>) -> Result<bool> {
+        Ok(!self.kept.holds(entry, &self.stop)?)
+    }
+
+    /// What [`Work::discards`] said is gone.
+    pub(super) fn discarded(&self, path: &StoredPath) {
+        count(&self.counts.discarded);
+        let path = StoredPath::from_fs(&real_path(&self.plan, path));
+        self.warn(
+            WarningKind::OnlyHere,
+            path.as_ref(),
+            "Replaced; what was there is in no snapshot".to_owned(),
+        );
+    }
+
+    /// A folder has been made at this path.
+    pub(super) fn made(&self, folder: &StoredPath) {
+        lock(&self.made).insert(self.hasher.hash_one(folder.as_bytes()));
+    }
+
+    pub(super) fn was_made(&self, folder: &StoredPath) -> bool {
+        lock(&self.made).contains(&self.hasher.hash_one(folder.as_bytes()))
     }
 
     /// Something that the snapshot does not have, and that could not be removed.
@@ -293,16 +375,10 @@ impl<'a> Work<'a> {
         }
         let mut owners_failed = 0;
         for (what, (entries, path, error)) in std::mem::take(&mut *lock(&self.unset)) {
-            let thing = match what {
-                Unset::Owner => {
-                    owners_failed = entries;
-                    "Owners".to_owned()
-                }
-                Unset::TimesOrPermissions => "Times or permissions".to_owned(),
-                Unset::Attribute(family) => format!("Extended attributes ({})", family.name()),
-            };
-            let message = format!("{thing} of {entries} entries could not be set, here first: {error}");
-            self.warn(WarningKind::NotRestored, Some(&path), message);
+            if what == Unset::Owner {
+                owners_failed = entries;
+            }
+            self.warn(WarningKind::NotRestored, Some(&path), what.sentence(entries, &error));
         }
         let counts = self.counts;
         RestoreSummary {
@@ -312,6 +388,8 @@ impl<'a> Work<'a> {
             hard_links: counts.hard_links.into_inner(),
             bytes: counts.bytes.into_inner(),
             damaged: counts.damaged.into_inner(),
+            denied: counts.denied.into_inner(),
+            discarded: counts.discarded.into_inner() + self.plan.deleted_for_good,
             failed: counts.refused.into_inner(),
             specials,
             specials_restored: counts.specials.into_inner(),

@@ -116,6 +116,16 @@ impl SourceDir {
         Ok(entries)
     }
 
+    /// All names, in no order, without `.` and `..`; nothing is looked at.
+    pub fn names(&self) -> io::Result<Vec<Vec<u8>>> {
+        let mut names = Vec::new();
+        self.list(|name, _| {
+            names.push(name.to_bytes().to_vec());
+            true
+        })?;
+        Ok(names)
+    }
+
     /// Hands each name, and its kind where the listing tells, to `visit`, until that returns false.
     fn list(&self, mut visit: impl FnMut(&CStr, Option<NodeKind>) -> bool) -> io::Result<()> {
         let _one_at_a_time = self.listing.lock().unwrap_or_else(PoisonError::into_inner);

@@ -11,15 +11,19 @@ pub(crate) struct WirePlanned {
     action: &'static str,
     #[serde(flatten)]
     path: WirePath,
+    /// Where it is, or will be, in the target.
+    target_path: String,
     r#type: &'static str,
     size: u64,
+    /// True if what is there and goes is in no snapshot.
+    only_here: bool,
 }
 
 impl From<&Planned<'_>> for WirePlanned {
     fn from(entry: &Planned<'_>) -> Self {
         let action = match entry.action {
             Action::Make => "make",
-            Action::Overwrite => "overwrite",
+            Action::Overwrite | Action::Compare => "overwrite",
             Action::Leave => "leave",
             Action::Keep => "keep",
             Action::Merge => "merge",
@@ -29,8 +33,10 @@ impl From<&Planned<'_>> for WirePlanned {
             message_type: "action",
             action,
             path: entry.path.into(),
+            target_path: entry.target.to_string_lossy().into_owned(),
             r#type: entry.kind.name(),
             size: entry.size,
+            only_here: entry.is_only_here,
         }
     }
 }
@@ -59,12 +65,16 @@ pub(crate) struct WireRestore {
     pub(crate) unchanged: u64,
     pub(crate) kept: u64,
     pub(crate) deleted: u64,
+    /// Of what was overwritten or deleted: what was in no snapshot.
+    pub(crate) discarded: u64,
     pub(crate) verified: u64,
     pub(crate) differing: u64,
     pub(crate) sound_databases: u64,
     pub(crate) unsound_databases: u64,
     pub(crate) unchecked_databases: u64,
     pub(crate) damaged: u64,
+    /// What could not be read in the repository by this user.
+    pub(crate) denied: u64,
     pub(crate) failed: u64,
     pub(crate) owners_failed: u64,
     pub(crate) total_duration: f64,

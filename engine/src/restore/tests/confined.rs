@@ -259,7 +259,7 @@ fn a_target_may_hold_the_repository_and_nothing_of_that_is_touched() {
     let options = RestoreOptions {
         overwrite: Overwrite::Always,
         delete: true,
-        force_delete: true,
+        discard: true,
         ..options(temp.path(), None)
     };
     let error = |snapshot| plan(&repo, snapshot, &options, &Silent).unwrap_err();

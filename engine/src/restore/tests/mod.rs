@@ -5,10 +5,11 @@ mod confined;
 mod faithful;
 mod faults;
 mod overwrite;
+mod owners;
 mod select;
 mod sidecars;
 
-use super::{RestoreOptions, RestoreSummary, apply, plan};
+use super::{Action, RestoreOptions, RestoreSummary, apply, plan};
 use crate::base::event::Silent;
 use crate::base::{Kind, Result, StoredPath};
 use crate::repo::{Repo, Snapshot};

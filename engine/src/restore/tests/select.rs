@@ -1,5 +1,6 @@
 //! Patterns, and deleting what the snapshot does not have.
 
+use super::faults::Told;
 use super::overwrite::{run, with, write};
 use super::*;
 use crate::base::Timestamp;
@@ -173,8 +174,11 @@ fn where_the_root_itself_is_the_source_what_is_too_much_at_the_top_is_deleted() 
         snapshot.manifest.paths = vec![stored(source)];
         let temp = tempdir().unwrap();
         write(temp.path(), "extra", b"extra", OLDER);
-        let planned =
-            plan(&repo, &snapshot, &with(temp.path(), |options| options.delete = true), &Silent).unwrap();
+        write(temp.path(), "d/f", b"f", OLDER);
+        let options = with(temp.path(), |options| {
+            (options.delete, options.overwrite) = (true, Overwrite::Always);
+        });
+        let planned = plan(&repo, &snapshot, &options, &Silent).unwrap();
         assert_eq!(planned.deleted, u64::from(source == "/"), "{source}");
         apply(&repo, planned, &Silent).unwrap();
         assert_eq!(names_in(temp.path()), expected, "{source}");
@@ -188,9 +192,10 @@ fn a_single_file_deletes_nothing_and_a_folder_named_deletes_in_the_target_itself
     for (path, expected) in [("/d/f", &["extra", "f"][..]), ("/d", &["f"])] {
         let temp = tempdir().unwrap();
         write(temp.path(), "extra", b"extra", OLDER);
+        write(temp.path(), "f", b"f", OLDER);
         let options = with(temp.path(), |options| {
             options.path = StoredPath::parse(path.as_bytes());
-            options.delete = true;
+            (options.delete, options.overwrite) = (true, Overwrite::Always);
         });
         run(&repo, &snapshot, &options).unwrap();
         assert_eq!(names_in(temp.path()), expected, "{path}");
@@ -219,22 +224,18 @@ fn nothing_is_deleted_where_the_snapshot_is_not_known_as_a_whole() {
     assert_eq!(planned.deleted, 1);
     apply(&repo, planned, &Silent).unwrap();
     assert_eq!(names_in(temp.path()), ["s", "s/bad", "s/bad/extra", "s/bad/f", "s/good", "s/good/f"]);
-    // What could not be read when it was taken, or was to be left out, would be deleted, too.
-    for (unreadable, excluded, why) in [
-        (2, 0, "deleted too: 2 that could not be read"),
-        (0, 1, "deleted too: 1 left out by its own options"),
-        (1, 3, "1 that could not be read, 3 left out by"),
+    // What could not be read when it was taken, or was excluded, goes too: that is told before.
+    for (unreadable, excluded, what) in [
+        (2, 0, "(2 could not be read)"),
+        (0, 1, "(1 were excluded)"),
+        (1, 3, "(1 could not be read, 3 were excluded)"),
     ] {
         snapshot.manifest.statistics.unreadable = unreadable;
         snapshot.manifest.statistics.excluded = excluded;
-        for force in [false, true] {
-            let options = RestoreOptions { force, ..options.clone() };
-            let error = plan(&repo, &snapshot, &options, &Silent).unwrap_err();
-            assert_eq!(error.kind(), Kind::Usage);
-            assert!(error.full_text().contains(why), "{}", error.full_text());
-        }
-        let forced = RestoreOptions { force_delete: true, ..options.clone() };
-        plan(&repo, &snapshot, &forced, &Silent).unwrap();
+        let told = Told::default();
+        plan(&repo, &snapshot, &options, &told).unwrap();
+        let told = told.0.into_inner().unwrap();
+        assert!(told.iter().any(|warning| warning.message.contains(what)), "{told:?}");
     }
 }
 
@@ -246,7 +247,9 @@ fn specials_that_are_not_restored_are_not_deleted_either() {
     });
     let temp = tempdir().unwrap();
     write(temp.path(), "d/fifo", b"stands for a pipe", OLDER);
-    let options = with(temp.path(), |options| options.delete = true);
+    let options = with(temp.path(), |options| {
+        (options.delete, options.overwrite) = (true, Overwrite::Always);
+    });
     let summary = run(&repo, &snapshot, &options).unwrap();
     assert_eq!((summary.deleted, summary.specials), (0, 1));
     assert_eq!(names_in(temp.path()), ["d", "d/f", "d/fifo"]);

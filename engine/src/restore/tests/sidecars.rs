@@ -51,7 +51,7 @@ fn a_sidecar_is_restored_only_with_its_database_and_the_plan_says_so() {
             }
         }
         let mut told = Vec::new();
-        let options = forced(temp.path(), overwrite);
+        let options = RestoreOptions { compare: true, ..forced(temp.path(), overwrite) };
         let planned = plan_each(&repo, &snapshot, &options, &Silent, &mut |entry| told.push(entry.action));
         let planned = planned.unwrap();
         assert_eq!(told, actions, "{case}");
@@ -167,7 +167,8 @@ fn folders_that_are_merged_into_need_no_new_entries() {
     let temp = tempdir().unwrap();
     fs::create_dir_all(temp.path().join("d/e")).unwrap();
     let planned = plan(&repo, &snapshot, &options(temp.path(), None), &Silent).unwrap();
-    assert_eq!((planned.dirs, crate::restore::room::entries(&planned)), (2, 1));
+    let block = crate::restore::target::Place::find(temp.path()).unwrap().free().unwrap().block;
+    assert_eq!((planned.dirs, planned.needed_bytes), (2, block));
 }
 
 /// Moves a folder away once a file was written.

@@ -1,5 +1,7 @@
 //! `restore`
 
+mod in_place;
+
 use crate::args::filter::FilterArgs;
 use crate::args::patterns;
 use crate::args::secret::SecretSource;
@@ -7,29 +9,36 @@ use crate::args::select::Place;
 use crate::context::{Context, missing};
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
-use crate::output::human::shown;
+use crate::output::human::{shell_word, shown};
 use crate::output::progress::Progress;
 use crate::output::restored::{Restored, planned};
 use crate::output::{human, warnings};
 use crate::process;
-use chatvault_engine::base::{Error, Kind, Warning};
-use chatvault_engine::repo::Repo;
+use chatvault_engine::base::{Error, Kind, StoredPath, Warning};
+use chatvault_engine::repo::{Repo, Snapshot};
 use chatvault_engine::restore::{self, Overwrite, Ownership, RestoreOptions};
 use clap::{Args, ValueEnum};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 Without PATH, everything comes back under its stored path: /home/ann/photos to DIR/home/ann/photos. With PATH, what is in \
-that folder, or that one file, comes straight into DIR. Without --overwrite nothing that is there is touched: if \
-something stands in the way, nothing is restored. What is overwritten is there until the stored file is whole.
+that folder, or that one file, comes straight into DIR. Without --overwrite no existing file is touched: if one has \
+another content, nothing is restored. An overwritten file is there until the stored one is whole. It passes on its owner, \
+group, access list and set-id bits, unless --owner is given. Files that are as stored already are not touched.
+
+--in-place restores every source to where it was, on the computer that the snapshot is of. Before that it stores the \
+existing files as a snapshot with the tag before-restore, which `latest` never means. Without --overwrite it is \
+--overwrite if-changed.
 
 A PATTERN is written as for a shell and fits stored paths: `*.jpg` and `Media/*` anywhere, `/home/**/Media` from the top. \
 What lies below a folder that fits is meant too; --exclude is stronger than --include. After a `!` a pattern takes out \
 again what an earlier one meant; those of files come first.
 
 --delete removes only inside the folders that the snapshot was taken of. Without PATH, or with a PATH above these folders, \
-what lies in DIR beside them, or beside a folder on the way to them, stays.
+what lies in DIR beside them, or beside a folder on the way to them, stays. It removes nothing that is in no snapshot: \
+then the whole restore is refused and names each such file. Take a snapshot first, or say --discard.
 
 A restore that was interrupted goes on with --overwrite if-changed: what is there already is not written again. With \
 --verify too it reads every file again, also those that it found there.
@@ -39,11 +48,16 @@ Examples:
   chatvault restore @2026-11-20:/home/ann/WhatsApp --target WhatsApp-of-friday
   chatvault restore latest --include '*.jpg' --target pictures
   chatvault restore latest:/home/ann/WhatsApp --target ~/WhatsApp --overwrite always --delete --dry-run
+  chatvault restore @yesterday --in-place
 
-Exit codes: 0 done, 1 failed (also if something stands in the way, an app is using the target, the target refused some \
-files, or --verify found a difference), 2 wrong usage (also if something would come into the repository, or \
---delete would remove what the snapshot left out), 10 no repository, 12 wrong password or key, 21 restored as stored, but SQLite finds a \
-database damaged (--verify), 22 some files are lost to damage, the others are restored, 130 cancelled.";
+Exit codes: 0 done, 1 failed (also if existing files differ, an app is using the target, the target refused some \
+files, or --verify found a difference), 2 wrong usage (also if something would come into the repository or into its own \
+source), 10 no repository, 12 wrong password or key, 20 something would be lost that is in no snapshot, 21 restored as \
+stored, but SQLite finds a database damaged (--verify), 22 some files are lost to damage, the others are restored, 130 \
+cancelled.";
+
+/// Most places that the last line names.
+const MOST_PLACES: usize = 3;
 
 /// Give back the state of a snapshot
 #[derive(Args, Debug)]
@@ -54,9 +68,13 @@ pub(crate) struct RestoreArgs {
     #[arg(value_name = "SNAPSHOT[:PATH]")]
     place: OsString,
 
-    /// The folder that gets the files; it is made if it is missing
-    #[arg(long, value_name = "DIR")]
-    target: PathBuf,
+    /// The folder that gets the files; it is created if it is missing
+    #[arg(long, value_name = "DIR", required_unless_present = "in_place")]
+    target: Option<PathBuf>,
+
+    /// Restore every source to where it was, and take a snapshot of what is there before
+    #[arg(long, conflicts_with = "target")]
+    in_place: bool,
 
     /// Restore only what this fits; can be given several times
     #[arg(long, value_name = "PATTERN")]
@@ -82,17 +100,17 @@ pub(crate) struct RestoreArgs {
     #[arg(long, value_name = "FILE")]
     exclude_file: Vec<PathBuf>,
 
-    /// What happens to what stands in the way; without this nothing is restored then
+    /// What to do with existing files; by default nothing is restored if any differ
     #[arg(long, value_name = "WHEN", value_enum)]
     overwrite: Option<OverwriteArg>,
 
-    /// Remove from restored folders what the snapshot does not have there; what this command's --exclude means stays
+    /// Delete files in restored folders that are not in the snapshot; needs --overwrite, and spares what --exclude matches
     #[arg(long)]
     delete: bool,
 
-    /// Delete although the snapshot lacks what could not be read, or what its own options left out
-    #[arg(long, requires = "delete")]
-    force_delete: bool,
+    /// Delete and overwrite even files that are in no snapshot
+    #[arg(long)]
+    discard: bool,
 
     /// Show what would be done, and do nothing
     #[arg(long, conflicts_with = "verify")]
@@ -159,21 +177,32 @@ impl RestoreArgs {
             (true, true) => Ownership::Numbers,
         };
         Ok(RestoreOptions {
-            target: self.target.clone(),
+            target: self.folder().to_owned(),
             path: place.path.clone(),
             repository: repo.local_path().map(Path::to_owned),
             include: patterns::read(&self.include_file, &self.include, &self.iinclude)?,
             exclude: patterns::read(&self.exclude_file, &self.exclude, &self.iexclude)?,
-            overwrite: self.overwrite.map(Into::into).unwrap_or_default(),
+            overwrite: match self.overwrite {
+                Some(when) => when.into(),
+                None if self.in_place => Overwrite::IfChanged,
+                None => Overwrite::default(),
+            },
             delete: self.delete,
             protected: context.own_folders(repo).into_iter().chain(secret.map(Path::to_owned)).collect(),
             verify: self.verify,
             sparse: self.sparse,
             ownership,
             special: self.special,
-            force_delete: self.force_delete,
+            discard: self.discard,
+            in_place: self.in_place,
+            compare: self.dry_run,
             force: self.force,
         })
+    }
+
+    /// The folder that gets the files.
+    fn folder(&self) -> &Path {
+        self.target.as_deref().unwrap_or(Path::new("/"))
     }
 }
 
@@ -184,6 +213,19 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let (repo, snapshot) = &context.open_at(&filter, &place.selector, &progress)?;
     let options = args.options(&place, context, repo)?;
+    if args.in_place {
+        if place.path.is_some() {
+            return Err(Failure::usage("--in-place restores whole snapshots, and a path in one was given")
+                .with_hint("name where that path goes: --target DIR"));
+        }
+        in_place::check_host(repo, snapshot)?;
+        if !args.dry_run
+            && !args.discard
+            && let Some(before) = in_place::store_before(context, repo, snapshot, &progress)?
+        {
+            in_place::tell(ui, &before);
+        }
+    }
     let mut tell = |entry: &restore::Planned<'_>| {
         if args.dry_run {
             planned(ui, entry);
@@ -206,24 +248,53 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
             warnings::show(ui, &told, progress.warnings_dropped());
             return Err(match error.kind() {
                 Kind::NotFound => missing::not_held(error, snapshot, place.path.as_ref()),
-                _ => explained(error, &args.target, has_begun),
+                _ => explained(error, args, snapshot, context, has_begun),
             });
         }
     };
     let outcome = restored.outcome(&told);
     if ui.style().json {
         let path = place.path.as_ref();
-        ui.json(&restored.wire(snapshot, path, &args.target, &told, &outcome, progress.elapsed()));
+        ui.json(&restored.wire(snapshot, path, args.folder(), &told, &outcome, progress.elapsed()));
         return Ok(outcome);
     }
-    for line in restored.words(snapshot, &args.target, progress.elapsed()) {
+    for line in restored.words(snapshot, args.folder(), progress.elapsed()) {
         ui.report(line);
     }
     warnings::show(ui, &told, progress.warnings_dropped());
+    if !args.dry_run {
+        ui.report(where_the_files_are(snapshot, place.path.as_ref(), args.folder()));
+    }
     Ok(outcome)
 }
 
-fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
+/// The last line: where to look.
+fn where_the_files_are(snapshot: &Snapshot, path: Option<&StoredPath>, target: &Path) -> String {
+    let sources = &snapshot.manifest.paths;
+    let in_target = |source: &StoredPath| {
+        let below = OsStr::from_bytes(source.as_bytes().strip_prefix(b"/").unwrap_or_default());
+        shown(&target.join(below))
+    };
+    let places: Vec<String> = match path {
+        Some(_) => vec![shown(target)],
+        None => sources.iter().take(MOST_PLACES).map(in_target).collect(),
+    };
+    let more = match sources.len().saturating_sub(MOST_PLACES) {
+        more if more > 0 && path.is_none() => format!(" and {more} more"),
+        _ => String::new(),
+    };
+    format!("Your files are in {}{more}", places.join(", "))
+}
+
+/// What to do after a refusal that concerns existing files.
+fn explained(
+    error: Error,
+    args: &RestoreArgs,
+    snapshot: &Snapshot,
+    context: &Context,
+    has_begun: bool,
+) -> Failure {
+    let target = args.folder();
     match error.kind() {
         Kind::Cancelled if has_begun => Failure::new(
             Condition::Cancelled,
@@ -246,24 +317,48 @@ fn explained(error: Error, target: &Path, has_begun: bool) -> Failure {
             "nothing was restored; close the app and run this again, name another folder: --target DIR, or say \
              --force if no app is using it",
         ),
-        Kind::Usage if error.act() == "delete" => Failure::from(error).with_hint(
-            "leave --delete out, name with --exclude what is to stay and add --force-delete, or say --force-delete \
-             if all that is meant to be gone (with --dry-run it shows what)",
+        Kind::OnlyHere => Failure::from(error).with_hint(only_here_hint(snapshot, context)),
+        Kind::Usage if error.act() == "delete from" => Failure::from(error).with_hint(
+            "nothing was deleted; check --target, and say with --overwrite if-changed, if-newer or always that the \
+             folder may be changed (with --dry-run it shows what)",
         ),
+        Kind::Usage if error.act() == restore::INTO_ITSELF => {
+            let (id, source) = (snapshot.id.short(), error.subject().to_owned());
+            let back = context.command(&format!(
+                "restore {} --target {} --overwrite if-changed",
+                shell_word(&format!("{id}:{source}")),
+                shell_word(&source)
+            ));
+            Failure::from(error).with_hint(format!(
+                "nothing was restored; to put that folder back: `{back}`; all of the snapshot: `{}`",
+                context.command(&format!("restore {id} --in-place"))
+            ))
+        }
         Kind::Usage => Failure::from(error)
             .with_hint("name another folder: --target DIR, or leave out what must not be there: --exclude PATTERN"),
-        Kind::NoSpace => {
-            let failure = Failure::from(error).with_hint(if has_begun {
-                "make room there and run this again with `--overwrite if-changed`: what is there is not written again"
-            } else {
-                "make room there, or name a folder on another disk"
-            });
-            let why = failure.why().map(human::sizes);
-            match why {
-                Some(why) => failure.because(why),
-                None => failure,
-            }
-        }
+        Kind::NoSpace => no_space(error, has_begun),
         _ => error.into(),
+    }
+}
+
+fn only_here_hint(snapshot: &Snapshot, context: &Context) -> String {
+    let sources: Vec<String> =
+        snapshot.manifest.paths.iter().map(|path| shell_word(&path.to_string())).collect();
+    format!(
+        "nothing was restored; store them first: `{}`, spare them with --exclude, or say --discard to lose them",
+        context.command(&format!("snapshot {}", sources.join(" ")))
+    )
+}
+
+fn no_space(error: Error, has_begun: bool) -> Failure {
+    let failure = Failure::from(error).with_hint(if has_begun {
+        "make room there and run this again with `--overwrite if-changed`: what is there is not written again"
+    } else {
+        "make room there, or name a folder on another disk"
+    });
+    let why = failure.why().map(human::sizes);
+    match why {
+        Some(why) => failure.because(why),
+        None => failure,
     }
 }
