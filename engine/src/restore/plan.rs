@@ -174,7 +174,7 @@ fn look_at_all(
     let root = plan.existing.map(|known| target::open(&plan.target, Some(known), false)).transpose()?;
     let protected = target::identities(&options.protected);
     let guard = Guard { selection: &plan.selection, protected: &protected, cancel };
-    let kept = Kept::new(repo, &plan.snapshot);
+    let kept = Kept::new(repo, plan);
     let mut walk = DecidedWalk::new(rules, root)?;
     let tally = Tally::new(plan, room);
     let mut planner = Planner { plan, observer, tell, guard, kept, groups: HashSet::new(), tally };
@@ -220,7 +220,7 @@ impl Planner<'_> {
         if let Some(found) = found.as_ref().filter(|_| is_replaced(*action)) {
             let here = walk.here(path)?;
             if *rule == Overwrite::Refuse {
-                self.tally.conflicts.add(real_path(self.plan, path), found.kind.name());
+                self.tally.conflicts.add(self.plan.real_path(path), found.kind.name());
             } else {
                 is_only_here = self.replaces(entry, found, here, walk)?;
             }
@@ -231,7 +231,7 @@ impl Planner<'_> {
         {
             self.sidecars(walk, node, path)?;
         }
-        let target = real_path(self.plan, path);
+        let target = self.plan.real_path(path);
         let (kind, size, action) = (node.kind, node.size, *action);
         (self.tell)(&Planned { path, target: &target, kind, size, action, is_only_here });
         if is_first && !self.tally.room.add(entry, node.size) {
@@ -283,7 +283,7 @@ impl Planner<'_> {
         if is_only_here {
             self.tally.sums.discarded += 1;
             if options.in_place && !options.discard {
-                self.tally.only_here.add(real_path(self.plan, path), found.kind.name());
+                self.tally.only_here.add(self.plan.real_path(path), found.kind.name());
             }
         }
         Ok(is_only_here)
@@ -299,7 +299,7 @@ impl Planner<'_> {
         walk: &DecidedWalk<'_>,
     ) -> Result<()> {
         let is_elsewhere = walk.scope() == Some(DeleteScope::Elsewhere);
-        let place = real_path(self.plan, path);
+        let place = self.plan.real_path(path);
         if self.plan.options.delete && !is_elsewhere {
             let (_, spared) = self.victims(here, (&node.name, found), path, true)?;
             if spared > 0 {
@@ -321,7 +321,7 @@ impl Planner<'_> {
     /// Leaves a folder that is there: what it has too much, and what speaks for an app that uses it.
     fn leave(&mut self, here: &SourceDir, level: Level, path: &StoredPath) -> Result<()> {
         for (name, why) in level.suspects.into_iter().flat_map(Suspects::reasons) {
-            self.tally.live.add(real_path(self.plan, &path.join(&name)), why);
+            self.tally.live.add(self.plan.real_path(&path.join(&name)), why);
         }
         let is_whole = !self.tally.sums.damaged.contains(path);
         let Some(extras) = level.extras.filter(|_| is_whole) else { return Ok(()) };
@@ -348,7 +348,7 @@ impl Planner<'_> {
             tally.approved.add(path, stat);
             let there = kept::Entry { folder, name, stat, path };
             let is_only_here = !kept.holds(&there, guard.cancel)?;
-            let target = real_path(plan, path);
+            let target = plan.real_path(path);
             let size = if stat.kind == NodeKind::File { stat.size } else { 0 };
             let (kind, action) = (stat.kind, Action::Delete);
             tell(&Planned { path, target: &target, kind, size, action, is_only_here });
@@ -367,7 +367,7 @@ impl Planner<'_> {
     /// An entry that cannot be looked up is left out. Where the restore itself follows, that tells it.
     fn lost(&mut self, kind: NodeKind, path: &StoredPath, error: &Error) {
         if error.kind() == Kind::AlreadyThere && self.plan.options.overwrite == Overwrite::Refuse {
-            self.tally.conflicts.add(real_path(self.plan, path), "its name is taken for another one");
+            self.tally.conflicts.add(self.plan.real_path(path), "its name is taken for another one");
             return;
         }
         if error.is_unreadable() && error.whose() != Some(Whose::Target) && kind != NodeKind::Dir {
@@ -404,7 +404,7 @@ impl Planner<'_> {
             if look(here, &name).map_err(looking(path))?.is_some() {
                 let beside = path.parent().unwrap_or_else(StoredPath::root).join(&name);
                 let what = "it would be taken for part of the restored database";
-                self.tally.conflicts.add(real_path(self.plan, &beside), what);
+                self.tally.conflicts.add(self.plan.real_path(&beside), what);
             }
         }
         Ok(())
@@ -430,13 +430,18 @@ fn is_replaced(action: Action) -> bool {
     matches!(action, Action::Overwrite | Action::Compare)
 }
 
-/// Where a stored path comes in the target.
-pub(super) fn real_path(plan: &RestorePlan, path: &StoredPath) -> PathBuf {
-    let below = path.as_bytes().strip_prefix(plan.start.folder.as_bytes()).unwrap_or(path.as_bytes());
-    plan.target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
+/// Where a stored path comes in a target that gets the content of this folder.
+pub(super) fn real_path(target: &Path, folder: &StoredPath, path: &StoredPath) -> PathBuf {
+    let below = path.as_bytes().strip_prefix(folder.as_bytes()).unwrap_or(path.as_bytes());
+    target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
 }
 
 impl RestorePlan {
+    /// Where a stored path comes in the target.
+    pub(super) fn real_path(&self, path: &StoredPath) -> PathBuf {
+        real_path(&self.target, &self.start.folder, path)
+    }
+
     fn new(options: &RestoreOptions, snapshot: &Snapshot, start: Start, place: &Place) -> Self {
         let existing: Option<Identity> = place.existing;
         Self {
