@@ -23,8 +23,8 @@ fn deleting_what_is_in_no_snapshot_is_refused_as_a_whole_and_each_is_named() {
     world.write("live/a.txt", "changed\n");
     let before = picture(&world.path("live"));
     let names = ["live/sub/new.jpg", "live/sub/second.jpg"].map(|name| world.text(name));
-    let hint = format!("snapshot {}", world.text("live"));
-    back(&world, &[]).failed_with(20, &[&names[0], &names[1], &hint, "--discard"]);
+    let hint = "key snapshot live`";
+    back(&world, &[]).failed_with(20, &[&names[0], &names[1], hint, "--discard"]);
     assert!(picture(&world.path("live")) == before);
     let ran = back(&world, &["--json", "--dry-run", "--no-progress"]).ended_with(20);
     let lines = ran.json_lines();
@@ -157,4 +157,21 @@ fn the_log_of_a_database_that_stays_is_not_deleted() {
         .query_row("select count(*) from m", [], |row| row.get(0))
         .unwrap();
     assert_eq!(count, 2);
+}
+
+#[test]
+fn what_is_only_in_another_folder_may_go_once_that_folder_is_stored() {
+    let world = World::with_snapshot();
+    let place = format!("latest:{}", world.text("live"));
+    let first = world.ids()[0].clone();
+    world.repo(&["restore", &place, "--target", "out"]).succeeded();
+    world.write("out/note.txt", "mine\n");
+    let place = format!("{first}:{}", world.text("live"));
+    let restore = ["restore", &place, "--target", "out", "--overwrite", "if-changed", "--delete"];
+    let ran = world.repo(&restore).failed_with(20, &["out/note.txt", " snapshot out`"]);
+    // The command of the hint.
+    assert!(ran.stderr.contains("chatvault -r repo"), "{}", ran.stderr);
+    world.repo(&["snapshot", "-q", "out"]).succeeded();
+    world.repo(&restore).succeeded();
+    assert!(!world.path("out/note.txt").exists());
 }

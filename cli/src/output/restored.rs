@@ -69,10 +69,10 @@ impl Restored {
             unchanged: plan.unchanged,
             kept: plan.kept,
             deleted: plan.deleted,
-            discarded: plan.discarded,
-            failed: plan.failed,
             damaged: u64::try_from(plan.damaged.len()).unwrap_or(u64::MAX).saturating_sub(plan.denied),
             denied: plan.denied,
+            discarded: plan.discarded,
+            failed: plan.failed,
             ..RestoreSummary::default()
         };
         let only_here = plan.only_here;
@@ -89,14 +89,15 @@ impl Restored {
         warnings::outcome(told)
             .with(Condition::Damaged, summary.damaged > 0)
             .with(Condition::IntegrityFailed, summary.unsound_databases > 0)
+            .with(Condition::Denied, summary.denied > 0)
             .with(Condition::OnlyHere, self.only_here > 0)
             .with(Condition::Failed, self.has_failed())
     }
 
     /// True if something is not as it was stored.
     fn has_failed(&self) -> bool {
-        let RestoreSummary { failed, denied, differing, owners_failed, .. } = self.summary;
-        failed + denied + differing + owners_failed > 0
+        let RestoreSummary { failed, differing, owners_failed, .. } = self.summary;
+        failed + differing + owners_failed > 0
     }
 
     pub(crate) fn words(&self, snapshot: &Snapshot, target: &Path, elapsed: Duration) -> Vec<String> {

@@ -1,18 +1,22 @@
 //! What would be lost for good: whether an entry of the target is *kept elsewhere*, in the restored snapshot or in the
-//! newest one of this computer that holds its path, or *only here*. Whatever cannot be found out counts as only here.
+//! newest one of that computer that holds its path, or *only here*. Its path is where it is stored or would be, and where it
+//! really is. Whatever cannot be found out counts as only here.
 
+use super::RestorePlan;
 use super::decide::hash_of;
+use super::plan::real_path;
 use super::target::failed;
 use crate::base::event::Silent;
 use crate::base::{BlobId, Cancel, Error, Result, StoredPath, Whose};
 use crate::model::{BlobKind, Database, DatabaseState, Node, NodeKind};
-use crate::repo::{Repo, Snapshot};
+use crate::repo::Repo;
 use crate::source::{Neighbours, SourceDir, SourceFile, Stat};
 use crate::sqlite::capture::{Kind, Patience, Sidecar, capture};
 use crate::sqlite::{Image, encrypted};
 use std::collections::BTreeSet;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
+use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes of an image that are hashed at once.
@@ -25,8 +29,11 @@ pub(super) struct Kept<'r> {
     /// The computer that the restored snapshot is of, and its tree.
     host: String,
     root: BlobId,
-    /// The way down to the folder that was asked for last. Loaded with the first question.
-    folders: Mutex<Vec<Versions>>,
+    /// Where a stored path comes in the target.
+    place: (PathBuf, StoredPath),
+    /// The ways down to the folders that were asked for last: as they are stored, and as they are in the target. Loaded
+    /// with the first question.
+    folders: Mutex<[Vec<Versions>; 2]>,
 }
 
 /// One folder in all snapshots.
@@ -50,9 +57,10 @@ pub(super) struct Entry<'e> {
 }
 
 impl<'r> Kept<'r> {
-    pub(super) fn new(repo: &'r Repo, snapshot: &Snapshot) -> Self {
-        let (host, root) = (snapshot.manifest.host.clone(), snapshot.manifest.root);
-        Self { repo, host, root, folders: Mutex::default() }
+    pub(super) fn new(repo: &'r Repo, plan: &RestorePlan) -> Self {
+        let manifest = &plan.snapshot.manifest;
+        let place = (plan.target.clone(), plan.start.folder.clone());
+        Self { repo, host: manifest.host.clone(), root: manifest.root, place, folders: Mutex::default() }
     }
 
     /// True if what the entry holds is stored.
@@ -158,11 +166,26 @@ impl<'r> Kept<'r> {
 
     /// What is stored at a path: in the restored snapshot, and in the newest that holds it.
     fn nodes(&self, path: &StoredPath) -> Result<Vec<Node>> {
-        let folder = path.parent().unwrap_or_else(StoredPath::root);
         let mut folders = self.folders.lock().unwrap_or_else(PoisonError::into_inner);
-        self.go_to(&mut folders, &folder)?;
-        let Some(versions) = folders.last() else { return Ok(Vec::new()) };
+        let [stored, real] = &mut *folders;
         let mut nodes = Vec::new();
+        self.add_nodes(stored, path, Some(self.root), &mut nodes)?;
+        let place = StoredPath::from_fs(&real_path(&self.place.0, &self.place.1, path));
+        if let Some(place) = place.filter(|place| place != path) {
+            self.add_nodes(real, &place, None, &mut nodes)?;
+        }
+        Ok(nodes)
+    }
+
+    fn add_nodes(
+        &self,
+        folders: &mut Vec<Versions>,
+        path: &StoredPath,
+        restored: Option<BlobId>,
+        nodes: &mut Vec<Node>,
+    ) -> Result<()> {
+        self.go_to(folders, &path.parent().unwrap_or_else(StoredPath::root), restored)?;
+        let Some(versions) = folders.last() else { return Ok(()) };
         nodes.extend(self.find(versions.restored.as_ref(), path.name())?);
         for tree in &versions.others {
             if let Some(node) = self.find(Some(tree), path.name())? {
@@ -170,7 +193,7 @@ impl<'r> Kept<'r> {
                 break;
             }
         }
-        Ok(nodes)
+        Ok(())
     }
 
     /// A node of a folder; none where it cannot be read.
@@ -183,9 +206,14 @@ impl<'r> Kept<'r> {
         }
     }
 
-    fn go_to(&self, folders: &mut Vec<Versions>, folder: &StoredPath) -> Result<()> {
+    fn go_to(
+        &self,
+        folders: &mut Vec<Versions>,
+        folder: &StoredPath,
+        restored: Option<BlobId>,
+    ) -> Result<()> {
         if folders.is_empty() {
-            folders.push(self.roots()?);
+            folders.push(self.roots(restored)?);
         }
         while folders.len() > 1 && folders.last().is_some_and(|at| !folder.is_within(&at.path)) {
             folders.pop();
@@ -205,12 +233,12 @@ impl<'r> Kept<'r> {
         Ok(())
     }
 
-    fn roots(&self) -> Result<Versions> {
+    fn roots(&self, restored: Option<BlobId>) -> Result<Versions> {
         let snapshots = self.repo.snapshots(&Silent)?;
         let mut seen = BTreeSet::new();
         let others = snapshots.iter().rev().filter(|other| other.manifest.host == self.host);
         let others = others.map(|other| other.manifest.root).filter(|root| seen.insert(*root)).collect();
-        Ok(Versions { path: StoredPath::root(), restored: Some(self.root), others })
+        Ok(Versions { path: StoredPath::root(), restored, others })
     }
 }
 

@@ -28,6 +28,7 @@ mod plan;
 mod remove;
 mod room;
 mod selection;
+mod tally;
 mod target;
 mod temporary;
 #[cfg(test)]

@@ -5,11 +5,12 @@ use super::live::Suspects;
 use super::remove::{Approved, DeleteScope, Guard, RemoveMode, Victim, remove};
 use super::room::{Room, check_room};
 use super::selection::{Selection, stored_beside};
+use super::tally::Tally;
 use super::target::{self, Identity, Place, shown};
 use super::walk::{Decided, DecidedWalk, Event, Level, Rules};
 use super::work::files_at_once;
 use super::{Action, From, LinkKey, Overwrite, Planned, RestoreOptions, RestorePlan, Start};
-use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind};
+use crate::base::{Error, Kind, Observer, Phase, Result, StoredPath, Warning, WarningKind, Whose};
 use crate::browse::lookup;
 use crate::model::{Node, NodeKind, Statistics};
 use crate::repo::{Repo, Snapshot};
@@ -24,9 +25,6 @@ use std::path::{Path, PathBuf};
 
 /// What is attempted, of a source, where its snapshot would come into it.
 pub const INTO_ITSELF: &str = "restore a snapshot into its own source";
-
-/// Most things in the way that are named.
-const MOST_NAMED: usize = 5;
 
 /// Looks at snapshot and target; writes nothing.
 ///
@@ -156,54 +154,6 @@ fn looking(path: &StoredPath) -> impl FnOnce(io::Error) -> Error {
     target::failed("look into the target for", path)
 }
 
-/// What speaks against a restore, by where it is in the target: the stored path would read as if the original were meant.
-#[derive(Debug)]
-struct Conflicts {
-    why: &'static str,
-    to: PathBuf,
-    count: u64,
-    first: Vec<(PathBuf, String)>,
-}
-
-/// Most entries of which the names are kept.
-const MOST_KEPT: u64 = 10_000;
-
-impl Conflicts {
-    fn new(why: &'static str, to: &Path) -> Self {
-        Self { why, to: to.to_owned(), count: 0, first: Vec::new() }
-    }
-
-    fn add(&mut self, path: PathBuf, what: &str) {
-        self.count += 1;
-        if self.count <= MOST_KEPT {
-            self.first.push((path, what.to_owned()));
-        }
-    }
-
-    /// Names each in a warning.
-    fn tell(&self, message: &str, observer: &dyn Observer) {
-        for (path, _) in &self.first {
-            let message = message.to_owned();
-            let path = StoredPath::from_fs(path);
-            observer.warn(&Warning { kind: WarningKind::OnlyHere, path, message });
-        }
-    }
-
-    fn check(&self, kind: Kind) -> Result<()> {
-        if self.count == 0 {
-            return Ok(());
-        }
-        let named =
-            self.first.iter().take(MOST_NAMED).map(|(path, what)| format!("{} ({what})", shown(path)));
-        let mut why = format!("{}: {}", self.why, named.collect::<Vec<_>>().join(", "));
-        let more = self.count.saturating_sub(MOST_NAMED as u64);
-        if more > 0 {
-            why.push_str(&format!(" and {more} more"));
-        }
-        Err(Error::new(kind, "restore into", shown(&self.to)).because(why))
-    }
-}
-
 /// Walks through everything once.
 fn look_at_all(
     repo: &Repo,
@@ -224,7 +174,7 @@ fn look_at_all(
     let root = plan.existing.map(|known| target::open(&plan.target, Some(known), false)).transpose()?;
     let protected = target::identities(&options.protected);
     let guard = Guard { selection: &plan.selection, protected: &protected, cancel };
-    let kept = Kept::new(repo, &plan.snapshot);
+    let kept = Kept::new(repo, plan);
     let mut walk = DecidedWalk::new(rules, root)?;
     let tally = Tally::new(plan, room);
     let mut planner = Planner { plan, observer, tell, guard, kept, groups: HashSet::new(), tally };
@@ -242,116 +192,6 @@ fn look_at_all(
         planner.leave(&here, level, &plan.start.folder)?;
     }
     Ok(planner.tally)
-}
-
-/// The sums of a plan.
-#[derive(Debug, Default)]
-struct Sums {
-    files: u64,
-    dirs: u64,
-    symlinks: u64,
-    hard_links: u64,
-    specials: u64,
-    bytes: u64,
-    overwritten: u64,
-    unchanged: u64,
-    kept: u64,
-    deleted: u64,
-    deleted_bytes: u64,
-    discarded: u64,
-    deleted_for_good: u64,
-    failed: u64,
-    damaged: BTreeSet<StoredPath>,
-    denied: u64,
-}
-
-impl Sums {
-    fn into_plan(self, plan: RestorePlan) -> RestorePlan {
-        RestorePlan {
-            files: self.files,
-            dirs: self.dirs,
-            symlinks: self.symlinks,
-            hard_links: self.hard_links,
-            specials: self.specials,
-            bytes: self.bytes,
-            overwritten: self.overwritten,
-            unchanged: self.unchanged,
-            kept: self.kept,
-            deleted: self.deleted,
-            deleted_bytes: self.deleted_bytes,
-            discarded: self.discarded,
-            deleted_for_good: self.deleted_for_good,
-            failed: self.failed,
-            damaged: self.damaged,
-            denied: self.denied,
-            ..plan
-        }
-    }
-}
-
-/// What the walk brought.
-struct Tally {
-    sums: Sums,
-    room: Room,
-    approved: Approved,
-    /// Entries of the target that the snapshot has too.
-    met: u64,
-    /// Something was excluded by a pattern.
-    has_excluded: bool,
-    conflicts: Conflicts,
-    live: Conflicts,
-    only_here: Conflicts,
-}
-
-impl Tally {
-    fn new(plan: &RestorePlan, room: Room) -> Self {
-        let conflicts = |why| Conflicts::new(why, &plan.target);
-        Self {
-            sums: Sums::default(),
-            room,
-            approved: Approved::default(),
-            met: 0,
-            has_excluded: false,
-            conflicts: conflicts("these already exist"),
-            live: conflicts("an app seems to be using these"),
-            only_here: conflicts("these are in no snapshot and would be lost"),
-        }
-    }
-
-    /// True if something would go that is in no snapshot, and nobody said that it may.
-    fn is_refused(&self, options: &RestoreOptions) -> bool {
-        let is_bound = (options.delete || options.in_place) && !options.discard;
-        // In place, a snapshot is taken between the first look and the real one.
-        is_bound && self.only_here.count > 0 && !(options.in_place && options.compare)
-    }
-
-    /// What speaks against the restore.
-    fn check(&self, snapshot: &Snapshot, options: &RestoreOptions, observer: &dyn Observer) -> Result<()> {
-        self.live.check(Kind::InUse)?;
-        self.conflicts.check(Kind::AlreadyThere)?;
-        let Sums { files, dirs, symlinks, specials, deleted, damaged, .. } = &self.sums;
-        let is_nothing = files + dirs + symlinks + specials + deleted + self.sums.failed == 0;
-        if is_nothing && (self.has_excluded || !options.include.is_empty()) && damaged.is_empty() {
-            let subject = format!("snapshot {}", snapshot.id.short());
-            return Err(Error::new(Kind::NotFound, "find in", subject)
-                .because("nothing in it fits the patterns, or they leave nothing of it"));
-        }
-        if *deleted > 0 && self.met == 0 {
-            return Err(Error::new(Kind::Usage, "delete from", shown(&self.conflicts.to)).because(
-                "the folder is not empty and holds nothing of the snapshot: it may be the wrong one",
-            ));
-        }
-        if self.is_refused(options) {
-            self.only_here.tell("In no snapshot: it would be lost", observer);
-            // Who asked to compare gets the whole plan, which cannot be applied.
-            if !options.compare {
-                self.only_here.check(Kind::OnlyHere)?;
-            }
-        } else if options.discard && !options.compare {
-            self.only_here.tell("Deleted for good: it is in no snapshot", observer);
-        }
-        Ok(())
-    }
 }
 
 struct Planner<'a> {
@@ -380,7 +220,7 @@ impl Planner<'_> {
         if let Some(found) = found.as_ref().filter(|_| is_replaced(*action)) {
             let here = walk.here(path)?;
             if *rule == Overwrite::Refuse {
-                self.tally.conflicts.add(real_path(self.plan, path), found.kind.name());
+                self.tally.conflicts.add(self.plan.real_path(path), found.kind.name());
             } else {
                 is_only_here = self.replaces(entry, found, here, walk)?;
             }
@@ -391,7 +231,7 @@ impl Planner<'_> {
         {
             self.sidecars(walk, node, path)?;
         }
-        let target = real_path(self.plan, path);
+        let target = self.plan.real_path(path);
         let (kind, size, action) = (node.kind, node.size, *action);
         (self.tell)(&Planned { path, target: &target, kind, size, action, is_only_here });
         if is_first && !self.tally.room.add(entry, node.size) {
@@ -443,7 +283,7 @@ impl Planner<'_> {
         if is_only_here {
             self.tally.sums.discarded += 1;
             if options.in_place && !options.discard {
-                self.tally.only_here.add(real_path(self.plan, path), found.kind.name());
+                self.tally.only_here.add(self.plan.real_path(path), found.kind.name());
             }
         }
         Ok(is_only_here)
@@ -459,7 +299,7 @@ impl Planner<'_> {
         walk: &DecidedWalk<'_>,
     ) -> Result<()> {
         let is_elsewhere = walk.scope() == Some(DeleteScope::Elsewhere);
-        let place = real_path(self.plan, path);
+        let place = self.plan.real_path(path);
         if self.plan.options.delete && !is_elsewhere {
             let (_, spared) = self.victims(here, (&node.name, found), path, true)?;
             if spared > 0 {
@@ -481,7 +321,7 @@ impl Planner<'_> {
     /// Leaves a folder that is there: what it has too much, and what speaks for an app that uses it.
     fn leave(&mut self, here: &SourceDir, level: Level, path: &StoredPath) -> Result<()> {
         for (name, why) in level.suspects.into_iter().flat_map(Suspects::reasons) {
-            self.tally.live.add(real_path(self.plan, &path.join(&name)), why);
+            self.tally.live.add(self.plan.real_path(&path.join(&name)), why);
         }
         let is_whole = !self.tally.sums.damaged.contains(path);
         let Some(extras) = level.extras.filter(|_| is_whole) else { return Ok(()) };
@@ -508,7 +348,7 @@ impl Planner<'_> {
             tally.approved.add(path, stat);
             let there = kept::Entry { folder, name, stat, path };
             let is_only_here = !kept.holds(&there, guard.cancel)?;
-            let target = real_path(plan, path);
+            let target = plan.real_path(path);
             let size = if stat.kind == NodeKind::File { stat.size } else { 0 };
             let (kind, action) = (stat.kind, Action::Delete);
             tell(&Planned { path, target: &target, kind, size, action, is_only_here });
@@ -527,10 +367,10 @@ impl Planner<'_> {
     /// An entry that cannot be looked up is left out. Where the restore itself follows, that tells it.
     fn lost(&mut self, kind: NodeKind, path: &StoredPath, error: &Error) {
         if error.kind() == Kind::AlreadyThere && self.plan.options.overwrite == Overwrite::Refuse {
-            self.tally.conflicts.add(real_path(self.plan, path), "its name is taken for another one");
+            self.tally.conflicts.add(self.plan.real_path(path), "its name is taken for another one");
             return;
         }
-        if error.kind() == Kind::Damaged && kind != NodeKind::Dir {
+        if error.is_unreadable() && error.whose() != Some(Whose::Target) && kind != NodeKind::Dir {
             return;
         }
         self.tally.sums.failed += 1;
@@ -544,8 +384,9 @@ impl Planner<'_> {
     }
 
     fn broken(&mut self, folder: &StoredPath, error: &Error) {
-        if self.tally.sums.damaged.insert(folder.clone()) {
-            self.tally.sums.denied += u64::from(error.kind() == Kind::Denied);
+        let sums = &mut self.tally.sums;
+        if sums.damaged.insert(folder.clone()) {
+            sums.denied += u64::from(error.kind() == Kind::Denied);
             let id = self.plan.snapshot.id.short();
             let what = format!("Not all entries of this folder in snapshot {id} can be read");
             self.observer.warn(&Warning::of_unreadable(Some(folder), &what, error));
@@ -563,7 +404,7 @@ impl Planner<'_> {
             if look(here, &name).map_err(looking(path))?.is_some() {
                 let beside = path.parent().unwrap_or_else(StoredPath::root).join(&name);
                 let what = "it would be taken for part of the restored database";
-                self.tally.conflicts.add(real_path(self.plan, &beside), what);
+                self.tally.conflicts.add(self.plan.real_path(&beside), what);
             }
         }
         Ok(())
@@ -589,13 +430,18 @@ fn is_replaced(action: Action) -> bool {
     matches!(action, Action::Overwrite | Action::Compare)
 }
 
-/// Where a stored path comes in the target.
-pub(super) fn real_path(plan: &RestorePlan, path: &StoredPath) -> PathBuf {
-    let below = path.as_bytes().strip_prefix(plan.start.folder.as_bytes()).unwrap_or(path.as_bytes());
-    plan.target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
+/// Where a stored path comes in a target that gets the content of this folder.
+pub(super) fn real_path(target: &Path, folder: &StoredPath, path: &StoredPath) -> PathBuf {
+    let below = path.as_bytes().strip_prefix(folder.as_bytes()).unwrap_or(path.as_bytes());
+    target.join(OsStr::from_bytes(below.strip_prefix(b"/").unwrap_or(below)))
 }
 
 impl RestorePlan {
+    /// Where a stored path comes in the target.
+    pub(super) fn real_path(&self, path: &StoredPath) -> PathBuf {
+        real_path(&self.target, &self.start.folder, path)
+    }
+
     fn new(options: &RestoreOptions, snapshot: &Snapshot, start: Start, place: &Place) -> Self {
         let existing: Option<Identity> = place.existing;
         Self {

@@ -426,7 +426,7 @@ fn siblings(
             }
             Ok(None) => return Ok(siblings),
             // What cannot be read is not restored either.
-            Err(e) if e.kind() == Kind::Damaged => {}
+            Err(e) if e.is_unreadable() => {}
             Err(e) => return Err(Unknown::Other(e.of(Whose::Repository))),
         }
     }

@@ -3,7 +3,6 @@
 use super::create::asides;
 use super::kept::{self, Kept};
 use super::metadata::{Failures, Setter, Unset};
-use super::plan::real_path;
 use super::remove::{Guard, RemoveMode, Removed, remove};
 use super::target::{self, Identity, failed};
 use super::temporary::Names;
@@ -165,7 +164,7 @@ impl<'a> Work<'a> {
             target: target::identity(&root)?,
             protected,
             hasher: RandomState::new(),
-            kept: Kept::new(repo, &plan.snapshot),
+            kept: Kept::new(repo, &plan),
             made: Mutex::default(),
             left_alone: Mutex::default(),
             moved: Mutex::default(),
@@ -275,7 +274,7 @@ impl<'a> Work<'a> {
     /// What [`Work::discards`] said is gone.
     pub(super) fn discarded(&self, path: &StoredPath) {
         count(&self.counts.discarded);
-        let path = StoredPath::from_fs(&real_path(&self.plan, path));
+        let path = StoredPath::from_fs(&self.plan.real_path(path));
         self.warn(
             WarningKind::OnlyHere,
             path.as_ref(),

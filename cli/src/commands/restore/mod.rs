@@ -248,7 +248,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
             warnings::show(ui, &told, progress.warnings_dropped());
             return Err(match error.kind() {
                 Kind::NotFound => missing::not_held(error, snapshot, place.path.as_ref()),
-                _ => explained(error, args, snapshot, context, has_begun),
+                _ => explained(error, args, (snapshot, place.path.as_ref()), context, has_begun),
             });
         }
     };
@@ -263,34 +263,38 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     }
     warnings::show(ui, &told, progress.warnings_dropped());
     if !args.dry_run {
-        ui.report(where_the_files_are(snapshot, place.path.as_ref(), args.folder()));
+        ui.report(where_the_files_are(&places(snapshot, place.path.as_ref(), args.folder())));
     }
     Ok(outcome)
 }
 
-/// The last line: where to look.
-fn where_the_files_are(snapshot: &Snapshot, path: Option<&StoredPath>, target: &Path) -> String {
-    let sources = &snapshot.manifest.paths;
+/// Where the sources, or the path that was named, come in the target.
+fn places(snapshot: &Snapshot, path: Option<&StoredPath>, target: &Path) -> Vec<PathBuf> {
     let in_target = |source: &StoredPath| {
         let below = OsStr::from_bytes(source.as_bytes().strip_prefix(b"/").unwrap_or_default());
-        shown(&target.join(below))
+        target.join(below)
     };
-    let places: Vec<String> = match path {
-        Some(_) => vec![shown(target)],
-        None => sources.iter().take(MOST_PLACES).map(in_target).collect(),
+    match path {
+        Some(_) => vec![target.to_owned()],
+        None => snapshot.manifest.paths.iter().map(in_target).collect(),
+    }
+}
+
+/// The last line: where to look.
+fn where_the_files_are(places: &[PathBuf]) -> String {
+    let named: Vec<String> = places.iter().take(MOST_PLACES).map(|place| shown(place)).collect();
+    let more = match places.len().saturating_sub(MOST_PLACES) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
     };
-    let more = match sources.len().saturating_sub(MOST_PLACES) {
-        more if more > 0 && path.is_none() => format!(" and {more} more"),
-        _ => String::new(),
-    };
-    format!("Your files are in {}{more}", places.join(", "))
+    format!("Your files are in {}{more}", named.join(", "))
 }
 
 /// What to do after a refusal that concerns existing files.
 fn explained(
     error: Error,
     args: &RestoreArgs,
-    snapshot: &Snapshot,
+    (snapshot, path): (&Snapshot, Option<&StoredPath>),
     context: &Context,
     has_begun: bool,
 ) -> Failure {
@@ -317,7 +321,7 @@ fn explained(
             "nothing was restored; close the app and run this again, name another folder: --target DIR, or say \
              --force if no app is using it",
         ),
-        Kind::OnlyHere => Failure::from(error).with_hint(only_here_hint(snapshot, context)),
+        Kind::OnlyHere => Failure::from(error).with_hint(only_here_hint(&places(snapshot, path, target), context)),
         Kind::Usage if error.act() == "delete from" => Failure::from(error).with_hint(
             "nothing was deleted; check --target, and say with --overwrite if-changed, if-newer or always that the \
              folder may be changed (with --dry-run it shows what)",
@@ -341,12 +345,11 @@ fn explained(
     }
 }
 
-fn only_here_hint(snapshot: &Snapshot, context: &Context) -> String {
-    let sources: Vec<String> =
-        snapshot.manifest.paths.iter().map(|path| shell_word(&path.to_string())).collect();
+fn only_here_hint(places: &[PathBuf], context: &Context) -> String {
+    let places: Vec<String> = places.iter().map(|place| shell_word(&place.display().to_string())).collect();
     format!(
         "nothing was restored; store them first: `{}`, spare them with --exclude, or say --discard to lose them",
-        context.command(&format!("snapshot {}", sources.join(" ")))
+        context.command(&format!("snapshot {}", places.join(" ")))
     )
 }
 
