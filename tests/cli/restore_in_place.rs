@@ -43,13 +43,19 @@ fn in_place_puts_every_source_back_and_stores_what_is_there_before() {
     assert_eq!(list.as_array().unwrap().len(), 1);
     assert_eq!(list[0]["id"], **saved);
     // Who asks for the tag gets it, and undoes the restore with it.
-    world.repo(&["restore", "latest", "--tag", "before-restore", "--in-place"]).succeeded();
+    let ran =
+        world.repo(&["restore", "--json", "latest", "--tag", "before-restore", "--in-place"]).succeeded();
+    let summary = ran.json_lines().pop().unwrap();
+    assert_eq!(
+        (&summary["snapshot_id"], &summary["before_restore"]),
+        (&list[0]["id"], &world.ids()[2].as_str().into())
+    );
     assert_eq!(world.read("live/a.txt"), "spoiled\n");
     assert_eq!(world.read("live/sub/new.jpg"), "the only photo");
 }
 
 #[test]
-fn in_place_is_refused_where_something_could_not_be_stored_before_and_discard_says_otherwise() {
+fn a_dry_run_in_place_stores_and_changes_nothing_and_with_discard_nothing_is_stored_before() {
     let world = World::with_snapshot();
     let first = world.ids()[0].clone();
     world.write("live/a.txt", "spoiled\n");

@@ -275,7 +275,12 @@ fn lost(
         .collect();
     match done {
         Ok(summary) if missing.is_empty() => {
-            assert_eq!((summary.damaged, summary.failed), (0, 0), "{what}: {:?}", summary.warnings);
+            assert_eq!(
+                (summary.damaged, summary.denied, summary.failed),
+                (0, 0, 0),
+                "{what}: {:?}",
+                summary.warnings
+            );
             truth.assert_same(&there, what);
         }
         // What this user may not read is not lost.

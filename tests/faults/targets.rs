@@ -19,6 +19,7 @@ pub const CASES: &[Case] = &[
     ("targets::a_closed_folder_in_the_target_is_named_and_the_rest_restored", closed),
     ("targets::files_of_somebody_else_are_replaced_with_a_warning_that_names_owner", foreign),
     ("targets::files_that_root_replaces_stay_those_of_their_owner", root),
+    ("targets::what_could_not_be_stored_before_is_not_deleted_in_place", in_place),
     ("targets::unchanged_files_and_blocks_of_zeroes_need_no_room", room),
 ];
 
@@ -201,6 +202,33 @@ fn root() -> Outcome {
     world.repo(&restore).succeeded();
     assert_eq!(touched(), before);
     Outcome::Passed("with another owner".to_owned())
+}
+
+fn in_place() -> Outcome {
+    if !is_root() {
+        return Outcome::Ignored("only root can become another user".to_owned());
+    }
+    let world = World::with_snapshot();
+    let first = world.ids()[0].clone();
+    fs::create_dir(world.path("out")).unwrap();
+    world.write("live/a.txt", "spoiled\n");
+    world.write("live/sub/closed.txt", "nobody can read this");
+    assert!(
+        Command::new("chown").args(["-R", "65534:65534"]).arg(world.path("live")).status().unwrap().success()
+    );
+    fs::set_permissions(world.path("live/sub/closed.txt"), Permissions::from_mode(0)).unwrap();
+    let restore = ["restore", &first, "--in-place", "--delete"];
+    let closed = world.text("live/sub/closed.txt");
+    as_nobody(&world, &restore).failed_with(20, &[&closed, "--discard"]);
+    assert_eq!(world.read("live/a.txt"), "spoiled\n");
+    assert!(world.path("live/sub/closed.txt").exists());
+    // What could be read is stored, and what is not deleted is no obstacle.
+    let list = as_nobody(&world, &["list", "--json", "--tag", "before-restore"]).succeeded().json();
+    assert_eq!((list.as_array().unwrap().len(), &list[0]["summary"]["unreadable"]), (1, &1.into()));
+    as_nobody(&world, &[&restore[..], &["--exclude", "closed.txt"]].concat()).succeeded();
+    assert_eq!(world.read("live/a.txt"), "first\n");
+    assert!(world.path("live/sub/closed.txt").exists());
+    Outcome::Passed("as another user".to_owned())
 }
 
 fn room() -> Outcome {

@@ -227,6 +227,7 @@ impl Restored {
             snapshot_id: snapshot.id.to_string(),
             path: path.map(Into::into),
             target: target.to_string_lossy().into_owned(),
+            before_restore: None,
             dry_run: self.dry_run.is_some(),
             total_files: self.files,
             files_restored: summary.files,

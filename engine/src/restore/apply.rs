@@ -95,7 +95,7 @@ impl Finish<'_, '_> {
     fn run(&mut self) -> Result<()> {
         let work = self.work;
         let start = &work.plan.start;
-        let mut walk = work.walk(None, true)?;
+        let mut walk = work.walk_of_folders(true)?;
         while let Some(event) = walk.step()? {
             match event {
                 Event::Leave(level, path) => self.finish(walk.here(&path)?, level, &path)?,

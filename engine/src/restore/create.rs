@@ -24,7 +24,7 @@ pub(super) fn create_all(work: &Work<'_>) -> Result<Firsts> {
     work.on_threads(
         |job| write(work, &job),
         |jobs| {
-            let mut walk = work.walk(None, false)?;
+            let mut walk = work.walk()?;
             if work.plan.existing.is_some() {
                 let root = walk.here(&work.plan.start.folder)?;
                 remove_leftovers(root, work.repo.session(), work.begun);

@@ -60,7 +60,7 @@ impl Firsts {
 pub(super) fn make_all(work: &Work<'_>, firsts: &Firsts) -> Result<()> {
     let beside =
         |here: &SourceDir, database: &Node, path: &StoredPath| rule_beside(work, here, database, path);
-    let mut walk = work.walk(Some(&beside), false)?;
+    let mut walk = work.walk()?.with_beside(&beside);
     let mut source = FirstFolder { work, open: None };
     while let Some(event) = walk.step().or_else(|e| work.check().and(Err(e)))? {
         work.check()?;

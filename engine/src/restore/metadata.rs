@@ -31,6 +31,8 @@ pub(super) enum Unset {
     Owner,
     /// The owner of the file that was replaced.
     KeptOwner,
+    /// The stored owner of a new entry, which now is the superuser's: nobody asked for owners.
+    NewOwner,
     TimesOrPermissions,
     /// Attributes of an entry that was there as it was stored, and is not touched.
     LeftAttributes,
@@ -90,6 +92,12 @@ impl Unset {
                 return format!(
                     "{entries} replaced files have another owner or group than before, here first: {error}. --owner gives \
                      them the stored ones"
+                );
+            }
+            Self::NewOwner => {
+                return format!(
+                    "{entries} new entries belong to root and belonged to others when they were stored, here first. --owner \
+                     gives them their owners"
                 );
             }
             Self::Owner => "Owners".to_owned(),
@@ -261,7 +269,12 @@ impl Setter {
             note(failures, Unset::Owner, given);
             return Self::mode(node, given.is_ok());
         }
-        let (Some(replaced), false) = (replaced, self.gives_owners()) else { return Self::mode(node, false) };
+        let (Some(replaced), false) = (replaced, self.gives_owners()) else {
+            if self.superuser && !self.gives_owners() && node.uid != 0 {
+                failures.push((Unset::NewOwner, io::Error::other("no owners are given")));
+            }
+            return Self::mode(node, false);
+        };
         let kept = match own == Some((replaced.uid, replaced.gid)) {
             true => Ok(()),
             false => give(Uid::from_raw(replaced.uid), Gid::from_raw(replaced.gid)).inspect_err(|_| {

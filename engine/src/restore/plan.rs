@@ -170,6 +170,7 @@ fn look_at_all(
         cancel,
         compares: options.compare || options.in_place || options.overwrite == Overwrite::Refuse,
         lists_extras: true,
+        only_folders: false,
     };
     let root = plan.existing.map(|known| target::open(&plan.target, Some(known), false)).transpose()?;
     let protected = target::identities(&options.protected);

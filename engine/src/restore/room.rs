@@ -123,7 +123,7 @@ fn count_exactly(repo: &Repo, plan: &RestorePlan, room: &Room) -> Result<Room> {
     let (mut groups, mut pieces) = (HashSet::new(), MOST_PIECES);
     let reader = ContentReader::new(repo, 1)?;
     let root = plan.existing.map(|known| target::open(&plan.target, Some(known), false)).transpose()?;
-    let rules = Rules { repo, plan, cancel, compares: true, lists_extras: false };
+    let rules = Rules { repo, plan, cancel, compares: true, lists_extras: false, only_folders: false };
     let mut walk = DecidedWalk::new(rules, root)?;
     while let Some(event) = walk.step()? {
         let Event::Entry(entry) = event else { continue };

@@ -27,7 +27,7 @@ pub(super) fn verify_all(work: &Work<'_>) -> Result<()> {
     work.on_threads(
         |check: Check| verify(work, &check),
         |checks| {
-            let mut walk = work.walk(None, false)?;
+            let mut walk = work.walk_of_folders(false)?;
             let mut here: Option<Arc<SourceDir>> = None;
             while let Some(event) = walk.step()? {
                 let Event::Entry(Decided { node, path, action, .. }) = event else {

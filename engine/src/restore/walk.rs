@@ -82,6 +82,8 @@ pub(super) struct Rules<'w> {
     pub(super) compares: bool,
     /// Lists what is too much in the folders, if that is to be deleted.
     pub(super) lists_extras: bool,
+    /// Decides about folders alone: everything else has been seen to, and is [`Action::Leave`].
+    pub(super) only_folders: bool,
 }
 
 /// The walk.
@@ -310,8 +312,11 @@ impl<'w> DecidedWalk<'w> {
     }
 
     fn decide(&mut self, node: &Node, path: &StoredPath) -> Result<Decision> {
-        let database = self.walk.database_of(node, path);
         let rule = self.rules.plan.options.overwrite;
+        if self.rules.only_folders && node.kind != NodeKind::Dir {
+            return Ok(Decision { action: Action::Leave, found: None, rule, database: None });
+        }
+        let database = self.walk.database_of(node, path);
         if self.absent > 0 || self.descent.is_none() {
             return Ok(Decision { action: Action::Make, found: None, rule, database });
         }

@@ -6,7 +6,7 @@ use super::metadata::{Failures, Setter, Unset};
 use super::remove::{Guard, RemoveMode, Removed, remove};
 use super::target::{self, Identity, failed};
 use super::temporary::Names;
-use super::walk::{Decided, DecidedWalk, RuleBeside, Rules};
+use super::walk::{Decided, DecidedWalk, Rules};
 use super::{Action, Overwrite, RestorePlan, RestoreSummary};
 use crate::base::{
     Cancel, Counter, Error, Kind, Observer, Phase, Result, StoredPath, Timestamp, Warning, WarningKind, Whose,
@@ -185,18 +185,25 @@ impl<'a> Work<'a> {
 
     /// The walk, once more, by the same rules as the plan took it. Files are compared by whoever writes them, and not
     /// here.
-    pub(super) fn walk<'w>(
-        &'w self,
-        beside: Option<RuleBeside<'w>>,
-        lists_extras: bool,
-    ) -> Result<DecidedWalk<'w>> {
-        let rules =
-            Rules { repo: self.repo, plan: &self.plan, cancel: &self.stop, compares: false, lists_extras };
-        let walk = DecidedWalk::new(rules, Some(self.root()?))?;
-        Ok(match beside {
-            Some(beside) => walk.with_beside(beside),
-            None => walk,
-        })
+    pub(super) fn walk(&self) -> Result<DecidedWalk<'_>> {
+        DecidedWalk::new(self.rules(), Some(self.root()?))
+    }
+
+    /// The walk when everything but folders has been seen to.
+    pub(super) fn walk_of_folders(&self, lists_extras: bool) -> Result<DecidedWalk<'_>> {
+        let rules = Rules { lists_extras, only_folders: true, ..self.rules() };
+        DecidedWalk::new(rules, Some(self.root()?))
+    }
+
+    fn rules(&self) -> Rules<'_> {
+        Rules {
+            repo: self.repo,
+            plan: &self.plan,
+            cancel: &self.stop,
+            compares: false,
+            lists_extras: false,
+            only_folders: false,
+        }
     }
 
     pub(super) fn threads(&self) -> usize {

@@ -1,5 +1,6 @@
 //! `restore --in-place`: every source goes back to where it was, and what is there now is stored before.
 
+use super::RestoreArgs;
 use crate::context::Context;
 use crate::exit::Condition;
 use crate::output::Ui;
@@ -7,13 +8,36 @@ use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
 use crate::process;
 use chatvault_engine::backup::{self, BackupOptions, BackupSummary, Ignored};
-use chatvault_engine::base::Kind;
+use chatvault_engine::base::{Kind, SnapshotId};
 use chatvault_engine::model::snapshot::BEFORE_RESTORE;
 use chatvault_engine::repo::{Repo, Snapshot};
 use std::path::PathBuf;
 
+/// Checks that a snapshot can be restored in place, and stores what is there now, unless it may be lost or nothing is done.
+pub(super) fn prepare(
+    args: &RestoreArgs,
+    context: &Context,
+    (repo, snapshot): (&Repo, &Snapshot),
+    has_path: bool,
+    progress: &Progress<'_>,
+) -> Result<Option<SnapshotId>> {
+    if has_path {
+        return Err(Failure::usage("--in-place restores whole snapshots, and a path in one was given")
+            .with_hint("name where that path goes: --target DIR"));
+    }
+    check_host(repo, snapshot)?;
+    if args.dry_run || args.discard {
+        return Ok(None);
+    }
+    let before = store_before(context, repo, snapshot, progress)?;
+    if let Some(before) = &before {
+        tell(&context.ui, before);
+    }
+    Ok(before.map(|before| before.id))
+}
+
 /// Refuses what was not a snapshot of this computer: its paths mean nothing here.
-pub(super) fn check_host(repo: &Repo, snapshot: &Snapshot) -> Result<()> {
+fn check_host(repo: &Repo, snapshot: &Snapshot) -> Result<()> {
     let (here, host) = (&repo.session().client.host, &snapshot.manifest.host);
     if here == host {
         return Ok(());
@@ -26,7 +50,7 @@ pub(super) fn check_host(repo: &Repo, snapshot: &Snapshot) -> Result<()> {
 }
 
 /// Stores what is at the sources now, so that nothing is lost. Nothing if nothing is there.
-pub(super) fn store_before(
+fn store_before(
     context: &Context,
     repo: &Repo,
     snapshot: &Snapshot,
@@ -60,7 +84,7 @@ pub(super) fn store_before(
 }
 
 /// Says that the existing files are stored.
-pub(super) fn tell(ui: &Ui, before: &BackupSummary) {
+fn tell(ui: &Ui, before: &BackupSummary) {
     ui.report(format_args!(
         "Stored the existing files as snapshot {} (tag {BEFORE_RESTORE}; `latest` does not mean it)",
         before.id.short()

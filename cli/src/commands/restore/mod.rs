@@ -213,19 +213,10 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let progress = Progress::new(ui);
     let (repo, snapshot) = &context.open_at(&filter, &place, &progress)?;
     let options = args.options(&place, context, repo)?;
-    if args.in_place {
-        if place.path.is_some() {
-            return Err(Failure::usage("--in-place restores whole snapshots, and a path in one was given")
-                .with_hint("name where that path goes: --target DIR"));
-        }
-        in_place::check_host(repo, snapshot)?;
-        if !args.dry_run
-            && !args.discard
-            && let Some(before) = in_place::store_before(context, repo, snapshot, &progress)?
-        {
-            in_place::tell(ui, &before);
-        }
-    }
+    let before = match args.in_place {
+        true => in_place::prepare(args, context, (repo, snapshot), place.path.is_some(), &progress)?,
+        false => None,
+    };
     let mut tell = |entry: &restore::Planned<'_>| {
         if args.dry_run {
             planned(ui, entry);
@@ -255,7 +246,8 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
     let outcome = restored.outcome(&told);
     if ui.style().json {
         let path = place.path.as_ref();
-        ui.json(&restored.wire(snapshot, path, args.folder(), &told, &outcome, progress.elapsed()));
+        let wire = restored.wire(snapshot, path, args.folder(), &told, &outcome, progress.elapsed());
+        ui.json(&wire.after(before));
         return Ok(outcome);
     }
     for line in restored.words(snapshot, args.folder(), progress.elapsed()) {

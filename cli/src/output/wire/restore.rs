@@ -1,6 +1,7 @@
 //! `restore`: what would be done, and what was brought back.
 
 use super::{WirePath, WireWarning};
+use chatvault_engine::base::SnapshotId;
 use chatvault_engine::restore::{Action, Planned};
 use serde::Serialize;
 
@@ -50,6 +51,9 @@ pub(crate) struct WireRestore {
     #[serde(flatten)]
     pub(crate) path: Option<WirePath>,
     pub(crate) target: String,
+    /// The snapshot of what was there before, if one was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) before_restore: Option<String>,
     /// True if nothing was done.
     pub(crate) dry_run: bool,
     pub(crate) total_files: u64,
@@ -81,4 +85,11 @@ pub(crate) struct WireRestore {
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
     pub(crate) warnings: Vec<WireWarning>,
+}
+
+impl WireRestore {
+    /// The same, where the existing files were stored before.
+    pub(crate) fn after(self, before: Option<SnapshotId>) -> Self {
+        Self { before_restore: before.map(|id| id.to_string()), ..self }
+    }
 }

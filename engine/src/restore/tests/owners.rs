@@ -269,3 +269,24 @@ fn a_failure_of_the_repository_is_never_told_as_one_of_the_target() {
     assert_eq!(counts(Kind::Denied, Whose::Target), (0, 0, 1, None));
     assert_eq!(counts(Kind::Gone, Whose::Repository), (0, 0, 0, Some(Kind::Gone)));
 }
+
+#[test]
+fn what_root_restores_of_others_is_told_with_the_option_that_gives_it_to_them() {
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| {
+        let mut file = maker.file("f", b"f");
+        file.uid = 11;
+        vec![file, maker.file("mine", b"x")]
+    });
+    let temp = tempdir().unwrap();
+    let summary = run(&repo, &snapshot, &with(temp.path(), |_| {})).unwrap();
+    let told = |word: &str| summary.warnings.iter().filter(|warning| warning.message.contains(word)).count();
+    assert_eq!(
+        (told("1 new entries belong to root"), told("--owner")),
+        match is_root() {
+            true => (1, 1),
+            false => (0, 0),
+        }
+    );
+    assert_eq!(summary.failed + summary.owners_failed, 0);
+}
