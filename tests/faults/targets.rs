@@ -140,7 +140,7 @@ fn closed() -> Outcome {
     let world = World::with_snapshot();
     let place = format!("latest:{}", world.text("live"));
     fs::create_dir_all(world.path("out/sub")).unwrap();
-    fs::set_permissions(world.path("out/sub"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.path("out/sub"), Permissions::from_mode(0o000)).unwrap();
     for more in [&["--dry-run"][..], &[]] {
         let restore = ["restore", &place, "--target", "out", "--overwrite", "if-changed"];
         let ran = as_nobody(&world, &[&restore[..], more].concat()).ended_with(1);
@@ -216,7 +216,7 @@ fn in_place() -> Outcome {
     assert!(
         Command::new("chown").args(["-R", "65534:65534"]).arg(world.path("live")).status().unwrap().success()
     );
-    fs::set_permissions(world.path("live/sub/closed.txt"), Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(world.path("live/sub/closed.txt"), Permissions::from_mode(0o000)).unwrap();
     let restore = ["restore", &first, "--in-place", "--delete"];
     let closed = world.text("live/sub/closed.txt");
     as_nobody(&world, &restore).failed_with(20, &[&closed, "--discard"]);

@@ -159,7 +159,7 @@ fn renamed(log: Node) -> Node {
 }
 
 /// The node of a name in the folder with this root page: an entry, or the damaged log that is kept with one.
-pub(super) fn find(repo: &Repo, root: &BlobId, name: &[u8]) -> Result<Option<Node>> {
+pub(crate) fn find(repo: &Repo, root: &BlobId, name: &[u8]) -> Result<Option<Node>> {
     if let Some(entry) = repo.find_node(root, name)? {
         return Ok(Some(entry));
     }

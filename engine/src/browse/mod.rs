@@ -14,6 +14,7 @@ mod walk;
 
 pub use content::{ContentReader, Piece, for_each_piece, write_content};
 pub use folder::FolderNodes;
+pub(crate) use folder::find as find_entry;
 pub use narrow::{SnapshotFilter, last_of_each};
 pub use select::{Holder, Selector, select, select_among, select_holding};
 pub use sharing::Sharing;

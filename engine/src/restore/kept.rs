@@ -8,6 +8,7 @@ use super::plan::real_path;
 use super::target::failed;
 use crate::base::event::Silent;
 use crate::base::{BlobId, Cancel, Error, Result, StoredPath, Whose};
+use crate::browse::find_entry;
 use crate::model::{BlobKind, Database, DatabaseState, Node, NodeKind};
 use crate::repo::Repo;
 use crate::source::{Neighbours, SourceDir, SourceFile, Stat};
@@ -199,7 +200,7 @@ impl<'r> Kept<'r> {
     /// A node of a folder; none where it cannot be read.
     fn find(&self, tree: Option<&BlobId>, name: &[u8]) -> Result<Option<Node>> {
         let Some(tree) = tree else { return Ok(None) };
-        match self.repo.find_node(tree, name) {
+        match find_entry(self.repo, tree, name) {
             Ok(node) => Ok(node),
             Err(e) if must_end(&e) => Err(e.of(Whose::Repository)),
             Err(_) => Ok(None),

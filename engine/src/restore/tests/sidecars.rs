@@ -171,6 +171,37 @@ fn folders_that_are_merged_into_need_no_new_entries() {
     assert_eq!((planned.dirs, planned.needed_bytes), (2, block));
 }
 
+#[test]
+fn a_damaged_log_that_is_stored_with_its_database_is_kept_elsewhere() {
+    let (_, repo) = repository();
+    let before = commit(&repo, |maker| vec![maker.dir("d", vec![maker.file("f", b"f")])]);
+    let with_log = commit(&repo, |maker| {
+        let mut node = super::overwrite::database(maker, "m.db", b"m");
+        let log =
+            crate::model::DamagedLog { size: 3, content: Content::Chunk(maker.blob(b"log")), hash: None };
+        if let Some(database) = &mut node.database {
+            database.damaged_log = Some(log);
+        }
+        vec![maker.dir("d", vec![maker.file("f", b"f"), node])]
+    });
+    let temp = tempdir().unwrap();
+    restore(&repo, &with_log, temp.path(), None).unwrap();
+    assert_eq!(fs::read(temp.path().join("d/m.db-wal.damaged")).unwrap(), b"log");
+    let options = with(temp.path(), |options| {
+        (options.overwrite, options.delete, options.discard) = (Overwrite::IfChanged, true, false);
+    });
+    // Another content of it would be only here.
+    fs::write(temp.path().join("d/m.db-wal.damaged"), b"LOG").unwrap();
+    let error = plan(&repo, &before, &options, &Silent).unwrap_err();
+    assert_eq!(error.kind(), Kind::OnlyHere);
+    assert!(
+        error.full_text().contains("m.db-wal.damaged (file)") && !error.full_text().contains("m.db (file)")
+    );
+    fs::write(temp.path().join("d/m.db-wal.damaged"), b"log").unwrap();
+    assert_eq!(run(&repo, &before, &options).unwrap().deleted, 2);
+    assert_eq!(names_in(temp.path()), ["d", "d/f"]);
+}
+
 /// Moves a folder away once a file was written.
 struct Mover(PathBuf, AtomicBool);
 
