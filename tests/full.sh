@@ -27,8 +27,8 @@ case ${1:-} in
   races) # 200 races of two programs that create one repository, of each kind
     CHATVAULT_RACES=${CHATVAULT_RACES:-200} cargo test -p chatvault --test faults races::
     ;;
-  capture) # 1,000 captures of a database that another process writes to
-    CHATVAULT_CAPTURES=${CHATVAULT_CAPTURES:-1000} cargo test -p chatvault-tests --test capture
+  capture) # 1,000 captures of a database that another process writes to, and 30 snapshots of each pair
+    CHATVAULT_CAPTURES=${CHATVAULT_CAPTURES:-1000} CHATVAULT_PAIRS=${CHATVAULT_PAIRS:-30} cargo test -p chatvault-tests --test capture
     ;;
   reader) # what the engine stored against the independent reader
     tests/reader_ci.sh

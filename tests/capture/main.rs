@@ -17,7 +17,9 @@ mod busy;
 mod closing;
 mod damaged;
 mod judge;
+mod linked;
 mod medium;
+mod pairs;
 mod quiet;
 mod replaced;
 mod take;
@@ -32,11 +34,20 @@ fn main() -> ExitCode {
         [role, path] if role == app::ROLE => return app::play(path),
         [role, rest @ ..] if role == busy::ROLE => return busy::play(rest),
         [role, rest @ ..] if role == replaced::ROLE => return replaced::play(rest),
+        [role, rest @ ..] if role == pairs::ROLE => return pairs::play(rest),
         [role, path] if role == medium::ROLE => return medium::play(path),
         _ => {}
     }
-    let cases =
-        [quiet::CASES, closing::CASES, medium::CASES, damaged::CASES, replaced::CASES, torture::CASES]
-            .concat();
+    let cases = [
+        quiet::CASES,
+        closing::CASES,
+        linked::CASES,
+        medium::CASES,
+        pairs::CASES,
+        damaged::CASES,
+        replaced::CASES,
+        torture::CASES,
+    ]
+    .concat();
     Harness::in_turns("capture").run(&arguments, trials(&cases))
 }

@@ -66,6 +66,7 @@ fn take_many(busy: Busy, count: u32) -> (Tally, [u64; COUNTED.len()]) {
             State::Quiescent => tally.quiescent += 1,
             State::Merged { .. } => tally.merged += 1,
             State::RolledBack { .. } => tally.rolled_back += 1,
+            State::Paired { .. } => panic!("a pair of a plain database"),
         }
         match judge(&captured.value) {
             // What was acknowledged before is in it; one more may be complete and not told yet.

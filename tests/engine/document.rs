@@ -93,10 +93,11 @@ fn actions() -> Vec<(&'static str, EventAction)> {
     ]
 }
 
-const STATES: [(&str, DatabaseState); 3] = [
+const STATES: [(&str, DatabaseState); 4] = [
     ("quiescent", DatabaseState::Quiescent),
     ("as it lay", DatabaseState::AsItLay),
     ("captured", DatabaseState::Captured),
+    ("pair", DatabaseState::Pair),
 ];
 
 const CHECKS: [(&str, Checked); 4] = [

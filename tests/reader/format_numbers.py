@@ -15,7 +15,7 @@ ENUMS = {
     "pack class": {"media": 0, "runs": 1, "metadata": 2},
     "node kind": {"file": 0, "dir": 1, "symlink": 2, "fifo": 3, "socket": 4, "chardev": 5, "dev": 6},
     "layout": {"stream": 0, "page runs": 1},
-    "database state": {"quiescent": 0, "as it lay": 1, "captured": 2},
+    "database state": {"quiescent": 0, "as it lay": 1, "captured": 2, "pair": 3},
     "check": {"not checked": 0, "quick": 1, "full": 2, "failed": 3},
     "verdict": {"good": 0, "suspect": 1, "unaccepted": 2},
     "action": {"tag": 1, "describe": 2, "accept": 3, "forget": 4, "undo": 5, "key change": 6},

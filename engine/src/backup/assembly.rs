@@ -50,6 +50,8 @@ pub(super) struct Nature {
     pub(super) header: Option<SqliteHeader>,
     /// Bytes of a page, if it is a database whose pages are encrypted one by one.
     encrypted: Option<u32>,
+    /// True for something else that is used as a database.
+    is_opaque: bool,
     /// Whether its pieces are offered to the compressor.
     packing: Packing,
 }
@@ -62,11 +64,11 @@ impl Nature {
         // Of what is encrypted behind its header SQLite can say nothing.
         let (header, encrypted) = match encrypted::kind_of(head) {
             Some((capture::Kind::Plain, header)) => (Some(header), None),
-            Some((capture::Kind::Encrypted, header)) => (None, Some(header.page_size)),
+            Some((_, header)) => (None, Some(header.page_size)),
             None => (None, None),
         };
         let packing = if media::recognise(head).is_some() { Packing::AsItIs } else { Packing::Tried };
-        Self { header, encrypted, packing }
+        Self { header, encrypted, is_opaque: false, packing }
     }
 
     /// The same, if it turned out to be a database whose pages of this size are encrypted one by one. Its runs are offered
@@ -75,13 +77,23 @@ impl Nature {
         Self { encrypted: page_size, ..self }
     }
 
+    /// The same, if it turned out to be used as a database, of which nothing else is known.
+    pub(super) fn or_opaque(self) -> Self {
+        Self { is_opaque: true, ..self }
+    }
+
     /// What kind of database it is, if it is one.
     pub(super) fn database(&self) -> Option<capture::Kind> {
         match (self.header, self.encrypted) {
             (Some(_), _) => Some(capture::Kind::Plain),
             (None, Some(_)) => Some(capture::Kind::Encrypted),
-            (None, None) => None,
+            (None, None) => self.is_opaque.then_some(capture::Kind::Opaque),
         }
+    }
+
+    /// True if it is none of the formats that are known.
+    pub(super) fn is_unknown(&self) -> bool {
+        self.database().is_none() && self.packing == Packing::Tried
     }
 
     /// Bytes of a page of the database, as far as that is known; for an encrypted one it may be a guess.

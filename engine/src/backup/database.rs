@@ -5,23 +5,22 @@ use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
 use super::file::{FileTask, read_full};
 use super::lineage::{Origin, sample};
+use super::linked::LogPlace;
 use super::memory::UNTRUSTED;
 use crate::base::{BlobId, Cancel, Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::{Checked, Sample, sampled_runs};
 use crate::model::{BlobKind, Database, DatabaseState, Node};
 use crate::repo::earlier::EarlierRuns;
-use crate::source::{Neighbours, SourceDir, Stat, xattrs_of};
-use crate::sqlite::capture::{self, Captured, Patience, Sidecar, State, capture};
+use crate::source::{Neighbours, Stat, xattrs_of, xattrs_of_entry};
+use crate::sqlite::Image;
+use crate::sqlite::capture::{self, Captured, PairedLog, Patience, Sidecar, State, capture};
 use crate::sqlite::verify::{CHECK_AT_MOST, CheckLimits, Integrity, PrivateCopy, Verdict, remarks};
-use crate::sqlite::{Image, is_of_sqlite};
 use rayon::Scope;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 
-/// Bytes of a sidecar that tell whether it is one.
-const SIDECAR_HEAD: usize = 32;
 /// Bytes that are read at a time for a private copy.
 const COPY_STEP: usize = 1 << 20;
 
@@ -72,7 +71,7 @@ impl DatabaseReport {
 pub struct DatabaseCounts {
     /// All of them.
     pub read: u64,
-    /// Those with something pending beside them that was merged or taken back.
+    /// Those with something pending beside them that was merged, taken back or stored with them.
     pub captured: u64,
     /// Those in which SQLite found nothing wrong.
     pub sound: u64,
@@ -88,7 +87,7 @@ impl DatabaseCounts {
     /// Counts one more.
     pub fn add(&mut self, report: &DatabaseReport) {
         self.read += 1;
-        self.captured += u64::from(report.state == DatabaseState::Captured);
+        self.captured += u64::from(matches!(report.state, DatabaseState::Captured | DatabaseState::Pair));
         self.sound += u64::from(matches!(report.checked, Checked::Quick | Checked::Full));
         self.damaged += u64::from(report.checked == Checked::Failed);
         self.newly_damaged += u64::from(report.newly_damaged);
@@ -117,8 +116,11 @@ enum Check {
 
 /// What became of a database.
 pub(super) enum Outcome {
-    /// It is stored in one image. What lies beside it and only has such a name is not part of it.
-    Captured(Vec<(Vec<u8>, Stat)>),
+    /// It is stored in one image, or as a pair.
+    Captured {
+        /// True if its log is kept with it, because it is damaged.
+        has_damaged_log: bool,
+    },
     /// It has no committed state that could be captured, and must be stored as it lies: the reason.
     Impossible(String),
     /// Its name leads to another file by now.
@@ -134,25 +136,28 @@ pub(super) fn read_database<'s>(
     buffer: &mut Vec<u8>,
 ) -> std::result::Result<Outcome, Failed> {
     let Some(kind) = nature.database() else { return Ok(Outcome::Impossible("it is none".to_owned())) };
+    if matches!(task.log, LogPlace::Elsewhere) {
+        let why = "it has several names, and an app has it open under one that is not in this snapshot";
+        return Ok(Outcome::Impossible(why.to_owned()));
+    }
     let session = work.repo.session();
     let (pause, now) = (|time| (session.pause)(time), || session.now());
     let patience = Patience { budget: Some(&work.waits), ..Patience::new(&pause, &now) };
     let begun = session.now();
     let before = task.file.stat()?;
-    let beside = Neighbours { dir: &task.dir, name: &task.node.name };
+    let beside = task.log.neighbours(&task.dir, &task.node.name);
     // Before the app's locks are taken: this may wait for the disk of the repository.
     let read_at = |bytes: &mut [u8], at| read_full(&mut task.file.reader(at, bytes.len() as u64), bytes);
     let origin = work.lineages.origin(&task.path(), || samples(work, before.size, &read_at), work.writer)?;
-    let mut read = |image: &Image<'_>| read_image(work, task, nature, &origin, (scope, &mut *buffer), image);
+    let mut read = |image: &Image<'_>| match image.is_log() {
+        true => read_log(work, task, (scope, &mut *buffer), image),
+        false => read_image(work, task, nature, &origin, (scope, &mut *buffer), image),
+    };
     match capture(task.file.as_fd(), &beside, kind, &patience, &mut read) {
         Ok(captured) => {
-            let mut foreign = foreign(task)?;
-            // It is kept with the database, whatever it begins with.
-            foreign.retain(|(name, _)| {
-                !captured.has_damaged_log || *name != Sidecar::Wal.beside(&task.node.name)
-            });
-            store(work, task, captured, nature, (begun, &before), &foreign)?;
-            Ok(Outcome::Captured(foreign))
+            let has_damaged_log = captured.has_damaged_log;
+            store(work, task, captured, nature, (begun, &before))?;
+            Ok(Outcome::Captured { has_damaged_log })
         }
         Err(capture::Failed::Impossible(why)) => Ok(Outcome::Impossible(why.to_string())),
         Err(capture::Failed::Replaced) => Ok(Outcome::Replaced),
@@ -189,6 +194,20 @@ fn read_image<'s>(
     }
     let check = check(work, cut.name, copying)?;
     Ok(Reading { assembly, hash: cut.hash, check })
+}
+
+/// Reads the other half of a pair.
+fn read_log<'s>(
+    work: &'s Work<'s>,
+    task: &FileTask,
+    (scope, buffer): (&Scope<'s>, &mut Vec<u8>),
+    log: &Image<'_>,
+) -> std::result::Result<Reading, Failed> {
+    let assembly = Assembly::new(&task.folder, &Nature::of(&[]), None);
+    let mut cutter = Cutter::new(work, &assembly, scope, EarlierRuns::none(work.repo));
+    cutter.cut(&mut log.reader(), buffer)?;
+    let hash = cutter.finish()?.hash;
+    Ok(Reading { assembly, hash, check: Check::Not })
 }
 
 /// Reads an image, and writes what is read into a private copy from where it differs from the version before: an image that
@@ -259,7 +278,6 @@ fn store(
     captured: Captured<Reading>,
     nature: &Nature,
     (begun, before): (Timestamp, &Stat),
-    foreign: &[(Vec<u8>, Stat)],
 ) -> std::result::Result<(), Failed> {
     let path = task.path();
     let after = task.file.stat()?;
@@ -269,6 +287,7 @@ fn store(
         State::Quiescent => (DatabaseState::Quiescent, 0, 0),
         State::Merged { frames } => (DatabaseState::Captured, frames, 0),
         State::RolledBack { pages } => (DatabaseState::Captured, 0, pages),
+        State::Paired { frames } => (DatabaseState::Pair, frames, 0),
     };
     let Reading { assembly, hash, check } = captured.value;
     if captured.has_damaged_log {
@@ -286,6 +305,14 @@ fn store(
         newly_damaged: checked == Checked::Failed && !is_known,
         has_damaged_log: captured.has_damaged_log,
     });
+    let sidecars = match &captured.log {
+        Some(log) => vec![log.sidecar.beside(&task.node.name)],
+        None => names_of(task, &captured.sidecars, captured.has_damaged_log),
+    };
+    if let Some(log) = captured.log {
+        store_log(work, task, log, &after)?;
+    }
+    let merged = if state == DatabaseState::Captured { frames } else { 0 };
     let node = Node {
         size: captured.len,
         layout: assembly.layout,
@@ -293,55 +320,73 @@ fn store(
         mode: after.mode,
         uid: after.uid,
         gid: after.gid,
-        mtime: Some(latest(before.mtime, &task.dir, &task.node.name, frames)),
+        mtime: Some(latest(before.mtime, task, merged)),
         xattrs: xattrs.unwrap_or_default(),
         database: Some(Database {
             state,
-            page_size: captured.page_size.unwrap_or_else(|| nature.page_size()),
-            sidecars: names_of(&task.node.name, &captured.sidecars, foreign),
+            page_size: page_size(nature, captured.page_size),
+            sidecars,
             // Known when it is stored.
             damaged_log: None,
         }),
         ..task.node.clone()
     };
-    let key = if is_whole { task.key_to_remember(work, begun, *before) } else { UNTRUSTED };
+    let may_be_taken_over = is_whole && task.log.is_here();
+    let key = if may_be_taken_over { task.key_to_remember(work, begun, *before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked })?)
 }
 
+/// Bytes of a page; 0 where only the app knows where pages lie, by which such a file is known the next time.
+fn page_size(nature: &Nature, captured: Option<u32>) -> u32 {
+    if nature.database() == Some(capture::Kind::Opaque) {
+        0
+    } else {
+        captured.unwrap_or_else(|| nature.page_size())
+    }
+}
+
+/// Stores the other half of a pair: an entry beside the main file.
+fn store_log(
+    work: &Work<'_>,
+    task: &FileTask,
+    log: PairedLog<Reading>,
+    main: &Stat,
+) -> std::result::Result<(), Failed> {
+    let name = log.sidecar.beside(&task.node.name);
+    let Neighbours { dir, name: app_name } = task.log.neighbours(&task.dir, &task.node.name);
+    let there = log.sidecar.beside(app_name);
+    // An app that has closed it since has taken it away.
+    let stat = dir.stat_of(&there).unwrap_or(*main);
+    let xattrs = xattrs_of_entry(dir, &there).unwrap_or_default();
+    let Reading { assembly, hash, .. } = log.value;
+    let (size, layout) = (log.len, assembly.layout);
+    let node = Node { size, layout, hash, xattrs, hard_link: None, ..work.node(&name, &stat) };
+    task.folder.expect_one();
+    Ok(assembly.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })?)
+}
+
 /// When the stored state was reached: frames of a log may be later than the main file.
-fn latest(main: Timestamp, dir: &SourceDir, name: &[u8], frames: u32) -> Timestamp {
+fn latest(main: Timestamp, task: &FileTask, frames: u32) -> Timestamp {
+    let Neighbours { dir, name } = task.log.neighbours(&task.dir, &task.node.name);
     let wal = || dir.stat_of(&Sidecar::Wal.beside(name)).ok();
     let wal = if frames > 0 { wal() } else { None };
     wal.map_or(main, |wal| main.max(wal.mtime))
 }
 
 /// The names of the sidecars that are part of the image.
-fn names_of(name: &[u8], sidecars: &capture::Sidecars, foreign: &[(Vec<u8>, Stat)]) -> Vec<Vec<u8>> {
+fn names_of(task: &FileTask, sidecars: &capture::Sidecars, has_damaged_log: bool) -> Vec<Vec<u8>> {
+    if !task.log.is_here() {
+        return Vec::new();
+    }
     [(sidecars.wal, Sidecar::Wal), (sidecars.shm, Sidecar::Shm), (sidecars.journal, Sidecar::Journal)]
         .into_iter()
         .filter(|(size, _)| size.is_some())
-        .map(|(_, sidecar)| sidecar.beside(name))
-        .filter(|name| foreign.iter().all(|(other, _)| other != name))
+        .map(|(_, sidecar)| sidecar.beside(&task.node.name))
+        // A damaged log is one, whatever it begins with.
+        .filter(|name| {
+            task.may_own(name) || has_damaged_log && name.ends_with(Sidecar::Wal.suffix().as_bytes())
+        })
         .collect()
-}
-
-/// What lies beside a database under the name of a sidecar and is none: it belongs to somebody else.
-fn foreign(task: &FileTask) -> io::Result<Vec<(Vec<u8>, Stat)>> {
-    let mut foreign = Vec::new();
-    for (name, stat) in &task.beside {
-        let mut head = [0; SIDECAR_HEAD];
-        let read = task
-            .dir
-            .open_file(name)
-            .and_then(|file| read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head));
-        match (Sidecar::main_of(name), read) {
-            (Some((_, sidecar)), Ok(len)) if is_of_sqlite(sidecar, head.get(..len).unwrap_or_default()) => {}
-            // An app that has ended meanwhile took it away.
-            (_, Err(e)) if e.kind() == io::ErrorKind::NotFound => {}
-            _ => foreign.push((name.clone(), *stat)),
-        }
-    }
-    Ok(foreign)
 }
 
 fn run_check(work: &Work<'_>, path: &StoredPath, check: Check) -> Checked {

@@ -1,7 +1,9 @@
 //! One entry of a folder that is no folder: taken over from memory, or read.
 
+use super::beside::{Beside, Candidate, beside_a_file, beside_an_image, beside_raw, look_at};
 use super::file::FileTask;
 use super::folder::Folder;
+use super::linked::LogPlace;
 use super::memory::{RowEntry, StatKey, UNTRUSTED, is_same, stat_key, unsettled};
 use super::{Found, Status, Work};
 use crate::base::{Counter, Result, StoredPath, Timestamp, WarningKind};
@@ -38,25 +40,6 @@ impl Place<'_> {
     }
 }
 
-/// What lies beside an entry and belongs to it if it is a database.
-#[derive(Default)]
-pub struct Beside {
-    /// `-wal` and `-journal`, which tell whether a database changed.
-    pub sidecars: [Option<Stat>; 2],
-    /// What of `-wal`, `-shm` and `-journal` is to be stored if it turns out not to be part of a database.
-    pub entries: Vec<(Vec<u8>, Stat)>,
-    /// True beside a source that is a file: then nothing of it is stored unless it is part of a database.
-    pub is_named: bool,
-}
-
-/// How an entry stands to what is remembered of it.
-enum Remembered<'r> {
-    /// It is taken over; of what lies beside it, these are entries of their own.
-    TakenOver(RowEntry<'r>, Vec<(Vec<u8>, Stat)>),
-    /// It must be read.
-    No,
-}
-
 impl Work<'_> {
     /// Stores an entry that is no folder, as far as that needs no reading; what is to be read is returned.
     pub(super) fn entry(
@@ -64,11 +47,35 @@ impl Work<'_> {
         place: &Place<'_>,
         name: &[u8],
         stat: &Stat,
-        beside: Beside,
+        mut beside: Beside,
+    ) -> Result<Vec<FileTask>> {
+        if stat.kind == NodeKind::File && stat.nlink > 1 && !self.options.raw_databases {
+            if beside.has_log() {
+                self.linked.add_log(stat.identity(), place.folder.path.join(name));
+            } else if was_database(place.folder, name)? {
+                match self.linked.wait(place.folder, name, stat.identity(), beside) {
+                    None => return Ok(Vec::new()),
+                    Some(back) => beside = back,
+                }
+            }
+        }
+        self.entry_with(place, name, stat, beside, LogPlace::Assumed)
+    }
+
+    /// The same for an entry whose log, if it is a database, lies here.
+    pub(super) fn entry_with(
+        &self,
+        place: &Place<'_>,
+        name: &[u8],
+        stat: &Stat,
+        mut beside: Beside,
+        log: LogPlace,
     ) -> Result<Vec<FileTask>> {
         let (folder, dir) = (place.folder, place.dir);
-        let key = stat_key(&self.memory.stats, stat, &beside.sidecars);
-        if let Remembered::TakenOver(before, others) = self.remembered(place, name, stat, &key, &beside)? {
+        let key = stat_key(&self.memory.stats, stat, &beside.stats);
+        let remembered =
+            if log.is_here() { self.remembered(place, name, stat, &key, &mut beside)? } else { None };
+        if let Some((before, others)) = remembered {
             self.lineages.keep(&folder.path, name);
             match self.relinked(before, stat)? {
                 None => {
@@ -83,10 +90,10 @@ impl Work<'_> {
                     folder.push(RowEntry { node: &encode_node(&node), ..before });
                 }
             }
-            return self.entries_beside(place, &others);
+            return self.entries_beside(place, others);
         }
         if stat.kind == NodeKind::File {
-            return self.open_file(place, self.node(name, stat), key, beside);
+            return self.open_file(place, self.node(name, stat), key, beside, log);
         }
         match self.unread_node(folder, dir, name, stat) {
             Ok((node, is_whole)) => {
@@ -103,58 +110,69 @@ impl Work<'_> {
     }
 
     /// Stores what lies beside something that it is not part of: as entries like others.
-    pub(super) fn entries_beside(
-        &self,
-        place: &Place<'_>,
-        entries: &[(Vec<u8>, Stat)],
-    ) -> Result<Vec<FileTask>> {
+    pub(super) fn entries_beside(&self, place: &Place<'_>, entries: Vec<Candidate>) -> Result<Vec<FileTask>> {
         let mut tasks = Vec::new();
-        for (name, stat) in entries {
-            tasks.extend(self.entry(place, name, stat, Beside::default())?);
+        for Candidate { name, stat, beside, .. } in entries {
+            tasks.extend(self.entry(place, &name, &stat, beside)?);
         }
         Ok(tasks)
     }
 
-    /// Decides whether what is remembered of an entry still holds.
+    /// What is remembered of an entry, if that still holds, with what of the candidates beside it are entries of their own.
     fn remembered<'p>(
         &self,
         place: &Place<'p>,
         name: &[u8],
         stat: &Stat,
         key: &StatKey,
-        beside: &Beside,
-    ) -> Result<Remembered<'p>> {
+        beside: &mut Beside,
+    ) -> Result<Option<(RowEntry<'p>, Vec<Candidate>)>> {
         let before = place.folder.previous.as_ref().and_then(|previous| previous.find(name));
         let before = before
             .filter(|before| is_same(&before.key, key, self.options.ignored) && before.kind == stat.kind);
-        let Some(before) = before.filter(|_| !self.options.force) else { return Ok(Remembered::No) };
+        let Some(before) = before.filter(|_| !self.options.force) else { return Ok(None) };
         if !self.has_same_attributes(before, place.dir, name) {
-            return Ok(Remembered::No);
+            return Ok(None);
         }
         let is_raw = self.options.raw_databases;
-        if beside.entries.is_empty() && !is_raw {
-            return Ok(Remembered::TakenOver(before, Vec::new()));
+        // Nearly every file has nothing beside it.
+        if beside.candidates.is_empty() && beside.stats == [None; 2] && !is_raw {
+            return Ok(Some((before, Vec::new())));
         }
         let database = before.decode()?.database;
         // It is told each time.
         if database.as_ref().is_some_and(|database| database.damaged_log.is_some()) {
-            return Ok(Remembered::No);
+            return Ok(None);
         }
-        let all = || beside.entries.clone();
-        Ok(match database.map(|database| database.state) {
-            None if beside.is_named => Remembered::TakenOver(before, Vec::new()),
-            None => Remembered::TakenOver(before, all()),
+        let halves = database.as_ref().map_or_else(Vec::new, |database| database.sidecars.clone());
+        let mut candidates = || std::mem::take(&mut beside.candidates);
+        let entries = match database.map(|database| database.state) {
+            None => beside_a_file(candidates()),
             // It was stored in the other way than is wanted now.
-            Some(DatabaseState::AsItLay) if !is_raw => Remembered::No,
-            Some(DatabaseState::Captured) if is_raw => Remembered::No,
-            Some(_) if is_raw => Remembered::TakenOver(before, all()),
-            // What only had the name of a sidecar was an entry, and is one again.
-            Some(_) => {
-                let was_entry =
-                    |name: &[u8]| place.folder.previous.as_ref().is_some_and(|p| p.find(name).is_some());
-                Remembered::TakenOver(before, all().into_iter().filter(|(name, _)| was_entry(name)).collect())
+            Some(DatabaseState::AsItLay) if !is_raw => return Ok(None),
+            Some(DatabaseState::Captured | DatabaseState::Pair) if is_raw => return Ok(None),
+            Some(DatabaseState::Pair) if !self.take_over_halves(place.folder, &halves) => return Ok(None),
+            state => {
+                let mut candidates = candidates();
+                // They are looked at anew: the `-shm` is not in the key.
+                look_at(place.dir, &mut candidates);
+                let is_image = !is_raw && state.is_some();
+                if is_image { beside_an_image(candidates) } else { beside_raw(candidates) }
             }
-        })
+        };
+        Ok(Some((before, entries)))
+    }
+
+    /// Takes over the logs or journals that were stored as the other halves of a pair; false if one is not remembered.
+    fn take_over_halves(&self, folder: &Folder, names: &[Vec<u8>]) -> bool {
+        let find = |name: &Vec<u8>| folder.previous.as_ref().and_then(|previous| previous.find(name));
+        let Some(halves) = names.iter().map(find).collect::<Option<Vec<_>>>() else { return false };
+        for half in halves {
+            self.count_file(Status::Unmodified, half.decode().map_or(0, |node| node.size));
+            self.observer.add(Counter::Files, 1);
+            folder.push(half);
+        }
+        true
     }
 
     /// The node of a file that is as it was, but for its other names.
@@ -228,25 +246,16 @@ impl Work<'_> {
         node: Node,
         key: StatKey,
         beside: Beside,
+        log: LogPlace,
     ) -> Result<Vec<FileTask>> {
         let opened = open_again(place.dir, &node.name).and_then(|file| Ok((file, place.keep()?)));
         match opened {
             Ok((file, dir)) => {
                 place.folder.expect_one();
                 let folder = Arc::clone(place.folder);
-                let Beside { sidecars, entries, is_named } = beside;
+                let Beside { stats: sidecars, candidates: beside } = beside;
                 let device = place.device;
-                Ok(vec![FileTask {
-                    folder,
-                    dir,
-                    device,
-                    file,
-                    node,
-                    key,
-                    sidecars,
-                    beside: entries,
-                    is_named,
-                }])
+                Ok(vec![FileTask { folder, dir, device, file, node, key, sidecars, beside, log }])
             }
             Err(e) => {
                 let path = place.folder.path.join(&node.name);
@@ -254,7 +263,7 @@ impl Work<'_> {
                     io::ErrorKind::NotFound => self.vanished(place.folder, &path),
                     _ => self.missing(place.folder, path, &e),
                 }
-                if beside.is_named { Ok(Vec::new()) } else { self.entries_beside(place, &beside.entries) }
+                self.entries_beside(place, beside_a_file(beside.candidates))
             }
         }
     }
@@ -289,6 +298,13 @@ impl Work<'_> {
             ..stat.node(name, &self.options.owners)
         }
     }
+}
+
+/// True if this name was one of a database.
+fn was_database(folder: &Folder, name: &[u8]) -> Result<bool> {
+    let before = folder.previous.as_ref().and_then(|previous| previous.find(name));
+    let before = before.filter(|before| before.kind == NodeKind::File);
+    before.map_or(Ok(false), |before| Ok(before.decode()?.database.is_some()))
 }
 
 /// A number that all names of one file have in common, and that does not change from snapshot to snapshot.

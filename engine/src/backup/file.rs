@@ -2,27 +2,31 @@
 
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
+use super::beside::{Beside, Candidate, CandidateKind, beside_a_file, beside_an_image, beside_raw, look_at};
 use super::database::{DatabaseReport, Outcome, read_database, samples};
 use super::entry::{Place, open_again};
 use super::folder::Folder;
 use super::lineage::split;
+use super::linked::LogPlace;
 use super::memory::{StatKey, UNTRUSTED};
 use crate::base::{Result, StoredPath, Timestamp, WarningKind};
 use crate::model::lineage::Checked;
 use crate::model::{Database, DatabaseState, Layout, Node, NodeKind};
-use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
-use crate::sqlite::capture::Sidecar;
+use crate::source::{Neighbours, Segment, SourceDir, SourceFile, Stat, xattrs_of};
+use crate::sqlite::capture::{Kind, Sidecar, is_locked_as_database};
 use crate::sqlite::encrypted::{Outline, page_size};
+use crate::sqlite::{is_journal, is_log};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
 use std::cell::OnceCell;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Times that a file which changed while it was read is read again, before it is stored as it was read last.
 const READ_AGAIN: usize = 3;
-/// Bytes of a write-ahead log that tell its page size.
-const WAL_HEAD: usize = 32;
+/// Bytes of a log or journal that tell what it is.
+const SIDECAR_HEAD: usize = 32;
 /// Times that a database is opened again because its app has replaced it.
 const OPEN_AGAIN: usize = 20;
 /// Names of folders above a file that may tell what app it is of.
@@ -46,10 +50,10 @@ pub struct FileTask {
     pub key: StatKey,
     /// `-wal` and `-journal` beside it.
     pub sidecars: [Option<Stat>; 2],
-    /// The entries beside it that are part of it if it is a database, and entries of their own if not.
-    pub beside: Vec<(Vec<u8>, Stat)>,
-    /// True for a source itself: what lies beside it was not named, and is stored only as part of a database.
-    pub is_named: bool,
+    /// The files beside it that are part of it if it is a database, and entries of their own if not.
+    pub beside: Vec<Candidate>,
+    /// Where its log lies if it is a database.
+    pub log: LogPlace,
 }
 
 impl FileTask {
@@ -64,6 +68,12 @@ impl FileTask {
         let place = Place { folder: &self.folder, dir: &self.dir, device: self.device, kept: &kept };
         let [wal, journal] = self.sidecars;
         work.settled(&place, &self.node.name, self.key, begun, &[Some(before), wal, journal])
+    }
+
+    /// False for what lies beside it under the name of a sidecar and is none of SQLite's.
+    pub fn may_own(&self, name: &[u8]) -> bool {
+        let is_foreign = |candidate: &Candidate| candidate.kind == CandidateKind::Foreign;
+        !self.beside.iter().any(|candidate| candidate.name == name && is_foreign(candidate))
     }
 }
 
@@ -111,6 +121,24 @@ pub fn read_new_databases<'s>(work: &'s Work<'s>, queue: &Receiver<FileTask>, sc
     }
 }
 
+/// Reads the databases that waited until all names of the sources were known.
+pub fn read_linked<'s>(work: &'s Work<'s>, scope: &Scope<'s>) {
+    let mut reader = Reader { work, scope, buffer: Vec::new() };
+    // What lies beside one may have several names, too.
+    while let Some(waiting) = work.linked.next() {
+        if work.writer.cancel.is_cancelled() {
+            return;
+        }
+        work.lineages.wait();
+        match work.linked(waiting) {
+            Ok(tasks) => tasks.into_iter().for_each(|task| {
+                reader.read(task, false);
+            }),
+            Err(e) => work.writer.fail(e),
+        }
+    }
+}
+
 /// A thread that reads one file after the other.
 struct Reader<'s, 'scope> {
     work: &'s Work<'s>,
@@ -123,26 +151,30 @@ impl<'s> Reader<'s, '_> {
     /// `may_hand_on`, a database at a new path is given back.
     fn read(&mut self, mut task: FileTask, may_hand_on: bool) -> Option<FileTask> {
         let work = self.work;
-        let nature = nature(&task);
-        if may_hand_on
-            && nature.as_ref().is_ok_and(|nature| nature.database().is_some())
-            && !work.lineages.is_known(&task.path())
-        {
+        let nature = nature(work, &task);
+        let is_database = nature.as_ref().is_ok_and(|nature| nature.database().is_some());
+        if is_database && self.waits(&mut task) {
+            if let Err(e) = task.folder.one_done(work) {
+                work.writer.fail(e);
+            }
+            return None;
+        }
+        if may_hand_on && is_database && !work.lineages.is_known(&task.path()) {
             return Some(task);
         }
         work.observer.working_on(&task.path());
         // The folder must not be closed before the sidecars are done.
         task.folder.expect_one();
         let done = nature.map_err(Failed::Source).and_then(|nature| self.read_as(&mut task, nature));
+        let beside = std::mem::take(&mut task.beside);
         let beside = match done {
-            Ok(Done::Alone) => self.read_beside(&task, &task.beside),
-            Ok(Done::WithSidecars(foreign)) => self.read_beside(&task, &foreign),
-            Ok(Done::NoDatabase) if task.is_named => Ok(()),
-            Ok(Done::NoDatabase) => self.read_beside(&task, &task.beside),
+            Ok(Done::Raw) => self.read_beside(&task, beside_raw(beside)),
+            Ok(Done::Image) => self.read_beside(&task, beside_an_image(beside)),
+            Ok(Done::NoDatabase) => self.read_beside(&task, beside_a_file(beside)),
             Err(Failed::Source(e)) => {
                 work.missing(&task.folder, task.path(), &e);
-                let beside: &[_] = if task.is_named { &[] } else { &task.beside };
-                task.folder.one_done(work).and_then(|()| self.read_beside(&task, beside))
+                let done = task.folder.one_done(work);
+                done.and_then(|()| self.read_beside(&task, beside_a_file(beside)))
             }
             Err(Failed::Run(e)) => Err(e),
         };
@@ -152,38 +184,72 @@ impl<'s> Reader<'s, '_> {
         None
     }
 
+    /// True if a database has several names and no log beside this one, so that it waits until all names are known.
+    fn waits(&self, task: &mut FileTask) -> bool {
+        let beside = Beside { stats: task.sidecars, candidates: std::mem::take(&mut task.beside) };
+        let is_asked = !matches!(task.log, LogPlace::Assumed) || self.work.options.raw_databases;
+        let kept = match task.file.stat() {
+            Ok(stat) if stat.nlink > 1 && !is_asked && !beside.has_log() => {
+                self.work.linked.wait(&task.folder, &task.node.name, stat.identity(), beside)
+            }
+            _ => Some(beside),
+        };
+        match kept {
+            None => true,
+            Some(beside) => {
+                task.beside = beside.candidates;
+                false
+            }
+        }
+    }
+
     fn read_as(&mut self, task: &mut FileTask, mut nature: Nature) -> std::result::Result<Done, Failed> {
         let mut replaced = 0;
         loop {
-            if nature.database().is_none() || self.work.options.raw_databases {
-                let is_database = nature.database().is_some();
-                read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
-                return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
+            if nature.database().is_none() {
+                match read_file(self.work, task, nature, self.scope, &mut self.buffer, None)? {
+                    Some(turned_out) => nature = turned_out,
+                    None => return Ok(Done::NoDatabase),
+                }
             }
-            if task.file.stat()?.size == 0 {
+            look_at(&task.dir, &mut task.beside);
+            if self.work.options.raw_databases {
+                read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
+                return Ok(Done::Raw);
+            }
+            if nature.database() != Some(Kind::Opaque) && task.file.stat()?.size == 0 {
                 // It has a header, so it is not empty: what is proved about a database rests on its size.
                 let why = "its file system does not tell its size";
                 read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(why))?;
-                return Ok(Done::Alone);
+                return Ok(Done::Raw);
             }
             let why = match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
-                Outcome::Captured(foreign) => return Ok(Done::WithSidecars(foreign)),
+                Outcome::Captured { has_damaged_log } => {
+                    let wal = Sidecar::Wal.beside(&task.node.name);
+                    if let Some(log) = task.beside.iter_mut().find(|candidate| candidate.name == wal)
+                        && has_damaged_log
+                    {
+                        // It is kept with the database, whatever it begins with.
+                        log.kind = CandidateKind::Sidecar;
+                    }
+                    return Ok(Done::Image);
+                }
                 Outcome::Impossible(why) => why,
                 Outcome::Replaced if replaced < OPEN_AGAIN => {
                     replaced += 1;
                     open_anew(self.work, task)?;
-                    nature = self::nature(task)?;
+                    nature = self::nature(self.work, task)?;
                     continue;
                 }
                 Outcome::Replaced => "its app replaced it each time it was read".to_owned(),
             };
             read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(&why))?;
-            return Ok(Done::Alone);
+            return Ok(Done::Raw);
         }
     }
 
-    /// Stores the sidecars of what is no captured database as entries of their own.
-    fn read_beside(&mut self, task: &FileTask, beside: &[(Vec<u8>, Stat)]) -> Result<()> {
+    /// Stores what lies beside a file and is not part of it.
+    fn read_beside(&mut self, task: &FileTask, beside: Vec<Candidate>) -> Result<()> {
         let kept = OnceCell::from(Arc::clone(&task.dir));
         let place = Place { folder: &task.folder, dir: &task.dir, device: task.device, kept: &kept };
         for task in self.work.entries_beside(&place, beside)? {
@@ -198,27 +264,34 @@ fn open_anew(work: &Work<'_>, task: &mut FileTask) -> io::Result<()> {
     let name = &task.node.name;
     let file = open_again(&task.dir, name)?;
     let stat = file.stat()?;
-    let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| {
+    let stats = Sidecar::ALL.map(|sidecar| {
         let name = sidecar.beside(name);
         let stat = task.dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File)?;
         let path = || task.folder.path.join(&name);
-        (!work.options.select.leaves_out(path, stat.kind, stat.size)).then_some((name, stat))
+        match task.beside.iter_mut().find(|candidate| candidate.name == name) {
+            Some(candidate) => candidate.stat = stat,
+            None if work.options.select.leaves_out(path, stat.kind, stat.size) => {}
+            // The walk has not seen it: it is stored with the database, or not at all.
+            None => task.beside.push(Candidate::new(name, stat, false, Beside::default())),
+        }
+        Some(stat)
     });
-    task.node = work.node(name, &stat);
-    // What the walk saw was the file before.
+    task.node = work.node(&task.node.name, &stat);
+    // What the walk saw was the file before, and its names.
     task.key = UNTRUSTED;
-    task.sidecars = [&wal, &journal].map(|found| found.as_ref().map(|(_, stat)| *stat));
-    task.beside = [wal, shm, journal].into_iter().flatten().collect();
+    task.log = LogPlace::Here;
+    let [wal, _, journal] = stats;
+    task.sidecars = [wal, journal];
     task.file = file;
     Ok(())
 }
 
 /// What of a database was stored.
 enum Done {
-    /// The main file; what lies beside it is still to be stored.
-    Alone,
-    /// All of it, in one image; what is not part of it is still to be stored.
-    WithSidecars(Vec<(Vec<u8>, Stat)>),
+    /// The main file; its sidecars are still to be stored.
+    Raw,
+    /// All of it, in one image.
+    Image,
     /// A file that is no database.
     NoDatabase,
 }
@@ -245,6 +318,8 @@ enum Change {
     Altered,
 }
 
+/// Reads and stores a file as it lies. If it turns out to be used as a database, it is not stored, and its nature is
+/// given back.
 fn read_file<'s>(
     work: &'s Work<'s>,
     task: &FileTask,
@@ -252,14 +327,23 @@ fn read_file<'s>(
     scope: &Scope<'s>,
     buffer: &mut Vec<u8>,
     not_captured: Option<&str>,
-) -> std::result::Result<(), Failed> {
+) -> std::result::Result<Option<Nature>, Failed> {
+    let may_turn_out = nature.database().is_none() && !work.options.raw_databases;
     let mut reading = read_once(work, task, nature, scope, buffer)?;
     for _ in 0..READ_AGAIN {
         if reading.change != Change::Altered {
             break;
         }
+        let now = self::nature(work, task)?;
+        if may_turn_out && now.database().is_some() {
+            return Ok(Some(now));
+        }
         // The pieces of the earlier attempt are stored, and most of them are met again.
-        reading = read_once(work, task, self::nature(task)?, scope, buffer)?;
+        reading = read_once(work, task, now, scope, buffer)?;
+    }
+    // Its app may have been in the middle of writing all the time.
+    if may_turn_out && reading.nature.is_unknown() && is_locked_as_database(task.file.as_fd()) {
+        return Ok(Some(reading.nature.or_opaque()));
     }
     let Reading { assembly, mut node, nature, begun, before, change } = reading;
     let path = task.path();
@@ -267,7 +351,8 @@ fn read_file<'s>(
     let is_whole = xattrs.is_some();
     node.xattrs = xattrs.unwrap_or_default();
     node.changed_while_read = change != Change::None;
-    node.database = nature.database().map(|_| database(task, &nature, node.changed_while_read));
+    let as_it_lay = node.changed_while_read || not_captured.is_some();
+    node.database = nature.database().map(|_| database(task, &nature, as_it_lay));
     if let Some(database) = &node.database {
         work.tally.add_database(DatabaseReport::of_files(path.clone(), database.state));
         if not_captured.is_some() || node.changed_while_read {
@@ -287,7 +372,8 @@ fn read_file<'s>(
     // What could not be captured is tried again.
     let is_done = is_whole && change == Change::None && not_captured.is_none() && node.size == before.size;
     let key = if is_done { task.key_to_remember(work, begun, before) } else { UNTRUSTED };
-    Ok(assembly.end(work, Ending { node, key, checked: Checked::No })?)
+    assembly.end(work, Ending { node, key, checked: Checked::No })?;
+    Ok(None)
 }
 
 fn read_once<'s>(
@@ -349,14 +435,59 @@ pub(super) fn read_full(reader: &mut impl Read, bytes: &mut [u8]) -> io::Result<
     Ok(done)
 }
 
-fn nature(task: &FileTask) -> io::Result<Nature> {
+fn nature(work: &Work<'_>, task: &FileTask) -> io::Result<Nature> {
     let mut head = vec![0; Nature::HEAD_LEN];
     let len = read_full(&mut task.file.reader(0, Nature::HEAD_LEN as u64), &mut head)?;
     head.truncate(len);
     let nature = Nature::of(&head);
-    let [wal, _] = task.sidecars;
-    let may_be_encrypted = nature.database().is_none() && (wal.is_some() || is_usual(&task.node.name));
-    Ok(if may_be_encrypted { nature.or_encrypted(encrypted(task, &head)?) } else { nature })
+    if nature.database().is_some() {
+        return Ok(nature);
+    }
+    let log = head_beside(task, Sidecar::Wal);
+    if (log.is_some() || is_usual(&task.node.name))
+        && let Some(page_size) = encrypted(task, &head, log.as_deref())?
+    {
+        return Ok(nature.or_encrypted(Some(page_size)));
+    }
+    let journal = head_beside(task, Sidecar::Journal);
+    let is_used = log.is_some_and(|head| is_log(&head))
+        || journal.is_some_and(|head| is_journal(&head))
+        || has_gone(task)
+        || nature.is_unknown() && (was_opaque(task) || is_locked_as_database(task.file.as_fd()));
+    Ok(if is_used && !work.options.raw_databases { nature.or_opaque() } else { nature })
+}
+
+/// The first bytes of what lies beside the file under the name of a sidecar, if the walk has seen that.
+fn head_beside(task: &FileTask, sidecar: Sidecar) -> Option<Vec<u8>> {
+    let [wal, journal] = task.sidecars;
+    let is_there = if sidecar == Sidecar::Wal { wal.is_some() } else { journal.is_some() };
+    let Neighbours { dir, name } = task.log.neighbours(&task.dir, &task.node.name);
+    if !is_there && task.log.is_here() {
+        return None;
+    }
+    let mut head = vec![0; SIDECAR_HEAD];
+    // One that is not there, or cannot be read, tells nothing.
+    let file = dir.open_file(&sidecar.beside(name)).ok()?;
+    let len = read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head).ok()?;
+    head.truncate(len);
+    Some(head)
+}
+
+/// True if the walk has seen a log or journal that is not there any more: an app has ended a transaction since.
+fn has_gone(task: &FileTask) -> bool {
+    let is_gone = |sidecar: Sidecar| {
+        let stat = task.dir.stat_of(&sidecar.beside(&task.node.name));
+        stat.is_err_and(|e| e.kind() == io::ErrorKind::NotFound)
+    };
+    let [wal, journal] = task.sidecars;
+    wal.is_some() && is_gone(Sidecar::Wal) || journal.is_some() && is_gone(Sidecar::Journal)
+}
+
+/// True if this name was that of something that is used as a database, which nothing need show now.
+fn was_opaque(task: &FileTask) -> bool {
+    let before = task.folder.previous.as_ref().and_then(|previous| previous.find(&task.node.name));
+    let database = before.and_then(|before| before.decode().ok()?.database);
+    database.is_some_and(|database| database.page_size == 0)
 }
 
 /// True for names that databases have.
@@ -365,10 +496,7 @@ fn is_usual(name: &[u8]) -> bool {
 }
 
 /// The page size, if the file looks like a database whose pages are encrypted.
-fn encrypted(task: &FileTask, head: &[u8]) -> io::Result<Option<u32>> {
-    let mut wal = [0; WAL_HEAD];
-    let log = task.dir.open_file(&Sidecar::Wal.beside(&task.node.name));
-    let log = log.and_then(|file| read_full(&mut file.reader(0, WAL_HEAD as u64), &mut wal));
+fn encrypted(task: &FileTask, head: &[u8], wal: Option<&[u8]>) -> io::Result<Option<u32>> {
     let path = &task.folder.path;
     let folders: Vec<&[u8]> = path.components().collect();
     Ok(page_size(&Outline {
@@ -376,8 +504,7 @@ fn encrypted(task: &FileTask, head: &[u8]) -> io::Result<Option<u32>> {
         folders: &folders.into_iter().rev().take(FOLDERS).collect::<Vec<_>>(),
         size: task.file.stat()?.size,
         head,
-        // One that is not there, or cannot be read, tells nothing.
-        wal: log.ok().and_then(|len| wal.get(..len)),
+        wal,
     }))
 }
 
@@ -412,15 +539,16 @@ fn read_segments(
     Ok(())
 }
 
-/// Records how a database got into the snapshot as it lay.
-fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
+/// Records how a database got into the snapshot file by file.
+fn database(task: &FileTask, nature: &Nature, as_it_lay: bool) -> Database {
     let named = |sidecar: Sidecar, stat: &Option<Stat>| {
-        stat.is_some_and(|stat| stat.size > 0).then(|| sidecar.beside(&task.node.name))
+        let name = sidecar.beside(&task.node.name);
+        (stat.is_some_and(|stat| stat.size > 0) && task.may_own(&name)).then_some(name)
     };
     let [wal, journal] = &task.sidecars;
     let sidecars: Vec<Vec<u8>> =
         [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
-    let as_it_lay = changed || !sidecars.is_empty();
+    let as_it_lay = as_it_lay || !sidecars.is_empty();
     let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
     Database { state, page_size: nature.page_size(), sidecars, damaged_log: None }
 }

@@ -3,6 +3,7 @@
 //! bottom-up as their last entry is done.
 
 mod assembly;
+mod beside;
 mod database;
 mod entry;
 mod file;
@@ -10,6 +11,7 @@ mod folder;
 mod gone;
 mod known;
 mod lineage;
+mod linked;
 mod memory;
 mod options;
 mod plan;
@@ -42,6 +44,7 @@ use crate::sqlite::capture::WaitBudget;
 use crate::sqlite::verify::{CheckTime, Integrity};
 use known::Memory;
 use lineage::Lineages;
+use linked::LinkedDatabases;
 use plan::Plan;
 use std::io::Read;
 use std::path::PathBuf;
@@ -288,6 +291,7 @@ struct Work<'a> {
     open_files: usize,
     /// What is left to wait for apps that are in the middle of something.
     waits: WaitBudget,
+    linked: LinkedDatabases,
 }
 
 impl<'a> Work<'a> {
@@ -319,6 +323,7 @@ impl<'a> Work<'a> {
             has_parent: source.parent.is_some(),
             open_files: open_files(descriptor_limit()),
             waits: WaitBudget::new(WAIT_FOR_APPS),
+            linked: LinkedDatabases::default(),
         }
     }
 }

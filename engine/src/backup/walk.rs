@@ -1,8 +1,9 @@
 //! The walk: through the folders above the sources, then through the sources, in the order of names.
 
 use super::Work;
-use super::entry::{Beside, Place};
-use super::file::{FileTask, read_files, read_new_databases};
+use super::beside::{Beside, Candidate, beside_source, is_beside_source};
+use super::entry::Place;
+use super::file::{FileTask, read_files, read_linked, read_new_databases};
 use super::folder::Folder;
 use super::memory::Previous;
 use super::plan::{Branch, Plan};
@@ -28,7 +29,7 @@ pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<Blo
     let (files, queue) = bounded(work.open_files);
     let walk = Walk { work, plan, files, own: own_folders(work), parent_tree: parent, seen: Cell::new(0) };
     let root = pool.in_place_scope(|scope| {
-        std::thread::scope(|readers| {
+        let root = std::thread::scope(|readers| {
             let (new_databases, databases) = bounded(work.open_files);
             let writer = work.writer;
             readers.spawn(move || writer.guard_thread(move || read_new_databases(work, &databases, scope)));
@@ -48,7 +49,10 @@ pub fn store(work: &Work<'_>, plan: &Plan, parent: Option<BlobId>) -> Result<Blo
             // The last sender: the readers end when the queue is empty.
             drop(walk);
             root
-        })
+        });
+        // All names of the sources have been met.
+        read_linked(work, scope);
+        root
     })?;
     work.writer.cancel.check()?;
     root.tree().ok_or_else(|| Error::new(Kind::Internal, "close", "the root folder"))
@@ -142,8 +146,10 @@ impl Walk<'_> {
             let path = folder.path.join(name);
             if child.whole {
                 match Named::open(&path.to_fs()) {
+                    // A sidecar of another source is stored with that.
+                    Ok(named) if is_beside_source(plan, &folder.path, name, &named.stat) => {}
                     Err(e) => self.work.missing(folder, path, &e),
-                    Ok(named) => self.source(folder, name, named)?,
+                    Ok(named) => self.source(plan, folder, name, named)?,
                 }
                 continue;
             }
@@ -165,8 +171,8 @@ impl Walk<'_> {
         folder.one_done(self.work)
     }
 
-    /// Stores one source, which may be anything, and says so if it gave no file.
-    fn source(&self, folder: &Arc<Folder>, name: &[u8], named: Named) -> Result<()> {
+    /// Stores one source, which may be anything, and says so if it gave no file. `plan` holds the sources beside it.
+    fn source(&self, plan: &Branch, folder: &Arc<Folder>, name: &[u8], named: Named) -> Result<()> {
         let path = folder.path.join(name);
         let Named { dir, stat, leads_to } = named;
         if self.is_in_own(leads_to.as_deref().unwrap_or(&path.to_fs())) {
@@ -183,7 +189,7 @@ impl Walk<'_> {
                 None => false,
             }
         } else {
-            self.source_entry(folder, name, &stat, &dir)?;
+            self.source_entry(plan, folder, name, &stat, &dir)?;
             true
         };
         if is_stored && self.seen.get() == before {
@@ -194,19 +200,18 @@ impl Walk<'_> {
     }
 
     /// Stores a source that is no folder.
-    fn source_entry(&self, folder: &Arc<Folder>, name: &[u8], stat: &Stat, dir: &SourceDir) -> Result<()> {
-        // What lies beside it was not named as a source, and is stored only as part of it.
-        let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| {
-            let name = sidecar.beside(name);
-            let stat = dir.stat_of(&name).ok().filter(|stat| stat.kind == NodeKind::File);
-            stat.map(|stat| (name, stat))
-        });
+    fn source_entry(
+        &self,
+        plan: &Branch,
+        folder: &Arc<Folder>,
+        name: &[u8],
+        stat: &Stat,
+        dir: &SourceDir,
+    ) -> Result<()> {
         self.work.clocks.see(stat.dev, dir, self.work.repo.session().now(), [stat]);
-        let sidecars = [&wal, &journal].map(|found| found.as_ref().map(|(_, stat)| *stat));
-        let entries = [wal, shm, journal].into_iter().flatten().collect();
         let place = Place { folder, dir, device: stat.dev, kept: &OnceCell::new() };
         self.count(stat);
-        self.send(self.work.entry(&place, name, stat, Beside { sidecars, entries, is_named: true })?)
+        self.send(self.work.entry(&place, name, stat, beside_source(plan, dir, name))?)
     }
 
     fn count(&self, stat: &Stat) {
@@ -360,7 +365,7 @@ impl Walk<'_> {
         {
             match Named::open(&path().to_fs()) {
                 Err(e) => self.work.missing(folder, path(), &e),
-                Ok(named) => self.source(folder, &entry.name, named)?,
+                Ok(named) => self.source(&Branch::default(), folder, &entry.name, named)?,
             }
             return Ok(None);
         }
@@ -392,14 +397,14 @@ impl Walk<'_> {
         Ok(None)
     }
 
-    /// What lies beside an entry and is part of it if it is a database. What the options leave out of that is counted.
+    /// What lies beside an entry and may be part of it, and beside that in turn. What the options leave out is counted.
     fn beside(&self, dir: &SourceDir, frame: &Frame, name: &[u8]) -> Beside {
         if !frame.has_sidecars {
             return Beside::default();
         }
-        let [wal, shm, journal] = Sidecar::ALL.map(|sidecar| sibling(&frame.entries, &sidecar.beside(name)));
-        let mut entries = Vec::new();
-        for (sidecar, stat) in Sidecar::ALL.into_iter().zip([wal, shm, journal]) {
+        let found = Sidecar::ALL.map(|sidecar| sibling(&frame.entries, &sidecar.beside(name)));
+        let mut candidates = Vec::new();
+        for (sidecar, stat) in Sidecar::ALL.into_iter().zip(found) {
             let Some(stat) = stat else { continue };
             let name = sidecar.beside(name);
             let select = &self.work.options.select;
@@ -408,24 +413,24 @@ impl Walk<'_> {
             {
                 self.work.exclude(&frame.folder, &name);
             } else {
-                entries.push((name, stat));
+                let beside = self.beside(dir, frame, &name);
+                candidates.push(Candidate::new(name, stat, true, beside));
             }
         }
-        Beside { sidecars: [wal, journal], entries, is_named: false }
+        let [wal, _, journal] = found;
+        Beside { stats: [wal, journal], candidates }
     }
 
-    /// True for a sidecar of an entry that is there and not left out: it is stored with that.
+    /// True for what has the name of a sidecar of an entry that is there and not left out: it is stored with that.
     fn belongs_to_another(&self, dir: &SourceDir, frame: &Frame, name: &[u8]) -> bool {
-        if !frame.has_sidecars || sibling(&frame.entries, name).is_none() {
+        if !frame.has_sidecars || frame.only.is_some() || sibling(&frame.entries, name).is_none() {
             return false;
         }
         let select = &self.work.options.select;
         let main = Sidecar::main_of(name);
         let main = main.and_then(|(main, _)| Some((main, sibling(&frame.entries, main)?)));
-        // The sidecar of a sidecar is none.
         main.is_some_and(|(main, stat)| {
-            !self.belongs_to_another(dir, frame, main)
-                && !select.leaves_out(|| frame.folder.path.join(main), stat.kind, stat.size)
+            !select.leaves_out(|| frame.folder.path.join(main), stat.kind, stat.size)
                 && !select.leaves_out_content(dir, main, &stat)
         })
     }

@@ -53,9 +53,11 @@ struct Level {
     ended: bool,
 }
 
-/// True for a database that was stored in one committed state.
+/// True for a database that was stored in one image of a committed state.
 pub(super) fn is_captured(node: &Node) -> bool {
-    node.database.as_ref().is_some_and(|database| database.state != DatabaseState::AsItLay)
+    node.database
+        .as_ref()
+        .is_some_and(|database| matches!(database.state, DatabaseState::Quiescent | DatabaseState::Captured))
 }
 
 /// Two trees, and what was found so far.

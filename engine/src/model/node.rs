@@ -129,13 +129,15 @@ pub enum DatabaseState {
     AsItLay = 1,
     /// The committed frames of the sidecars were laid over the main file.
     Captured = 2,
+    /// Main file and log (or journal) were captured in one committed state and are stored beside each other.
+    Pair = 3,
 }
 
 impl DatabaseState {
     /// The state of a stored number.
     #[must_use]
     pub fn from_number(number: u64) -> Option<Self> {
-        [Self::Quiescent, Self::AsItLay, Self::Captured]
+        [Self::Quiescent, Self::AsItLay, Self::Captured, Self::Pair]
             .into_iter()
             .find(|state| u64::from(*state as u8) == number)
     }

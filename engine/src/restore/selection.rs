@@ -223,10 +223,11 @@ impl<'r> SelectedWalk<'r> {
     }
 }
 
-/// The names of the files beside a database that was stored as its files lay: only together they are what its app had. A
+/// The names of the files beside a database that was not stored in one image: only together they are what its app had. A
 /// record may name anything; of that, what is named as its sidecars are.
 pub(super) fn stored_beside(node: &Node) -> Vec<Vec<u8>> {
-    let Some(Database { state: DatabaseState::AsItLay, sidecars, .. }) = &node.database else {
+    let Some(Database { state: DatabaseState::AsItLay | DatabaseState::Pair, sidecars, .. }) = &node.database
+    else {
         return Vec::new();
     };
     let own = Sidecar::ALL.map(|sidecar| sidecar.beside(&node.name));

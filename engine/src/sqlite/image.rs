@@ -26,12 +26,28 @@ pub struct Image<'a> {
     pub(super) is_cut: Cell<bool>,
     /// The write-ahead log and its bytes, if it is damaged.
     pub(super) damaged_log: Option<(BorrowedFd<'a>, u64)>,
+    /// True for the log or journal of a database of which only the app knows how to put the two together.
+    pub(super) is_log: bool,
 }
 
 impl<'a> Image<'a> {
     /// The bytes of the main file alone.
     pub(super) fn of_main(main: BorrowedFd<'a>, len: u64, watch: Watch<'a>) -> Self {
-        Self { main, main_len: len, laid_over: None, len, watch, is_cut: Cell::new(false), damaged_log: None }
+        Self {
+            main,
+            main_len: len,
+            laid_over: None,
+            len,
+            watch,
+            is_cut: Cell::new(false),
+            damaged_log: None,
+            is_log: false,
+        }
+    }
+
+    /// The first bytes of a log or journal.
+    pub(super) fn of_log(log: BorrowedFd<'a>, len: u64, watch: Watch<'a>) -> Self {
+        Self { is_log: true, ..Self::of_main(log, len, watch) }
     }
 }
 
@@ -40,6 +56,12 @@ impl Image<'_> {
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
+    }
+
+    /// True for a log or journal, which is read after the main file where the two cannot be put together.
+    #[must_use]
+    pub fn is_log(&self) -> bool {
+        self.is_log
     }
 
     /// True for a database without a single byte.

@@ -50,6 +50,18 @@ pub fn is_of_sqlite(sidecar: capture::Sidecar, head: &[u8]) -> bool {
     }
 }
 
+/// True if a write-ahead log begins with these bytes: one that is sound, or of a version that is not known.
+#[must_use]
+pub fn is_log(head: &[u8]) -> bool {
+    wal::Head::parse(head) != wal::Head::None
+}
+
+/// True if the journal of a transaction that was not ended begins with these bytes.
+#[must_use]
+pub fn is_journal(head: &[u8]) -> bool {
+    head.len() >= JOURNAL_HEAD && journal::begins(head) && head.iter().any(|byte| *byte != 0)
+}
+
 /// The number in four bytes at this place, the most significant first.
 pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|raw| u32::from_be_bytes(*raw))
@@ -59,6 +71,9 @@ pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
 pub(crate) fn is_page_size(bytes: u32) -> bool {
     bytes.is_power_of_two() && (512..=65536).contains(&bytes)
 }
+
+/// Bytes of a journal's header.
+const JOURNAL_HEAD: usize = 28;
 
 /// Where SQLite's locks on the main file begin; the page that holds this byte is never used for anything else.
 const PENDING_BYTE: u64 = 0x4000_0000;

@@ -160,6 +160,12 @@ impl Log {
         }
     }
 
+    /// Bytes up to the end of the last committed frame.
+    pub fn len(&self) -> u64 {
+        let frame = self.page_size.map_or(0, |page_size| FRAME_HEAD as u64 + u64::from(page_size));
+        HEADER as u64 + u64::from(self.frames) * frame
+    }
+
     /// Its generation; `None` for an empty log.
     pub fn salts(&self) -> Option<[u8; 8]> {
         self.salts

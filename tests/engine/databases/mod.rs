@@ -9,6 +9,7 @@
 //! prints its own.
 
 mod chains;
+mod named;
 mod sql;
 mod step;
 mod world;

@@ -26,7 +26,9 @@ pub(super) fn words(databases: &[DatabaseReport], counts: &DatabaseCounts) -> Ve
         }
     }
     let mut lines = vec![all];
-    let captured = databases.iter().filter(|database| database.state == DatabaseState::Captured);
+    let captured = databases
+        .iter()
+        .filter(|database| matches!(database.state, DatabaseState::Captured | DatabaseState::Pair));
     lines.extend(captured.take(MOST_LINES).map(line));
     let left = counts.captured.saturating_sub(lines.len() as u64 - 1);
     if left > 0 {
@@ -39,7 +41,9 @@ pub(super) fn words(databases: &[DatabaseReport], counts: &DatabaseCounts) -> Ve
 fn line(database: &DatabaseReport) -> String {
     let name = &database.path;
     let held = human::duration(Duration::from_millis(database.held_ms));
-    if database.rolled_back > 0 {
+    if database.state == DatabaseState::Pair {
+        format!("  {name}: captured together with the log beside it")
+    } else if database.rolled_back > 0 {
         let pages = human::count(database.rolled_back.into(), "page");
         format!("  {name}: an unfinished change was taken back ({pages})")
     } else {

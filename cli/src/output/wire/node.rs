@@ -100,5 +100,6 @@ fn state_name(state: DatabaseState) -> &'static str {
         DatabaseState::Quiescent => "quiescent",
         DatabaseState::AsItLay => "as_it_lay",
         DatabaseState::Captured => "captured",
+        DatabaseState::Pair => "pair",
     }
 }

@@ -178,6 +178,7 @@ impl From<&DatabaseReport> for WireDatabase {
                 DatabaseState::Quiescent => "quiescent",
                 DatabaseState::AsItLay => "as_it_lay",
                 DatabaseState::Captured => "captured",
+                DatabaseState::Pair => "pair",
             },
             wal_frames: from.frames,
             rolled_back_pages: from.rolled_back,

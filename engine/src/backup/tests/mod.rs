@@ -2,9 +2,11 @@
 
 mod changing;
 mod databases;
+mod linked;
 mod media;
 mod options;
 mod panics;
+mod sidecars;
 
 use super::*;
 use crate::base::event::Silent;

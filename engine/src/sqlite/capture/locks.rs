@@ -78,13 +78,18 @@ impl Locks for Ofd {
 
 /// Asks whether a lock of this kind would meet another one. Nothing is locked by asking.
 fn would_meet(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Result<bool> {
+    Ok(met(file, kind, bytes)?.is_some())
+}
+
+/// The lock that one of this kind would meet.
+fn met(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Result<Option<libc::flock>> {
     let mut found = flock(kind, bytes);
     #[cfg(any(target_os = "linux", target_os = "android"))]
     retried(|| fcntl(file, FcntlArg::F_OFD_GETLK(&mut found)))?;
     // What other processes hold, then.
     #[cfg(not(any(target_os = "linux", target_os = "android")))]
     retried(|| fcntl(file, FcntlArg::F_GETLK(&mut found)))?;
-    Ok(i32::from(found.l_type) != libc::F_UNLCK)
+    Ok((i32::from(found.l_type) != libc::F_UNLCK).then_some(found))
 }
 
 /// True if somebody has one of SQLite's locks on the main file `file`: a writer in any journal mode, a mere reader with a
@@ -92,6 +97,21 @@ fn would_meet(file: BorrowedFd<'_>, kind: libc::c_int, bytes: Bytes) -> io::Resu
 #[must_use]
 pub fn is_locked(file: BorrowedFd<'_>) -> bool {
     Ofd.is_held(file, MAIN).unwrap_or(false)
+}
+
+/// The width of these fields differs between systems.
+fn widen(number: impl Into<i64>) -> i64 {
+    number.into()
+}
+
+/// True if somebody has a lock on the file that only SQLite takes: on some of its bytes for locks, and on no others.
+#[must_use]
+pub fn is_locked_as_database(file: BorrowedFd<'_>) -> bool {
+    let is_of_sqlite = |found: libc::flock| {
+        let (start, len) = (widen(found.l_start), widen(found.l_len));
+        start >= MAIN.start && (1..=MAIN.len).contains(&len) && start + len <= MAIN.start + MAIN.len
+    };
+    met(file, libc::F_WRLCK, MAIN).is_ok_and(|found| found.is_some_and(is_of_sqlite))
 }
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
@@ -214,6 +234,25 @@ mod tests {
         let _own = Shared::of_reader(&Ofd, ours.as_fd()).unwrap().unwrap();
         assert!(!is_locked(ours.as_fd()), "our own count for nothing");
         assert_eq!((MAIN.start, MAIN.len), (1 << 30, 512));
+    }
+
+    #[test]
+    fn only_locks_that_sqlite_takes_make_a_database() {
+        let (_folder, app, ours) = opened();
+        for (start, len, expected) in [
+            (MAIN.start, 1, true),
+            (SHARED.start, SHARED.len, true),
+            (MAIN.start, MAIN.len, true),
+            (0, 0, false),
+            (MAIN.start, 0, false),
+            (MAIN.start - 1, 2, false),
+            (MAIN.start, MAIN.len + 1, false),
+            (0, 10, false),
+        ] {
+            lock(&app, libc::F_RDLCK, Bytes { start, len });
+            assert_eq!(is_locked_as_database(ours.as_fd()), expected, "{start} {len}");
+            lock(&app, libc::F_UNLCK, Bytes { start, len });
+        }
     }
 
     #[test]

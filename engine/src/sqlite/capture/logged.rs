@@ -19,8 +19,8 @@ use super::super::wal::{Log, Until};
 use super::hold::IndexHold;
 use super::index::{Index, checkpoints};
 use super::locks::{ALIVE, RECOVERY};
-use super::outcome::{Failed, Impossible, Kind, Sidecar, State, Trouble};
-use super::stamp::Look;
+use super::outcome::{Failed, Impossible, Kind, PairedLog, Sidecar, State, Trouble};
+use super::stamp::{Look, Stamp};
 use super::{Attempt, Limit, Opened, Reading, Seen, Session, still};
 use std::io;
 use std::os::fd::AsFd;
@@ -45,6 +45,9 @@ pub(super) fn read<T, E>(
         Ok(ground) => ground,
         Err(attempt) => return Ok(attempt.widen()),
     };
+    if session.kind == Kind::Opaque && ground.log.frames > 0 {
+        return read_pair(session, seen, wal, ground, read);
+    }
     let hold = ground.hold.as_ref();
     let patience = session.patience;
     let limit = Limit::new(patience, hold.map(|hold| (hold.since(), patience.hold_checkpoints)));
@@ -66,12 +69,79 @@ pub(super) fn read<T, E>(
     let page_size = ground.log.page_size.or(seen.page_size);
     Ok(Attempt::Done(Reading {
         value,
+        log: None,
         state,
         len: image.len,
         page_size,
         sidecars: seen.there.sizes(),
         has_damaged_log: ground.log.is_damaged,
     }))
+}
+
+/// Reads main file and log one after the other, where only the app knows how to put them together. M is then the last
+/// commit in the log as it was read, and the later the better: a checkpoint may have come so far while the main file was
+/// read. What comes behind M is left out.
+fn read_pair<T, E>(
+    session: &Session<'_>,
+    seen: &Seen<'_>,
+    wal: &Opened,
+    Ground { hold, main, index, log: before }: Ground<'_>,
+    read: &mut dyn FnMut(&Image<'_>) -> Result<T, E>,
+) -> Result<Attempt<T>, Failed<E>> {
+    let patience = session.patience;
+    let limit = Limit::new(patience, hold.as_ref().map(|hold| (hold.since(), patience.hold_checkpoints)));
+    let watch = || {
+        hold.as_ref().inspect(|hold| hold.step_aside());
+        limit.check()
+    };
+    let image = Image::of_main(session.main, main.stamp.size, &watch);
+    let result = session.run(&image, read);
+    let Some(log) = log_after(session, seen, wal, (index.is_some(), &before)).map_err(Trouble::widen)? else {
+        return Ok(Attempt::Changed);
+    };
+    let (frames, page_size) = (log.frames, log.page_size);
+    // What lies behind a damage is kept: the app may know more than SQLite does.
+    let size = Stamp::of(wal.file.as_fd()).map_err(|e| Failed::Io(Some(Sidecar::Wal), e))?.size;
+    let len = if log.is_damaged { size.max(log.len()) } else { log.len() };
+    let log_image = Image::of_log(wal.file.as_fd(), len, &watch);
+    let log_result = session.run(&log_image, read);
+    if limit.is_over.get() {
+        return Err(Failed::Impossible(Impossible::HeldTooLong));
+    }
+    let is_cut = image.is_cut.get() || log_image.is_cut.get();
+    let ground = Ground { hold: None, main, index, log };
+    if is_cut || !is_proved(session, seen, wal, &ground).map_err(Trouble::widen)? {
+        return Ok(Attempt::Changed);
+    }
+    let value = result.map_err(Failed::Read)?;
+    let paired = PairedLog { sidecar: Sidecar::Wal, value: log_result.map_err(Failed::Read)?, len };
+    Ok(Attempt::Done(Reading {
+        value,
+        log: Some(paired),
+        state: State::Paired { frames },
+        len: image.len,
+        page_size,
+        sidecars: seen.there.sizes(),
+        // Its raw log is stored as it is.
+        has_damaged_log: false,
+    }))
+}
+
+/// The log after the main file was read; `None` if it was begun anew meanwhile.
+fn log_after(
+    session: &Session<'_>,
+    seen: &Seen<'_>,
+    wal: &Opened,
+    (is_believed, before): (bool, &Log),
+) -> Result<Option<Log>, Trouble> {
+    let until = match index_now(session, seen) {
+        _ if !is_believed => None,
+        Ok(Some(index)) => Some(until(index)),
+        Ok(None) => return Ok(None),
+        Err(e) => return Err(e),
+    };
+    let log = log(wal, until.as_ref())?;
+    Ok(Some(log).filter(|log| log.salts() == before.salts() && log.frames >= before.frames))
 }
 
 /// Looks at the index, then at the log. Not yet, if the index is in the middle of a change, or if a change of what is
@@ -94,12 +164,7 @@ fn ground<'s>(
         Some(shm) if seen.is_alive && !seen.is_exclusive => tried(|| Index::read(shm))?,
         _ => None,
     };
-    let until = index.map(|index| Until {
-        salts: index.salts,
-        frames: index.max_frame,
-        pages: index.pages,
-        page_size: index.page_size,
-    });
+    let until = index.map(until);
     let log = log(wal, until.as_ref())?;
     if index.is_some_and(|index| index.max_frame > 0 && log.salts() != Some(index.salts)) {
         // Begun anew between the two, or its header is being written.
@@ -110,6 +175,11 @@ fn ground<'s>(
         Some(wait) => Err(still::not_settled(session, wait)),
         None => Ok(ground),
     })
+}
+
+/// How far a log goes by the word of its index.
+fn until(index: Index) -> Until {
+    Until { salts: index.salts, frames: index.max_frame, pages: index.pages, page_size: index.page_size }
 }
 
 impl Ground<'_> {
@@ -158,6 +228,8 @@ fn laid_out<'i>(
             header => header?.is_some_and(|header| header.page_size != page_size),
         },
         Kind::Encrypted => !size.is_multiple_of(bytes),
+        // Without frames that count nothing is laid over it.
+        Kind::Opaque => false,
     };
     if is_other {
         return Err(Impossible::LogPageSize.into());
@@ -193,7 +265,7 @@ fn is_proved(
         }
         None => {
             let is_same_log = ground.log.is_unchanged(wal.file.as_fd())?;
-            let now = super::Stamp::of(wal.file.as_fd())?;
+            let now = Stamp::of(wal.file.as_fd())?;
             let is_same_log = !checks.times || is_same_log && now == wal.stamp;
             is_same_log && is_same_main()? && nobody_came(session, seen)?
         }

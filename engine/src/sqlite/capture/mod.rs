@@ -17,9 +17,10 @@ mod outcome;
 mod stamp;
 mod still;
 
-pub use locks::{Bytes, Locks, Ofd, is_locked};
+pub use locks::{Bytes, Locks, Ofd, is_locked, is_locked_as_database};
 pub use outcome::{
-    Beside, Captured, Checks, Failed, Impossible, Kind, Patience, Sidecar, Sidecars, State, WaitBudget,
+    Beside, Captured, Checks, Failed, Impossible, Kind, PairedLog, Patience, Sidecar, Sidecars, State,
+    WaitBudget,
 };
 
 use super::SqliteHeader;
@@ -70,9 +71,19 @@ pub fn capture<T, E>(
         };
         match attempt {
             Attempt::Done(reading) => {
-                let Reading { value, state, len, page_size, sidecars, has_damaged_log } = reading;
+                let Reading { value, log, state, len, page_size, sidecars, has_damaged_log } = reading;
                 let (held, reads) = (session.held.get(), session.reads.get());
-                return Ok(Captured { value, state, len, page_size, held, reads, sidecars, has_damaged_log });
+                return Ok(Captured {
+                    value,
+                    log,
+                    state,
+                    len,
+                    page_size,
+                    held,
+                    reads,
+                    sidecars,
+                    has_damaged_log,
+                });
             }
             Attempt::NotYet(wait, why) if !session.wait(wait) => return Err(Failed::Impossible(why)),
             Attempt::NotYet(..) => {}
@@ -107,6 +118,8 @@ impl<T> Attempt<T> {
 /// What a reading brought.
 struct Reading<T> {
     value: T,
+    /// The other half, where the two cannot be put together.
+    log: Option<PairedLog<T>>,
     state: State,
     len: u64,
     page_size: Option<u32>,
@@ -230,6 +243,8 @@ impl<'a> Session<'a> {
             Some(journal) if has_pages => self.rollback(journal, page_size)?,
             _ => (None, false),
         };
+        // Its journal may lie beside another name of the file.
+        let may_have_writer = main.stamp.names > 1 && there.journal.is_none() && there.wal.is_none();
         let log_counts = has_pages && there.wal.as_ref().is_some_and(|wal| wal.stamp.size > 0);
         if rollback.is_some() && log_counts && self.has_frames(&there)? {
             return Err(Impossible::JournalAndLog.into());
@@ -238,7 +253,7 @@ impl<'a> Session<'a> {
         self.may_hold_main.set(!is_wal && !is_exclusive);
         let hold = hold.filter(|_| !is_wal);
         // Who waits for us has not begun.
-        let is_being_written = has_writer && is_exclusive && hold.is_none();
+        let is_being_written = (has_writer || may_have_writer) && is_exclusive && hold.is_none();
         Ok(Seen {
             hold,
             now,

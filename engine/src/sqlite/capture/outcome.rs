@@ -66,6 +66,9 @@ pub enum Kind {
     Plain,
     /// A database whose pages are encrypted one by one, the header with the first.
     Encrypted,
+    /// Something else that is used as a database, as its log, its journal or its locks show. Where its pages lie only the app
+    /// knows: main file and log are captured as a pair.
+    Opaque,
 }
 
 /// What the proof of a reading looks at. Everything, except in tests which show what becomes of a proof without one part.
@@ -184,6 +187,11 @@ pub enum State {
         /// Pages that came from the journal.
         pages: u32,
     },
+    /// The main file's own bytes and, beside them, a log or journal without which they are no committed state.
+    Paired {
+        /// Committed frames of a write-ahead log; 0 for a journal.
+        frames: u32,
+    },
 }
 
 /// Bytes of the sidecars that were there, by the name's end.
@@ -197,11 +205,24 @@ pub struct Sidecars {
     pub journal: Option<u64>,
 }
 
+/// A log or journal that belongs to a main file.
+#[derive(Debug)]
+pub struct PairedLog<T> {
+    /// Which of the two it is.
+    pub sidecar: Sidecar,
+    /// What the reading of it brought.
+    pub value: T,
+    /// Its bytes, as far as they count.
+    pub len: u64,
+}
+
 /// A database in one committed state.
 #[derive(Debug)]
 pub struct Captured<T> {
     /// What the reading of that state brought.
     pub value: T,
+    /// What the reading of a log or journal brought that is the other half of that state.
+    pub log: Option<PairedLog<T>>,
     /// What the image was put together from.
     pub state: State,
     /// Bytes of the image.

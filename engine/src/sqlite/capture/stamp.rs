@@ -25,6 +25,8 @@ pub struct Stamp {
     pub identity: (u64, u64),
     /// Bytes of the file.
     pub size: u64,
+    /// Names of the file.
+    pub names: u64,
     mtime: Timestamp,
     ctime: Timestamp,
 }
@@ -36,6 +38,7 @@ impl Stamp {
         Ok(Self {
             identity: (raw.st_dev, raw.st_ino),
             size: u64::try_from(raw.st_size).unwrap_or(0),
+            names: widen(raw.st_nlink),
             mtime: time(raw.st_mtime, raw.st_mtime_nsec.into()),
             ctime: time(raw.st_ctime, raw.st_ctime_nsec.into()),
         })
@@ -61,6 +64,11 @@ impl Stamp {
         });
         left.max().map(|nanos| Duration::from_nanos(u64::try_from(nanos).unwrap_or(0)))
     }
+}
+
+/// The width of this field differs between processors.
+fn widen(number: impl Into<u64>) -> u64 {
+    number.into()
 }
 
 /// A main file at a moment.

@@ -11,7 +11,7 @@
 use super::super::image::{Image, Watch};
 use super::super::journal::Rollback;
 use super::locks::{PENDING, RESERVED, SHARED};
-use super::outcome::{Failed, Impossible, Sidecar, State, Trouble};
+use super::outcome::{Failed, Impossible, Kind, PairedLog, Sidecar, State, Trouble};
 use super::stamp::Look;
 use super::{Attempt, Limit, Reading, STEP, Seen, Session};
 use std::os::fd::AsFd;
@@ -40,6 +40,15 @@ pub(super) fn read<T, E>(
     let watch = || limit.check();
     let (image, state) = laid_out(session, seen, &watch).map_err(Failed::Impossible)?;
     let result = session.run(&image, read);
+    let paired = match &seen.there.journal {
+        Some(journal) if matches!(state, State::Paired { .. }) => {
+            let log = Image::of_log(journal.file.as_fd(), journal.stamp.size, &watch);
+            let value = session.run(&log, read);
+            image.is_cut.set(image.is_cut.get() || log.is_cut.get());
+            Some(value.map(|value| PairedLog { sidecar: Sidecar::Journal, value, len: log.len }))
+        }
+        _ => None,
+    };
     if limit.is_over.get() {
         return Err(Failed::Impossible(Impossible::HeldTooLong));
     }
@@ -50,9 +59,11 @@ pub(super) fn read<T, E>(
         return Err(Failed::Replaced);
     }
     let value = result.map_err(Failed::Read)?;
+    let log = paired.transpose().map_err(Failed::Read)?;
     let page_size = seen.rollback.as_ref().map(|rollback| rollback.page_size).or(seen.page_size);
     Ok(Attempt::Done(Reading {
         value,
+        log,
         state,
         len: image.len,
         page_size,
@@ -105,6 +116,9 @@ fn laid_out<'i>(
     let Some((rollback, journal)) = seen.rollback.as_ref().zip(seen.there.journal.as_ref()) else {
         return Ok((Image::of_main(session.main, size, watch), State::Quiescent));
     };
+    if session.kind == Kind::Opaque {
+        return Ok((Image::of_main(session.main, size, watch), State::Paired { frames: 0 }));
+    }
     let len = rolled_back_len(rollback, size);
     if len > size.saturating_add(journal.stamp.size).saturating_add(65536) {
         return Err(Impossible::Length);

@@ -154,17 +154,47 @@ fn a_page_of_two_tables_and_one_of_none_are_found_whatever_else_there_is() {
     }
 }
 
+/// As a newer SQLite has written it.
+fn newer(image: &[u8]) -> Vec<u8> {
+    let mut newer = image.to_vec();
+    newer[96..100].copy_from_slice(&9_000_000_u32.to_be_bytes());
+    newer
+}
+
 #[test]
 fn words_of_a_newer_sqlite_are_no_damage_but_those_of_ours_are() {
     let odd = reworded(&image(&[PLAIN]), &words("gone", "(x TEXT)", "(x TEXT SORTED SOMEHOW (x))"));
     assert!(fails(&odd).starts_with("malformed database schema (gone)"));
-    let mut newer = odd;
-    newer[96..100].copy_from_slice(&9_000_000_u32.to_be_bytes());
     for which in [Integrity::Quick, Integrity::Full] {
-        match check(&newer, which) {
-            Verdict::NotChecked(why) => assert!(why.starts_with("it was written by a newer SQLite"), "{why}"),
+        match check(&newer(&odd), which) {
+            Verdict::NotChecked(why) => {
+                assert!(why.starts_with("it was written by a newer SQLite"), "{why}");
+                assert!(why.contains("near \"x\""), "{why}");
+            }
             verdict => panic!("{verdict:?}"),
         }
+    }
+}
+
+#[test]
+fn words_of_a_newer_sqlite_hide_no_damage() {
+    let odd = |sql: &str| newer(&reworded(&image(&[PLAIN]), sql));
+    let unknown = words("gone", "(x TEXT)", "(x TEXT SORTED SOMEHOW (x))");
+    // Elsewhere in the file.
+    for table in ["chat", "pair", "sum"] {
+        let found = fails(&newer(&reworded(&broken(&image(&[PLAIN]), table), &unknown)));
+        assert!(found.contains(" page ") || found.contains("malformed"), "{table}: {found}");
+    }
+    // In what describes it.
+    for sql in [
+        "UPDATE sqlite_schema SET rootpage = 99999 WHERE name = 'gone'",
+        "UPDATE sqlite_schema SET sql = 'no description' WHERE name = 'gone'",
+        "UPDATE sqlite_schema SET sql = NULL WHERE name = 'gone'",
+        "UPDATE sqlite_schema SET name = 'pair' WHERE name = 'gone'",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'TEXT', char(3) || 'EXT') WHERE name = 'gone'",
+        "UPDATE sqlite_schema SET sql = replace(sql, 'TEXT', CAST(x'e5282954' AS TEXT)) WHERE name = 'gone'",
+    ] {
+        fails(&odd(sql));
     }
 }
 
@@ -247,6 +277,49 @@ fn many_odd_values_hide_no_damage() {
         match check(&odd, Integrity::Full) {
             Verdict::Failed(found) => assert!(found[0].contains("chat_by_name"), "{found:?}"),
             verdict => panic!("{verdict:?}"),
+        }
+    }
+}
+
+/// How often SQLite is asked, if it finds the database sound.
+fn questions(image: &[u8], full: bool) -> u32 {
+    let dir = tempfile::tempdir().unwrap();
+    let mut copy = PrivateCopy::new_in(dir.path());
+    copy.write_all(image).unwrap();
+    let open = copy.state.unwrap();
+    let (verdict, questions) = checker::check(*open.connections, &open.file, full, &tests::limits());
+    assert_eq!(verdict, sound());
+    questions
+}
+
+/// SQLite goes through the whole schema for each question about a single table.
+#[test]
+fn the_number_of_questions_does_not_grow_with_the_number_of_tables() {
+    let tables = |count: u32| -> String {
+        (0..count)
+            .map(|n| format!("CREATE TABLE t{n} (a INTEGER PRIMARY KEY, b); CREATE INDEX i{n} ON t{n} (b);"))
+            .collect()
+    };
+    let view = "CREATE VIEW v AS SELECT 1;";
+    let unknown =
+        words("words4", "tokenize=simple", "tokenize=mmicu") + &words("words3", "fts3(", "their_module(");
+    for (beside, rewording, most) in [
+        (&["", ""][..], "", 1),
+        (&[PLAIN, view], "", 2),
+        (&[PLAIN, VIRTUAL], "", 2),
+        (&[PLAIN, VIRTUAL], unknown.as_str(), 2),
+    ] {
+        for full in [false, true] {
+            let asked = [3, 300].map(|count| {
+                let (tables, mut sql) = (tables(count), beside.to_vec());
+                sql.push(&tables);
+                let asked = questions(&reworded(&image(&sql), rewording), full);
+                // Whichever SQLite comes upon first.
+                sql.rotate_right(1);
+                assert_eq!(questions(&reworded(&image(&sql), rewording), full), asked);
+                asked
+            });
+            assert!(asked[0] == asked[1] && asked[1] <= most, "{asked:?}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! L2: the questions that a check asks SQLite, and what its answers mean.
 
 use super::schema::Schema;
-use super::{CheckLimits, Verdict, pages};
+use super::{CheckLimits, Verdict, modules, pages};
 use crate::base::Timestamp;
 use crate::base::path::clean;
 use crate::sqlite::SqliteHeader;
@@ -10,6 +10,7 @@ use rusqlite::functions::FunctionFlags;
 use rusqlite::limits::Limit;
 use rusqlite::types::{Null, ValueRef};
 use rusqlite::{Connection, Error, ErrorCode, ffi};
+use std::cell::Cell;
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -40,47 +41,69 @@ const LIMITS: [(Limit, i32); 9] = [
     (Limit::SQLITE_LIMIT_SCHEMA, 200_000),
 ];
 
-/// Checks the image in `file`, which `connection` has opened.
-pub(super) fn check(mut connection: Connection, file: &File, full: bool, limits: &CheckLimits) -> Verdict {
+/// Checks the image in `file`, which both connections have opened and not read; with the number of questions that SQLite
+/// was asked.
+pub(super) fn check(
+    [mut connection, mut second]: [Connection; 2],
+    file: &File,
+    full: bool,
+    limits: &CheckLimits,
+) -> (Verdict, u32) {
     let mut first = [0; SqliteHeader::LEN];
     if file.read_exact_at(&mut first, 0).is_err() || !first.starts_with(b"SQLite format 3\0") {
-        return Verdict::NotChecked("it does not begin as a plain SQLite database does".to_owned());
+        return (Verdict::NotChecked("it does not begin as a plain SQLite database does".to_owned()), 0);
     }
     let Some(header) = SqliteHeader::parse(&first) else {
-        return Verdict::Failed(vec!["its header is damaged".to_owned()]);
+        return (Verdict::Failed(vec!["its header is damaged".to_owned()]), 0);
     };
-    let stop = match Stop::install(&mut connection, limits) {
-        Ok(stop) => stop,
-        Err(e) => return Verdict::NotChecked(clean_line(e.to_string().as_bytes())),
+    let stop = Stop::new(limits);
+    let mut prepare = || -> rusqlite::Result<()> {
+        stop.install(&mut connection, limits)?;
+        stop.install(&mut second, limits)?;
+        configure(&connection)?;
+        if has_modules(&connection)? && modules::mask(&connection, file, &header)? {
+            // The first one knows the schema as it was.
+            configure(&second)?;
+            std::mem::swap(&mut connection, &mut second);
+        }
+        Ok(())
     };
-    let checker = Checker { connection: &connection, header: &header, full };
+    let prepared = prepare();
+    drop(second);
+    let checker = Checker { connection: &connection, header: &header, full, asked: Cell::new(0) };
     let mut found = Found::default();
-    match checker.run(&mut found) {
-        Err(e) if found.damage.is_empty() => told(&e, &stop, &header),
+    let ran = prepared.and_then(|()| checker.run(&mut found));
+    let verdict = match ran {
+        Err(e) if found.damage.is_empty() => checker.told(&e, &stop),
         // Damage is certain, however the check ended.
         _ if !found.damage.is_empty() => Verdict::Failed(found.damage),
         _ => Verdict::Sound { left_out: found.left_out, odd_values: found.odd_values },
-    }
+    };
+    (verdict, checker.asked.get())
 }
 
-/// What an error of SQLite says about the image.
-fn told(e: &Error, stop: &Stop, header: &SqliteHeader) -> Verdict {
-    let text = clean_line(message(e).as_bytes());
-    match e.sqlite_error_code() {
-        Some(ErrorCode::OperationInterrupted) => Verdict::NotChecked(stop.why().to_owned()),
-        Some(ErrorCode::DatabaseCorrupt)
-            if is_newer(header) && text.starts_with("malformed database schema") =>
-        {
-            // Its tables may be described in words that this SQLite has yet to learn.
-            Verdict::NotChecked(format!("it was written by a newer SQLite than this program has: {text}"))
-        }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Verdict::Failed(vec![text]),
-        _ => Verdict::NotChecked(text),
-    }
+fn has_modules(connection: &Connection) -> rusqlite::Result<bool> {
+    Ok(Schema::read(connection)?.has_modules)
 }
 
-fn is_newer(header: &SqliteHeader) -> bool {
-    i64::from(header.sqlite_version) > i64::from(rusqlite::version_number())
+/// True for the message about a description that is whole, and in words that a newer SQLite may have: its own words name
+/// nothing else that is wrong.
+fn is_about_words(text: &str) -> bool {
+    let Some((_, why)) =
+        text.strip_prefix("malformed database schema (").and_then(|text| text.split_once(") - "))
+    else {
+        return false;
+    };
+    (why.starts_with("near \"") && why.ends_with("\": syntax error"))
+        || [
+            "unrecognized token: ",
+            "unknown table option: ",
+            "unknown datatype for ",
+            "no such function: ",
+            "unknown function: ",
+        ]
+        .iter()
+        .any(|words| why.starts_with(words))
 }
 
 /// The message of SQLite without what rusqlite adds.
@@ -97,23 +120,25 @@ fn clean_line(bytes: &[u8]) -> String {
 
 /// Why a check was ended from outside.
 struct Stop {
+    started: Timestamp,
     cancelled: Arc<AtomicBool>,
 }
 
 impl Stop {
+    fn new(limits: &CheckLimits) -> Self {
+        Self { started: (limits.clock)(), cancelled: Arc::new(AtomicBool::new(false)) }
+    }
+
     /// Lets SQLite look at the clock and at the wish to stop, again and again.
-    fn install(connection: &mut Connection, limits: &CheckLimits) -> rusqlite::Result<Self> {
-        let cancelled = Arc::new(AtomicBool::new(false));
-        let (limits, seen) = (limits.clone(), Arc::clone(&cancelled));
-        let started = (limits.clock)();
+    fn install(&self, connection: &mut Connection, limits: &CheckLimits) -> rusqlite::Result<()> {
+        let (limits, seen, started) = (limits.clone(), Arc::clone(&self.cancelled), self.started);
         connection.progress_handler(
             STEPS,
             Some(move || {
                 seen.store(limits.cancel.is_cancelled(), Ordering::Relaxed);
                 seen.load(Ordering::Relaxed) || is_over(started, (limits.clock)(), &limits)
             }),
-        )?;
-        Ok(Self { cancelled })
+        )
     }
 
     fn why(&self) -> &'static str {
@@ -184,21 +209,22 @@ struct Checker<'c> {
     connection: &'c Connection,
     header: &'c SqliteHeader,
     full: bool,
+    /// Questions so far.
+    asked: Cell<u32>,
 }
 
 impl Checker<'_> {
     fn run(&self, found: &mut Found) -> rusqlite::Result<()> {
-        self.configure()?;
         let pages: u32 = self.connection.query_row("PRAGMA main.page_count", [], |row| row.get(0))?;
         if pages == 0 {
             let why = Some("SQLite sees no page of it".to_owned());
             return Err(Error::SqliteFailure(ffi::Error::new(ffi::SQLITE_CANTOPEN), why));
         }
         let schema = Schema::read(self.connection)?;
-        if schema.may_be_asked_whole {
+        if schema.may_be_asked_whole() {
             match self.ask(self.full, None, found) {
                 Err(trouble) if trouble.is_final() => return Err(trouble.error),
-                Ok(Answer::Whole) => return Ok(()),
+                Ok(Answer::Whole) => return if schema.has_no_root { self.rest(found) } else { Ok(()) },
                 // Something needs what only the app has, or one table has very many odd values: see what is with the others.
                 _ if found.damage.is_empty() => {}
                 _ => return Ok(()),
@@ -207,43 +233,68 @@ impl Checker<'_> {
         self.one_by_one(schema, found)
     }
 
-    /// Limits first: what is read afterwards is hostile.
-    fn configure(&self) -> rusqlite::Result<()> {
-        for (limit, value) in LIMITS {
-            self.connection.set_limit(limit, value)?;
-        }
-        for (setting, on) in [
-            (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
-            (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
-            (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
-            (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
-        ] {
-            self.connection.set_db_config(setting, on)?;
-        }
-        // Checks of values are the app's expressions, and say nothing of the file.
-        let pragmas = "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; \
-                       PRAGMA ignore_check_constraints = ON; PRAGMA query_only = ON; PRAGMA locking_mode = EXCLUSIVE;";
-        self.connection.execute_batch(pragmas)?;
-        self.connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-        self.disarm_functions()
+    /// What SQLite leaves out if it comes upon a view or virtual table first: the free pages, and those that are lost.
+    fn rest(&self, found: &mut Found) -> rusqlite::Result<()> {
+        let is_walkable = found.damage.is_empty() && self.table(b"sqlite_schema", found)?;
+        if is_walkable { self.walk(found) } else { Ok(()) }
     }
 
-    /// Some functions can be made to run for hours without a look at the clock, and columns may be computed by them.
-    fn disarm_functions(&self) -> rusqlite::Result<()> {
-        let mut statement = self.connection.prepare("SELECT DISTINCT name FROM pragma_function_list")?;
-        let names =
-            statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
-        drop(statement);
-        names.iter().try_for_each(|name| self.disarm(name))
+    fn walk(&self, found: &mut Found) -> rusqlite::Result<()> {
+        // A walk trusts what is in the pages more than a check does.
+        if found.damage.is_empty() {
+            let wrong = pages::walk(self.connection, self.header)?;
+            wrong.into_iter().for_each(|finding| found.damage(finding.as_bytes()));
+        }
+        Ok(())
     }
 
-    /// Lets a function fail, whatever its arguments, also one that is not there.
-    fn disarm(&self, name: &str) -> rusqlite::Result<()> {
-        let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
-        let why = format!("it needs the function {}", clean_line(name.as_bytes()));
-        self.connection.create_scalar_function(name, -1, flags, move |_| -> rusqlite::Result<Null> {
-            Err(Error::UserFunctionError(why.as_str().into()))
-        })
+    /// What an error of SQLite says about the image.
+    fn told(&self, e: &Error, stop: &Stop) -> Verdict {
+        let text = clean_line(message(e).as_bytes());
+        match e.sqlite_error_code() {
+            Some(ErrorCode::OperationInterrupted) => Verdict::NotChecked(stop.why().to_owned()),
+            Some(ErrorCode::DatabaseCorrupt) if self.is_newer() && is_about_words(&text) => {
+                self.told_of_newer(&text)
+            }
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Verdict::Failed(vec![text]),
+            _ => Verdict::NotChecked(text),
+        }
+    }
+
+    fn is_newer(&self) -> bool {
+        i64::from(self.header.sqlite_version) > i64::from(rusqlite::version_number())
+    }
+
+    /// Looks at all that is described in words that this SQLite knows. The words that it does not know explain why it cannot
+    /// read the rest, and nothing else that is wrong.
+    fn told_of_newer(&self, text: &str) -> Verdict {
+        let mut found = Found::default();
+        let known = || -> rusqlite::Result<Schema> {
+            // Only so does SQLite go on behind a description that it cannot read. Nothing can be written all the same.
+            self.connection.set_db_config(DbConfig::SQLITE_DBCONFIG_WRITABLE_SCHEMA, true)?;
+            Schema::read(self.connection)
+        };
+        match known() {
+            Ok(schema)
+                if schema.odd_texts.iter().any(|name| text.contains(&format!("({})", clean_line(name)))) =>
+            {
+                found.damage(text.as_bytes());
+            }
+            Ok(schema) => {
+                for name in std::iter::once(b"sqlite_schema".to_vec()).chain(schema.tables) {
+                    if found.damage.len() >= MAX_FINDINGS || self.table(&name, &mut found).is_err() {
+                        break;
+                    }
+                }
+            }
+            Err(_) => {}
+        }
+        if found.damage.is_empty() {
+            // Its tables may be described in words that this SQLite has yet to learn.
+            let why = format!("it was written by a newer SQLite than this program has: {text}");
+            return Verdict::NotChecked(why);
+        }
+        Verdict::Failed(found.damage)
     }
 
     /// Each table with its indexes, then whether the pages of all together are those of the file.
@@ -259,12 +310,7 @@ impl Checker<'_> {
                 return Ok(());
             }
         }
-        // A walk trusts what is in the pages more than a check does.
-        if is_walkable && found.damage.is_empty() {
-            let wrong = pages::walk(self.connection, self.header)?;
-            wrong.into_iter().for_each(|finding| found.damage(finding.as_bytes()));
-        }
-        Ok(())
+        if is_walkable { self.walk(found) } else { Ok(()) }
     }
 
     /// Checks one table. False if its b-trees could not be looked at.
@@ -321,7 +367,7 @@ impl Checker<'_> {
                 Missing::Collation(name) => {
                     self.connection.create_collation(name.as_str(), |a: &str, b: &str| a.cmp(b))
                 }
-                Missing::Function(name) => self.disarm(name),
+                Missing::Function(name) => disarm(self.connection, name),
             }
             .map_err(Trouble::before)?;
             if !stand_ins.insert(missing) {
@@ -337,6 +383,7 @@ impl Checker<'_> {
     }
 
     fn answers(&self, sql: &str, found: &mut Found) -> Result<Answer, Trouble> {
+        self.asked.set(self.asked.get() + 1);
         let mut statement = self.connection.prepare(sql).map_err(Trouble::before)?;
         let mut rows = statement.query([]).map_err(Trouble::before)?;
         let mut count = 0;
@@ -353,6 +400,45 @@ impl Checker<'_> {
         }
         Ok(Answer::Whole)
     }
+}
+
+/// Limits first: what is read afterwards is hostile.
+fn configure(connection: &Connection) -> rusqlite::Result<()> {
+    for (limit, value) in LIMITS {
+        connection.set_limit(limit, value)?;
+    }
+    for (setting, on) in [
+        (DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true),
+        (DbConfig::SQLITE_DBCONFIG_TRUSTED_SCHEMA, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_TRIGGER, false),
+        (DbConfig::SQLITE_DBCONFIG_ENABLE_VIEW, false),
+    ] {
+        connection.set_db_config(setting, on)?;
+    }
+    // Checks of values are the app's expressions, and say nothing of the file.
+    let pragmas = "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA temp_store = MEMORY; \
+                   PRAGMA ignore_check_constraints = ON; PRAGMA query_only = ON; PRAGMA locking_mode = EXCLUSIVE;";
+    connection.execute_batch(pragmas)?;
+    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    disarm_functions(connection)
+}
+
+/// Some functions can be made to run for hours without a look at the clock, and columns may be computed by them.
+fn disarm_functions(connection: &Connection) -> rusqlite::Result<()> {
+    let mut statement = connection.prepare("SELECT DISTINCT name FROM pragma_function_list")?;
+    let names =
+        statement.query_map([], |row| row.get::<_, String>(0))?.collect::<rusqlite::Result<Vec<_>>>()?;
+    drop(statement);
+    names.iter().try_for_each(|name| disarm(connection, name))
+}
+
+/// Lets a function fail, whatever its arguments, also one that is not there.
+fn disarm(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_INNOCUOUS;
+    let why = format!("it needs the function {}", clean_line(name.as_bytes()));
+    connection.create_scalar_function(name, -1, flags, move |_| -> rusqlite::Result<Null> {
+        Err(Error::UserFunctionError(why.as_str().into()))
+    })
 }
 
 /// How far an answer went.

@@ -6,6 +6,7 @@
 
 mod checker;
 mod left;
+mod modules;
 mod pages;
 mod schema;
 
@@ -141,7 +142,8 @@ pub struct PrivateCopy {
 #[derive(Debug)]
 struct Open {
     file: File,
-    connection: Connection,
+    /// Each reads the file anew: the second one for what is changed for the check.
+    connections: Box<[Connection; 2]>,
     /// The bytes of [`MODES`] as the image has them.
     modes: [u8; 2],
 }
@@ -195,7 +197,7 @@ impl PrivateCopy {
             Integrity::None => return Verdict::NotChecked("integrity checks are switched off".to_owned()),
         };
         match self.state {
-            Ok(open) => checker::check(open.connection, &open.file, full, limits),
+            Ok(open) => checker::check(*open.connections, &open.file, full, limits).0,
             Err(why) => Verdict::NotChecked(why),
         }
     }
@@ -251,11 +253,11 @@ fn open(dir: &Path) -> std::result::Result<Open, String> {
     let file = made.map_err(|e| e.to_string())?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let opened = Connection::open_with_flags(uri(&path), flags);
+    let opened = [0, 1].map(|_| Connection::open_with_flags(uri(&path), flags));
     fs::remove_file(&path).map_err(|e| e.to_string())?;
-    let connection = opened.map_err(|e| e.to_string())?;
+    let [first, second] = opened.map(|opened| opened.map_err(|e| e.to_string()));
     left::remove(dir, &file);
-    Ok(Open { file, connection, modes: [0; 2] })
+    Ok(Open { file, connections: Box::new([first?, second?]), modes: [0; 2] })
 }
 
 /// The path as SQLite reads it. `nolock`: nobody else can open a file without a name. (`immutable` would be wrong: with

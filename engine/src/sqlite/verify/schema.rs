@@ -1,5 +1,6 @@
 //! L2: which tables a database says that it has, and whether SQLite may be asked about all of them at once.
 
+use super::modules::is_masked;
 use rusqlite::Connection;
 use rusqlite::types::ValueRef;
 
@@ -10,15 +11,18 @@ pub(super) struct Schema {
     pub(super) tables: Vec<Vec<u8>>,
     /// Names of what SQLite would never have described so.
     pub(super) odd: Vec<Vec<u8>>,
-    /// False if there are virtual tables: SQLite would let them check themselves, with code that trusts what it reads,
-    /// and the app's own tokenizers. (Their content stands in ordinary tables.) False if there are views, too: if
-    /// SQLite comes upon one first, it looks neither at the list of free pages nor for pages that are lost.
-    pub(super) may_be_asked_whole: bool,
+    /// Names of what is described with bytes that no words have.
+    pub(super) odd_texts: Vec<Vec<u8>>,
+    /// True if there are virtual tables whose modules SQLite may have.
+    pub(super) has_modules: bool,
+    /// True if there are views or virtual tables: if SQLite comes upon one first, it looks neither at the list of free pages
+    /// nor for pages that are lost.
+    pub(super) has_no_root: bool,
 }
 
 impl Schema {
     pub(super) fn read(connection: &Connection) -> rusqlite::Result<Self> {
-        let mut schema = Self { may_be_asked_whole: true, ..Self::default() };
+        let mut schema = Self::default();
         let mut statement = connection.prepare("SELECT name, sql FROM main.sqlite_schema")?;
         let mut rows = statement.query([])?;
         while let Some(row) = rows.next()? {
@@ -27,19 +31,30 @@ impl Schema {
         Ok(schema)
     }
 
+    /// True if SQLite may be asked about all of them at once: it runs the code of no module.
+    pub(super) fn may_be_asked_whole(&self) -> bool {
+        !self.has_modules && self.odd.is_empty()
+    }
+
     /// Only the description counts: type and page are what a hostile database likes to call them.
     fn add(&mut self, name: &[u8], sql: &[u8]) {
+        let is_of_words = |byte: &u8| !byte.is_ascii_control() || byte.is_ascii_whitespace();
+        if std::str::from_utf8(sql).is_err() || !sql.iter().all(is_of_words) {
+            self.odd_texts.push(name.to_vec());
+        }
         let is = |words: &str| {
             sql.get(..words.len()).is_some_and(|start| start.eq_ignore_ascii_case(words.as_bytes()))
         };
         if is("CREATE TABLE ") {
             self.tables.push(name.to_vec());
-        } else if is("CREATE VIRTUAL ") || is("CREATE VIEW ") {
-            self.may_be_asked_whole = false;
+        } else if is("CREATE VIRTUAL ") {
+            self.has_no_root = true;
+            self.has_modules |= !is_masked(sql);
+        } else if is("CREATE VIEW ") {
+            self.has_no_root = true;
         } else if !(sql.is_empty()
             || ["INDEX ", "UNIQUE ", "TRIGGER "].iter().any(|kind| is(&format!("CREATE {kind}"))))
         {
-            self.may_be_asked_whole = false;
             self.odd.push(name.to_vec());
         }
     }
@@ -59,23 +74,25 @@ mod tests {
     #[test]
     fn what_a_description_is_of_is_told_by_its_first_words() {
         let of = |sql: &str| {
-            let mut schema = Schema { may_be_asked_whole: true, ..Schema::default() };
+            let mut schema = Schema::default();
             schema.add(b"x", sql.as_bytes());
-            (schema.tables.len(), schema.odd.len(), schema.may_be_asked_whole)
+            let may_be_asked_whole = schema.may_be_asked_whole();
+            (schema.tables.len(), schema.odd.len(), may_be_asked_whole, schema.has_no_root)
         };
         for sql in ["CREATE TABLE x (a)", "create table \"x\" (a)"] {
-            assert_eq!(of(sql), (1, 0, true), "{sql}");
+            assert_eq!(of(sql), (1, 0, true, false), "{sql}");
         }
         for sql in
             ["", "CREATE INDEX i ON x (a)", "CREATE UNIQUE INDEX i ON x (a)", "CREATE TRIGGER t BEFORE"]
         {
-            assert_eq!(of(sql), (0, 0, true), "{sql}");
+            assert_eq!(of(sql), (0, 0, true, false), "{sql}");
         }
-        for sql in ["CREATE VIRTUAL TABLE x USING fts5(a)", "CREATE VIEW x AS SELECT 1"] {
-            assert_eq!(of(sql), (0, 0, false), "{sql}");
+        for sql in ["CREATE VIRTUAL TABLE x USING zzzz(a)", "CREATE VIEW x AS SELECT 1"] {
+            assert_eq!(of(sql), (0, 0, true, true), "{sql}");
         }
+        assert_eq!(of("CREATE VIRTUAL TABLE x USING fts5(a)"), (0, 0, false, true));
         for sql in ["CREATE/**/VIRTUAL TABLE x USING fts5(a)", "CREATE/**/TABLE x (a)", "crumbs"] {
-            assert_eq!(of(sql), (0, 1, false), "{sql}");
+            assert_eq!(of(sql), (0, 1, false, false), "{sql}");
         }
     }
 }

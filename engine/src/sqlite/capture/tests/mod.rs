@@ -5,6 +5,7 @@ mod damage;
 mod hostile;
 mod journals;
 mod logs;
+mod names;
 mod proof;
 mod waiting;
 
