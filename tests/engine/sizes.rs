@@ -138,9 +138,12 @@ fn printing_is_found_and_only_printing() {
 const CLOCKS: [&str; 6] =
     ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout(", "wait_timeout"];
 /// Tests that may, and why.
-const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 7] = [
+const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 12] = [
+    ("engine/src/repo/lease/tests.rs", "a thread of its own is let renew a lease"),
+    ("engine/src/store/suite.rs", "two creators are delayed at random, so that they meet at every step"),
     ("tests/capture/busy.rs", "another program is let go on, and a deadline ends that where it stands still"),
     ("tests/capture/closing.rs", "how long an app has to wait for a capture is what is claimed"),
+    ("tests/capture/replaced.rs", "another program is let go on with replacing a database"),
     (
         "tests/capture/take.rs",
         "a capture compares the clock with the file system's, and pauses let another program go on",
@@ -153,6 +156,8 @@ const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 7] = [
         "tests/cli/restore_again.rs",
         "another program is waited for, and a deadline makes a failure of a wait for ever",
     ),
+    ("tests/faults/races.rs", "two programs are delayed at random, so that they meet at every step"),
+    ("tests/faults/together.rs", "two programs are looked at until both hold a lease"),
     ("tests/src/harness.rs", "the seconds that each case takes are shown"),
     (
         "tests/src/meeting.rs",

@@ -250,9 +250,7 @@ pub(crate) fn run(args: &RestoreArgs, context: &Context) -> Result<Outcome> {
         ui.json(&wire.after(before));
         return Ok(outcome);
     }
-    for line in restored.words(snapshot, args.folder(), progress.elapsed()) {
-        ui.report(line);
-    }
+    restored.words(snapshot, args.folder(), progress.elapsed()).iter().for_each(|line| ui.report(line));
     warnings::show(ui, &told, progress.warnings_dropped());
     if !args.dry_run {
         ui.report(where_the_files_are(&places(snapshot, place.path.as_ref(), args.folder())));

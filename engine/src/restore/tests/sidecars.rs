@@ -176,7 +176,7 @@ fn a_damaged_log_that_is_stored_with_its_database_is_kept_elsewhere() {
     let (_, repo) = repository();
     let before = commit(&repo, |maker| vec![maker.dir("d", vec![maker.file("f", b"f")])]);
     let with_log = commit(&repo, |maker| {
-        let mut node = overwrite::database(maker, "m.db", b"m");
+        let mut node = database(maker, "m.db", b"m");
         let log =
             crate::model::DamagedLog { size: 3, content: Content::Chunk(maker.blob(b"log")), hash: None };
         if let Some(database) = &mut node.database {
