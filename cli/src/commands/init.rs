@@ -41,7 +41,7 @@ pub(crate) struct InitArgs {
 pub(crate) fn run(args: &InitArgs, context: &Context) -> Result<Outcome> {
     let group = args.group.as_deref().map(group_number).transpose()?;
     let created = match context.create(group)? {
-        Creation::Done(created) => created,
+        Creation::Done(created) => *created,
         Creation::Lost(error) => return Err(error.into()),
     };
     if context.ui.style().json {

@@ -31,7 +31,7 @@ pub(crate) struct Created {
 #[derive(Debug)]
 pub(crate) enum Creation {
     /// It is there.
-    Done(Created),
+    Done(Box<Created>),
     /// Another one is there, or another program is creating one. Nothing is left of the attempt.
     Lost(Error),
 }
@@ -89,7 +89,7 @@ impl Context {
             Prepared::Kept(key, config) => OpenedBy::KeptKey(key.belongs_to(&config, repo.id())?),
         };
         self.remember(&path, &repo)?;
-        Ok(Creation::Done(Created { repo, opened_by }))
+        Ok(Creation::Done(Box::new(Created { repo, opened_by })))
     }
 
     /// The credential of the new repository: what is named, else a kept key for the default repository, else a password

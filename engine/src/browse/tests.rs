@@ -20,13 +20,16 @@ fn listed(repo: &Repo, snapshot: &Snapshot, at: &str, recursive: bool) -> Result
     Ok(paths)
 }
 
+/// Kind and path of each warning.
+type Heard = Vec<(WarningKind, Option<String>)>;
+
 /// The paths that are listed, and where that is not all.
 fn listed_and_told(
     repo: &Repo,
     snapshot: &Snapshot,
     at: &str,
     recursive: bool,
-) -> Result<(Vec<String>, Vec<(WarningKind, Option<String>)>)> {
+) -> Result<(Vec<String>, Heard)> {
     let (mut paths, told) = (Vec::new(), Told::default());
     list(repo, snapshot, &path(at), recursive, &Cancel::new(), &told, &mut |path, node| {
         assert_eq!(path.name(), node.name);

@@ -169,6 +169,8 @@ impl Repo {
         manifest.heads = other_heads(&run.history, writer);
         let id = self.write_manifest(&manifest, observer)?;
         self.end(&run, &id, observer);
+        // Whatever is left of its lease goes now.
+        drop(run);
         Ok(id)
     }
 

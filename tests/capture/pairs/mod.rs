@@ -42,7 +42,7 @@ const CHECKPOINT: (i64, i64) = (120, 8);
 pub fn play(arguments: &[String]) -> ExitCode {
     match arguments {
         [kind, folder, bytes] if kind == "shifted" => {
-            shifted::play(Path::new(folder), bytes.parse().unwrap())
+            shifted::play(Path::new(folder), bytes.parse().unwrap());
         }
         [kind, folder] if kind == "cipher" => cipher::play(Path::new(folder)),
         _ => return ExitCode::FAILURE,

@@ -36,6 +36,7 @@ struct Shifted {
     end: u64,
 }
 
+#[expect(clippy::host_endian_bytes, reason = "the index is memory that the programs of one machine share")]
 fn word(bytes: &[u8], at: usize) -> u32 {
     u32::from_ne_bytes(bytes[at..at + 4].try_into().unwrap())
 }
@@ -169,9 +170,9 @@ pub fn play(folder: &Path, header: u64) {
         app.commit();
         progress.one_more();
         round += 1;
-        if round % 7 == 0 {
-            let is_partial = round % 3 == 0;
-            let mode = if round % 2 == 0 { "TRUNCATE" } else { "RESTART" };
+        if round.is_multiple_of(7) {
+            let is_partial = round.is_multiple_of(3);
+            let mode = if round.is_multiple_of(2) { "TRUNCATE" } else { "RESTART" };
             if app.checkpoint(&reader, is_partial, mode) && is_partial {
                 progress.one_more();
             }

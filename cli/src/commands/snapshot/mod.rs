@@ -245,7 +245,7 @@ fn open_or_create(context: &Context, progress: &Progress<'_>) -> Result<Repo> {
         return context.open(progress);
     }
     let created = match context.create(None)? {
-        Creation::Done(created) => created,
+        Creation::Done(created) => *created,
         // Another program created it at this moment.
         Creation::Lost(_) if !context.may_create()? => return context.open(progress),
         Creation::Lost(error) => return Err(error.into()),

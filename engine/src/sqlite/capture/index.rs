@@ -61,7 +61,7 @@ impl Index {
             && is_big_endian <= 1
             && native(first, 0)? == VERSION
             && sums == (native(first, SUMMED)?, native(first, SUMMED + 4)?);
-        let size = u16::from_ne_bytes(*first.get(14..)?.first_chunk()?);
+        let size = native_short(first, 14)?;
         // 65,536 does not fit into two bytes; 1 stands for it.
         let page_size = if size == 1 { 65536 } else { u32::from(size) };
         let index = Self {
@@ -85,7 +85,14 @@ pub fn checkpoints(shm: BorrowedFd<'_>) -> io::Result<Option<(u32, u32)>> {
     Ok(native(&raw, 0).zip(native(&raw, 32)))
 }
 
+/// The number in two bytes at this place, in the machine's order.
+#[expect(clippy::host_endian_bytes, reason = "the index is memory that the programs of one machine share")]
+fn native_short(bytes: &[u8], at: usize) -> Option<u16> {
+    bytes.get(at..)?.first_chunk().map(|raw| u16::from_ne_bytes(*raw))
+}
+
 /// The number in four bytes at this place, in the machine's order.
+#[expect(clippy::host_endian_bytes, reason = "the index is memory that the programs of one machine share")]
 fn native(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|raw| u32::from_ne_bytes(*raw))
 }

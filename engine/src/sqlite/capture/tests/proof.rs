@@ -1,5 +1,6 @@
 //! What the proof of a reading in WAL mode rests on, part by part: with each part left out, an image is accepted that is
 //! no state of the database. The app's real life is in `tests/capture/`; here its index is written by hand.
+#![expect(clippy::host_endian_bytes, reason = "the index is memory that the programs of one machine share")]
 
 use super::super::locks::{self, ALIVE, PENDING, RECOVERY, SHARED};
 use super::*;
@@ -160,7 +161,8 @@ fn what_says_that_the_index_is_not_that_of_the_log_is_noticed() {
     let main = |played: &Played| {
         played.main.write_all_at(b"written by nobody's rule", played.not_logged()).unwrap();
     };
-    let events: [(&str, &dyn Fn(&Played)); 7] = [
+    type Event<'e> = (&'e str, &'e dyn Fn(&Played));
+    let events: [Event<'_>; 7] = [
         ("rebuilt", &rebuilt),
         ("exclusive", &exclusive),
         ("dead", &dead),
