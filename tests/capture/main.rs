@@ -18,6 +18,7 @@ mod closing;
 mod damaged;
 mod judge;
 mod medium;
+mod missing;
 mod quiet;
 mod replaced;
 mod take;
@@ -35,8 +36,15 @@ fn main() -> ExitCode {
         [role, path] if role == medium::ROLE => return medium::play(path),
         _ => {}
     }
-    let cases =
-        [quiet::CASES, closing::CASES, medium::CASES, damaged::CASES, replaced::CASES, torture::CASES]
-            .concat();
+    let cases = [
+        quiet::CASES,
+        closing::CASES,
+        medium::CASES,
+        damaged::CASES,
+        missing::CASES,
+        replaced::CASES,
+        torture::CASES,
+    ]
+    .concat();
     Harness::in_turns("capture").run(&arguments, trials(&cases))
 }

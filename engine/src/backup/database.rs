@@ -48,6 +48,34 @@ pub struct DatabaseReport {
     pub newly_damaged: bool,
     /// True if its write-ahead log is damaged and was kept as it is.
     pub has_damaged_log: bool,
+    /// Why it was not checked, if it was not.
+    pub not_checked: Option<NotChecked>,
+}
+
+/// Why SQLite did not check a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotChecked {
+    /// Its files were stored one by one.
+    NotCaptured,
+    /// It is encrypted.
+    Encrypted,
+    /// No check was wanted.
+    NotWanted,
+    /// The check could not be made; a warning says why, if there is more to say than that there is no place for a copy.
+    NotPossible,
+}
+
+impl NotChecked {
+    /// The name in JSON output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotCaptured => "not_captured",
+            Self::Encrypted => "encrypted",
+            Self::NotWanted => "not_wanted",
+            Self::NotPossible => "not_possible",
+        }
+    }
 }
 
 impl DatabaseReport {
@@ -63,6 +91,7 @@ impl DatabaseReport {
             checked,
             newly_damaged: false,
             has_damaged_log: false,
+            not_checked: Some(NotChecked::NotCaptured),
         }
     }
 }
@@ -271,6 +300,9 @@ fn store(
         State::RolledBack { pages } => (DatabaseState::Captured, 0, pages),
     };
     let Reading { assembly, hash, check } = captured.value;
+    if let Some(missing) = captured.missing {
+        work.warn(WarningKind::DatabaseFileMissing, &path, missing.to_string());
+    }
     if captured.has_damaged_log {
         work.warn(WarningKind::LogDamaged, &path, LOG_DAMAGED);
     }
@@ -285,6 +317,7 @@ fn store(
         checked,
         newly_damaged: checked == Checked::Failed && !is_known,
         has_damaged_log: captured.has_damaged_log,
+        not_checked: (checked == Checked::No).then(|| not_checked(work, nature)),
     });
     let node = Node {
         size: captured.len,
@@ -306,6 +339,14 @@ fn store(
     };
     let key = if is_whole { task.key_to_remember(work, begun, *before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked })?)
+}
+
+fn not_checked(work: &Work<'_>, nature: &Nature) -> NotChecked {
+    match nature.header {
+        None => NotChecked::Encrypted,
+        Some(_) if work.options.integrity == Integrity::None => NotChecked::NotWanted,
+        Some(_) => NotChecked::NotPossible,
+    }
 }
 
 /// When the stored state was reached: frames of a log may be later than the main file.

@@ -13,10 +13,12 @@ use crate::model::{Database, DatabaseState, Layout, Node, NodeKind};
 use crate::source::{Segment, SourceDir, SourceFile, Stat, xattrs_of};
 use crate::sqlite::capture::Sidecar;
 use crate::sqlite::encrypted::{Outline, page_size};
+use crate::sqlite::log_has_commits;
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
 use std::cell::OnceCell;
 use std::io::{self, Read};
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
 /// Times that a file which changed while it was read is read again, before it is stored as it was read last.
@@ -158,7 +160,11 @@ impl<'s> Reader<'s, '_> {
             if nature.database().is_none() || self.work.options.raw_databases {
                 let is_database = nature.database().is_some();
                 read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
-                return Ok(if is_database { Done::Alone } else { Done::NoDatabase });
+                if is_database {
+                    return Ok(Done::Alone);
+                }
+                warn_of_lone_log(self.work, task);
+                return Ok(Done::NoDatabase);
             }
             if task.file.stat()?.size == 0 {
                 // It has a header, so it is not empty: what is proved about a database rests on its size.
@@ -190,6 +196,19 @@ impl<'s> Reader<'s, '_> {
             self.read(task, false);
         }
         Ok(())
+    }
+}
+
+/// Tells of a write-ahead log whose main file is not there: an app may have it open under another name.
+fn warn_of_lone_log(work: &Work<'_>, task: &FileTask) {
+    let Some((main, Sidecar::Wal)) = Sidecar::main_of(&task.node.name) else { return };
+    let is_alone = task.dir.stat_of(main).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    if is_alone && log_has_commits(task.file.as_fd()) {
+        let message = format!(
+            "This write-ahead log holds changes to a database that is missing: there is no {} beside it",
+            String::from_utf8_lossy(main)
+        );
+        work.warn(WarningKind::DatabaseFileMissing, &task.path(), message);
     }
 }
 
@@ -267,7 +286,7 @@ fn read_file<'s>(
     let is_whole = xattrs.is_some();
     node.xattrs = xattrs.unwrap_or_default();
     node.changed_while_read = change != Change::None;
-    node.database = nature.database().map(|_| database(task, &nature, node.changed_while_read));
+    node.database = nature.database().map(|_| database(task, &nature));
     if let Some(database) = &node.database {
         work.tally.add_database(DatabaseReport::of_files(path.clone(), database.state));
         if not_captured.is_some() || node.changed_while_read {
@@ -413,14 +432,14 @@ fn read_segments(
 }
 
 /// Records how a database got into the snapshot as it lay.
-fn database(task: &FileTask, nature: &Nature, changed: bool) -> Database {
+fn database(task: &FileTask, nature: &Nature) -> Database {
     let named = |sidecar: Sidecar, stat: &Option<Stat>| {
         stat.is_some_and(|stat| stat.size > 0).then(|| sidecar.beside(&task.node.name))
     };
     let [wal, journal] = &task.sidecars;
     let sidecars: Vec<Vec<u8>> =
         [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
-    let as_it_lay = changed || !sidecars.is_empty();
-    let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
+    // Nobody has proved that it is one committed state, whatever it looks like.
+    let state = DatabaseState::AsItLay;
     Database { state, page_size: nature.page_size(), sidecars, damaged_log: None }
 }
