@@ -19,6 +19,7 @@ mod damaged;
 mod judge;
 mod linked;
 mod medium;
+mod missing;
 mod pairs;
 mod quiet;
 mod replaced;
@@ -45,6 +46,7 @@ fn main() -> ExitCode {
         medium::CASES,
         pairs::CASES,
         damaged::CASES,
+        missing::CASES,
         replaced::CASES,
         torture::CASES,
     ]

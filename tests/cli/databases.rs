@@ -80,7 +80,7 @@ fn a_database_that_is_open_is_one_file_in_one_state_and_that_is_told() {
     assert_eq!(picture(&world.path("live")), before, "no trace is left");
     let lines: Vec<&str> = ran.stdout.lines().collect();
     assert!(lines.contains(&"Databases: 1 read, 1 sound by SQLite's check"), "{}", ran.stdout);
-    let captured = format!("  {}: captured in ", world.text("live/chat.db"));
+    let captured = format!("  {}: captured, ", world.text("live/chat.db"));
     let line = lines.iter().find(|line| line.starts_with(&captured)).unwrap();
     assert!(line.ends_with(" WAL frames merged"), "{line}");
     assert_eq!(names(&world), ["chat.db"]);
@@ -164,6 +164,68 @@ fn a_damaged_database_is_stored_and_ends_with_21_once_for_each_state() {
 }
 
 #[test]
+fn a_database_that_nobody_captured_is_as_it_lay_whatever_lies_beside_it() {
+    let world = World::new();
+    world.repo(&["init"]).succeeded();
+    closed(&world, "live/chat.db");
+    let (_, database) = summary(&snapshot(&world, &["--raw-databases", "--json"]).succeeded());
+    assert_eq!(database["state"], "as_it_lay");
+    let none = ["--integrity", "none", "--force", "--json"];
+    let (_, database) = summary(&snapshot(&world, &none).succeeded());
+    assert_eq!(
+        (&database["state"], &database["not_checked_because"]),
+        (&json!("quiescent"), &json!("not_wanted"))
+    );
+}
+
+#[test]
+fn a_damaged_log_is_listed_read_and_restored_beside_its_database_under_another_name() {
+    let world = World::new();
+    world.repo(&["init"]).succeeded();
+    drop(app(&world, 3));
+    closed(&world, "aside/chat.db");
+    let db = Connection::open(world.path("aside/chat.db")).unwrap();
+    db.execute_batch("PRAGMA journal_mode=WAL").unwrap();
+    (0..40).for_each(|_| chat(&db, 5));
+    fs::remove_dir_all(world.path("live")).unwrap();
+    fs::create_dir(world.path("live")).unwrap();
+    for name in ["chat.db", "chat.db-wal"] {
+        fs::copy(world.path(&format!("aside/{name}")), world.path(&format!("live/{name}"))).unwrap();
+    }
+    let mut log = fs::read(world.path("live/chat.db-wal")).unwrap();
+    let middle = log.len() / 2;
+    log[middle] ^= 8;
+    world.write("live/chat.db-wal", log.clone());
+    for _ in 0..2 {
+        let ran = snapshot(&world, &["--json"]).ended_with(21);
+        let (summary, database) = summary(&ran);
+        assert_eq!(summary["warnings"][0]["kind"], "log_damaged");
+        assert_eq!(
+            (&database["damaged_log"], &summary["conditions"]),
+            (&json!(true), &json!(["integrity_failed"]))
+        );
+    }
+    assert_eq!(names(&world), ["chat.db", "chat.db-wal.damaged"]);
+    let text = world.repo(&["ls", &format!("latest:{}", world.text("live"))]).succeeded().stdout;
+    assert!(text.contains("(a database whose write-ahead log is damaged)"), "{text}");
+    restore(&world, &[]).succeeded();
+    assert!(fs::read(world.path("out/chat.db-wal.damaged")).unwrap() == log);
+    assert!(!world.path("out/chat.db-wal").exists(), "SQLite would take it for a log");
+    let kept = messages(&world.path("out/chat.db"));
+    assert!(kept > 2000 && kept < 2200, "{kept}");
+    let place = format!("latest:{}", world.text("live/chat.db-wal.damaged"));
+    let cat = ["-r", "repo", "--recovery-key-file", "key", "cat", &place];
+    assert!(world.command(cat).output().unwrap().stdout == log);
+    // A file that really has this name keeps it.
+    world.write("live/chat.db-wal.damaged", "of before");
+    snapshot(&world, &[]).ended_with(21);
+    assert_eq!(names(&world), ["chat.db", "chat.db-wal.damaged", "chat.db-wal.damaged.damaged"]);
+    assert_eq!(world.command(cat).output().unwrap().stdout, b"of before");
+    // What it was is asked of nobody else: the snapshot and the live folder are compared without it.
+    world.repo(&["diff", "latest"]).succeeded();
+}
+
+#[test]
 fn raw_databases_are_stored_file_by_file() {
     let world = World::new();
     world.repo(&["init"]).succeeded();
@@ -171,6 +233,7 @@ fn raw_databases_are_stored_file_by_file() {
     let (_, database) = summary(&snapshot(&world, &["--raw-databases", "--json"]).succeeded());
     assert_eq!(database["path"], world.text("live/chat.db"));
     assert_eq!((&database["state"], &database["integrity"]), (&json!("as_it_lay"), &json!("not_checked")));
+    assert_eq!(database["not_checked_because"], "not_captured");
     assert_eq!(names(&world), ["chat.db", "chat.db-shm", "chat.db-wal"]);
     restore(&world, &[]).succeeded();
     for name in ["chat.db", "chat.db-wal"] {

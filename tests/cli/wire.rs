@@ -88,7 +88,7 @@ const GONE: [&str; 13] = [
     "databases_shrunk.size",
 ];
 
-const DATABASES: [&str; 8] = [
+const DATABASES: [&str; 9] = [
     "databases",
     "databases.path",
     "databases.state",
@@ -97,6 +97,7 @@ const DATABASES: [&str; 8] = [
     "databases.held",
     "databases.integrity",
     "databases.newly_damaged",
+    "databases.damaged_log",
 ];
 
 #[test]

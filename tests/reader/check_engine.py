@@ -76,6 +76,9 @@ def databases_as_stored(folder, truth):
         image = merged(folder + path)
         times = [truth[path]["mtime_ns"]] + [truth[path + suffix]["mtime_ns"] for suffix in beside if suffix == b"-wal"]
         truth[path] |= {"size": len(image), "sha256": hashlib.sha256(image).hexdigest(), "mtime_ns": max(times)}
+        if path == b"/damaged.db":
+            kept = truth[path + b"-wal"] | {name: truth[path][name] for name in ("mode", "mtime_ns")}
+            truth[path + b"-wal.damaged"] = kept
         for suffix in beside:
             del truth[path + suffix]
         name = os.path.basename(path)

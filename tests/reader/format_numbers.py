@@ -67,6 +67,7 @@ MAPS = {
         19: ("database", "database"),
         20: ("container_recipe", "reserved"),
         21: ("container_key", "reserved"),
+        22: ("damaged_log", "log"),
     },
     "manifest": {
         0: ("time", "time!"),

@@ -40,6 +40,7 @@ from stored import (
     derive,
     fold,
     is_uint,
+    log_of,
     need,
     parse_trailer,
     read_file,
@@ -394,7 +395,7 @@ class Repository:
 
     def walk(self, root):
         """("enter" | "leave" | "entry", names from the root down, node) in the order of paths."""
-        stack, names = [(None, self.folder(root))], []
+        stack, names = [(None, self.entries(root))], []
         while stack:
             node, rest = stack[-1]
             child = next(rest, None)
@@ -407,6 +408,23 @@ class Repository:
             names.append(child.name)
             yield "enter" if child.kind == DIR else "entry", names, child
             if child.kind == DIR:
-                stack.append((child, self.folder(child.subtree)))
+                stack.append((child, self.entries(child.subtree)))
             else:
                 names.pop()
+
+    def entries(self, root):
+        """The nodes of a folder in order, and damaged logs as files beside their databases."""
+        logs = {}
+        for node in self.folder(root):
+            while logs and min(logs) < node.name:
+                yield logs.pop(min(logs))
+            if node.name in logs:
+                log = logs.pop(node.name)
+                log.name += b".damaged"
+                logs[log.name] = log
+            yield node
+            if node.damaged_log is not None:
+                log = log_of(node)
+                logs[log.name] = log
+        while logs:
+            yield logs.pop(min(logs))

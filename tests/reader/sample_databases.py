@@ -66,8 +66,9 @@ class Series:
 
 
 class Chats(Series):
-    """A database that takes three messages a state; one whose app was killed with changes in its log, and one in the
-    middle of a transaction; from the fifth state on a copy of the first one, as apps keep them.
+    """A database that takes three messages a state; one whose app was killed with changes in its log, one whose log was
+    damaged then, and one in the middle of a transaction; from the fifth state on a copy of the first one, as apps keep
+    them.
     """
 
     STATES = 18
@@ -82,6 +83,8 @@ class Chats(Series):
             self.chat_on(connection, 3) if self.state else self.fill(connection, 10_000)
         if self.state == 0:
             self.kill("log.db", self.in_the_log)
+            self.kill("damaged.db", self.in_the_log)
+            self.damage("damaged.db-wal")
             self.kill("journal.db", self.in_a_transaction)
         if self.state == 4:
             shutil.copy2(self.path("daily.db"), self.path("daily 1.db"))
@@ -95,6 +98,15 @@ class Chats(Series):
             for suffix in ("", "-wal", "-journal"):
                 if os.path.exists(path + suffix):
                     shutil.copyfile(path + suffix, self.path(name) + suffix)
+
+    def damage(self, name):
+        """Changes a byte of a frame in the middle, behind which transactions end."""
+        with open(self.path(name), "r+b") as file:
+            at = 32 + (os.path.getsize(self.path(name)) - 32) // 4120 // 2 * 4120 + 100
+            file.seek(at)
+            byte = file.read(1)
+            file.seek(at)
+            file.write(bytes([byte[0] ^ 16]))
 
     def in_the_log(self, connection):
         connection.execute("PRAGMA journal_mode=WAL")

@@ -75,6 +75,12 @@ def is_database(value):
     return good and value[0] in ENUMS["database state"].values() and TYPES["byte strings"](value[2])
 
 
+def is_log(value):
+    """True for the bytes of a damaged log and its blob, or its list and the name of the whole."""
+    good = type(value) is list and len(value) in (2, 3) and is_uint(value[0]) and value[0] > 0
+    return good and all(TYPES["id"](name) for name in value[1:])
+
+
 TYPES = {
     "uint": is_uint,
     "group": is_uint,
@@ -91,6 +97,7 @@ TYPES = {
     "byte strings": all_of(bytes),
     "epochs": is_epochs,
     "database": is_database,
+    "log": is_log,
 }
 DEFAULTS = {"uint": 0, "flag": False, "array": [], "texts": [], "byte strings": []}
 
@@ -269,9 +276,20 @@ def check_node(node):
         and (is_file or node.size == 0)
         and node.size < 2**63
         and (node.list is not None) == (node.hash is not None)
+        and (node.damaged_log is None or node.database is not None)
     )
     need(fits, f"node {name!r} contradicts itself")
     return node
+
+
+def log_of(node):
+    """The file that stands for the damaged log of a database, as a node."""
+    size, content, *whole = node.damaged_log
+    value = {0: node.name + b"-wal.damaged", 1: FILE, 2: node.mode, 3: node.uid, 4: node.gid, 8: size}
+    others = {5: node.user, 6: node.group, 7: node.mtime}
+    value |= {key: field for key, field in others.items() if field is not None}
+    value |= {11: content, 12: whole[0]} if whole else {10: content}
+    return check_node(Fields("node", value))
 
 
 def check_record(record):

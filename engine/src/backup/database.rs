@@ -47,6 +47,34 @@ pub struct DatabaseReport {
     pub newly_damaged: bool,
     /// True if its write-ahead log is damaged and was kept as it is.
     pub has_damaged_log: bool,
+    /// Why it was not checked, if it was not.
+    pub not_checked: Option<NotChecked>,
+}
+
+/// Why SQLite did not check a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotChecked {
+    /// Its files were stored one by one.
+    NotCaptured,
+    /// It is encrypted.
+    Encrypted,
+    /// No check was wanted.
+    NotWanted,
+    /// The check could not be made; a warning says why, if there is more to say than that there is no place for a copy.
+    NotPossible,
+}
+
+impl NotChecked {
+    /// The name in JSON output.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::NotCaptured => "not_captured",
+            Self::Encrypted => "encrypted",
+            Self::NotWanted => "not_wanted",
+            Self::NotPossible => "not_possible",
+        }
+    }
 }
 
 impl DatabaseReport {
@@ -62,6 +90,7 @@ impl DatabaseReport {
             checked,
             newly_damaged: false,
             has_damaged_log: false,
+            not_checked: Some(NotChecked::NotCaptured),
         }
     }
 }
@@ -290,6 +319,9 @@ fn store(
         State::Paired { frames } => (DatabaseState::Pair, frames, 0),
     };
     let Reading { assembly, hash, check } = captured.value;
+    if let Some(missing) = captured.missing {
+        work.warn(WarningKind::DatabaseFileMissing, &path, missing.to_string());
+    }
     if captured.has_damaged_log {
         work.warn(WarningKind::LogDamaged, &path, LOG_DAMAGED);
     }
@@ -304,6 +336,7 @@ fn store(
         checked,
         newly_damaged: checked == Checked::Failed && !is_known,
         has_damaged_log: captured.has_damaged_log,
+        not_checked: (checked == Checked::No).then(|| not_checked(work, nature)),
     });
     let sidecars = match &captured.log {
         Some(log) => vec![log.sidecar.beside(&task.node.name)],
@@ -363,6 +396,14 @@ fn store_log(
     let node = Node { size, layout, hash, xattrs, hard_link: None, ..work.node(&name, &stat) };
     task.folder.expect_one();
     Ok(assembly.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })?)
+}
+
+fn not_checked(work: &Work<'_>, nature: &Nature) -> NotChecked {
+    match nature.header {
+        None => NotChecked::Encrypted,
+        Some(_) if work.options.integrity == Integrity::None => NotChecked::NotWanted,
+        Some(_) => NotChecked::NotPossible,
+    }
 }
 
 /// When the stored state was reached: frames of a log may be later than the main file.

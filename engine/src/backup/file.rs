@@ -15,6 +15,7 @@ use crate::model::{Database, DatabaseState, Layout, Node, NodeKind};
 use crate::source::{Neighbours, Segment, SourceDir, SourceFile, Stat, xattrs_of};
 use crate::sqlite::capture::{Kind, Sidecar, is_locked_as_database};
 use crate::sqlite::encrypted::{Outline, page_size};
+use crate::sqlite::log_has_commits;
 use crate::sqlite::{is_journal, is_log};
 use crossbeam_channel::{Receiver, Sender};
 use rayon::Scope;
@@ -209,7 +210,10 @@ impl<'s> Reader<'s, '_> {
             if nature.database().is_none() {
                 match read_file(self.work, task, nature, self.scope, &mut self.buffer, None)? {
                     Some(turned_out) => nature = turned_out,
-                    None => return Ok(Done::NoDatabase),
+                    None => {
+                        warn_of_lone_log(self.work, task);
+                        return Ok(Done::NoDatabase);
+                    }
                 }
             }
             look_at(&task.dir, &mut task.beside);
@@ -256,6 +260,19 @@ impl<'s> Reader<'s, '_> {
             self.read(task, false);
         }
         Ok(())
+    }
+}
+
+/// Tells of a write-ahead log whose main file is not there: an app may have it open under another name.
+fn warn_of_lone_log(work: &Work<'_>, task: &FileTask) {
+    let Some((main, Sidecar::Wal)) = Sidecar::main_of(&task.node.name) else { return };
+    let is_alone = task.dir.stat_of(main).is_err_and(|e| e.kind() == io::ErrorKind::NotFound);
+    if is_alone && log_has_commits(task.file.as_fd()) {
+        let message = format!(
+            "This write-ahead log holds changes to a database that is missing: there is no {} beside it",
+            String::from_utf8_lossy(main)
+        );
+        work.warn(WarningKind::DatabaseFileMissing, &task.path(), message);
     }
 }
 
@@ -351,8 +368,7 @@ fn read_file<'s>(
     let is_whole = xattrs.is_some();
     node.xattrs = xattrs.unwrap_or_default();
     node.changed_while_read = change != Change::None;
-    let as_it_lay = node.changed_while_read || not_captured.is_some();
-    node.database = nature.database().map(|_| database(task, &nature, as_it_lay));
+    node.database = nature.database().map(|_| database(task, &nature));
     if let Some(database) = &node.database {
         work.tally.add_database(DatabaseReport::of_files(path.clone(), database.state));
         if not_captured.is_some() || node.changed_while_read {
@@ -539,8 +555,8 @@ fn read_segments(
     Ok(())
 }
 
-/// Records how a database got into the snapshot file by file.
-fn database(task: &FileTask, nature: &Nature, as_it_lay: bool) -> Database {
+/// Records how a database got into the snapshot as it lay.
+fn database(task: &FileTask, nature: &Nature) -> Database {
     let named = |sidecar: Sidecar, stat: &Option<Stat>| {
         let name = sidecar.beside(&task.node.name);
         (stat.is_some_and(|stat| stat.size > 0) && task.may_own(&name)).then_some(name)
@@ -548,7 +564,7 @@ fn database(task: &FileTask, nature: &Nature, as_it_lay: bool) -> Database {
     let [wal, journal] = &task.sidecars;
     let sidecars: Vec<Vec<u8>> =
         [named(Sidecar::Wal, wal), named(Sidecar::Journal, journal)].into_iter().flatten().collect();
-    let as_it_lay = as_it_lay || !sidecars.is_empty();
-    let state = if as_it_lay { DatabaseState::AsItLay } else { DatabaseState::Quiescent };
+    // Nobody has proved that it is one committed state, whatever it looks like.
+    let state = DatabaseState::AsItLay;
     Database { state, page_size: nature.page_size(), sidecars, damaged_log: None }
 }

@@ -24,7 +24,7 @@ mod walk;
 #[cfg(test)]
 mod tests;
 
-pub use database::{DatabaseCounts, DatabaseReport};
+pub use database::{DatabaseCounts, DatabaseReport, NotChecked};
 pub use gone::{Gone, GoneFile, ShrunkDatabase};
 pub use memory::Ignored;
 pub use options::{BackupOptions, BackupPreview, BackupSummary};

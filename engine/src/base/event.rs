@@ -80,6 +80,8 @@ pub enum WarningKind {
     IntegrityFailed,
     /// The write-ahead log of a database is damaged: part of what its app had committed may be missing.
     LogDamaged,
+    /// A file of a database is not where it belongs: what is only in that file is not in the snapshot.
+    DatabaseFileMissing,
     /// A database could not be checked.
     IntegrityNotChecked,
     /// SQLite found a database sound, but could not look at all of it.
@@ -135,6 +137,7 @@ impl WarningKind {
             Self::DatabaseNotCaptured => "database_not_captured",
             Self::IntegrityFailed => "integrity_failed",
             Self::LogDamaged => "log_damaged",
+            Self::DatabaseFileMissing => "database_file_missing",
             Self::IntegrityNotChecked => "integrity_not_checked",
             Self::IntegrityIncomplete => "integrity_incomplete",
             Self::OddValues => "odd_values",
@@ -174,6 +177,7 @@ impl WarningKind {
             | Self::DatabaseNotCaptured
             | Self::IntegrityFailed
             | Self::LogDamaged
+            | Self::DatabaseFileMissing
             | Self::IntegrityNotChecked
             | Self::IntegrityIncomplete
             | Self::OddValues

@@ -62,6 +62,12 @@ pub fn is_journal(head: &[u8]) -> bool {
     head.len() >= JOURNAL_HEAD && journal::begins(head) && head.iter().any(|byte| *byte != 0)
 }
 
+/// True for a write-ahead log that holds committed changes.
+#[must_use]
+pub fn log_has_commits(file: BorrowedFd<'_>) -> bool {
+    wal::Log::read(file, None).is_ok_and(|log| log.frames > 0)
+}
+
 /// The number in four bytes at this place, the most significant first.
 pub(crate) fn word(bytes: &[u8], at: usize) -> Option<u32> {
     bytes.get(at..)?.first_chunk().map(|raw| u32::from_be_bytes(*raw))

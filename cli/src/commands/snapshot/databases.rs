@@ -37,7 +37,7 @@ pub(super) fn words(databases: &[DatabaseReport], counts: &DatabaseCounts) -> Ve
     lines
 }
 
-/// The time is how long locks were held: what the app may have waited for, and not what the database took.
+/// The time is how long locks were held, which is what the app may have waited for, and not what the database took.
 fn line(database: &DatabaseReport) -> String {
     let name = &database.path;
     let held = human::duration(Duration::from_millis(database.held_ms));
@@ -47,7 +47,10 @@ fn line(database: &DatabaseReport) -> String {
         let pages = human::count(database.rolled_back.into(), "page");
         format!("  {name}: an unfinished change was taken back ({pages})")
     } else {
-        format!("  {name}: captured in {held}, {} merged", human::count(database.frames.into(), "WAL frame"))
+        let frames = human::count(database.frames.into(), "WAL frame");
+        // Nearly always nothing had to be locked.
+        let locked = if database.held_ms == 0 { String::new() } else { format!(", locked for {held}") };
+        format!("  {name}: captured, {frames} merged{locked}")
     }
 }
 
@@ -68,6 +71,7 @@ mod tests {
             checked,
             newly_damaged: false,
             has_damaged_log: false,
+            not_checked: None,
         }
     }
 
@@ -89,7 +93,7 @@ mod tests {
             all_words(&all),
             [
                 "Databases: 3 read, 2 sound by SQLite's check, 1 not checked",
-                "  /chat.db: captured in 0.4 s, 1,898 WAL frames merged",
+                "  /chat.db: captured, 1,898 WAL frames merged, locked for 0.4 s",
                 "  /chat.db: an unfinished change was taken back (1 page)",
             ]
         );

@@ -2,7 +2,7 @@
 
 use super::{WireWarning, text_and_bytes};
 use crate::output::human::rfc3339;
-use chatvault_engine::backup::{DatabaseReport, Gone};
+use chatvault_engine::backup::{DatabaseReport, Gone, NotChecked};
 use chatvault_engine::base::StoredPath;
 use chatvault_engine::model::{Checked, DatabaseState, Statistics};
 use chatvault_engine::repo::Snapshot;
@@ -166,6 +166,8 @@ pub(crate) struct WireDatabase {
     pub(crate) integrity: &'static str,
     pub(crate) newly_damaged: bool,
     pub(crate) damaged_log: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) not_checked_because: Option<&'static str>,
 }
 
 impl From<&DatabaseReport> for WireDatabase {
@@ -191,6 +193,7 @@ impl From<&DatabaseReport> for WireDatabase {
             },
             newly_damaged: from.newly_damaged,
             damaged_log: from.has_damaged_log,
+            not_checked_because: from.not_checked.map(NotChecked::name),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! Taking snapshots into a store in memory.
 
+mod captured;
 mod changing;
 mod databases;
 mod linked;

@@ -19,8 +19,8 @@ mod still;
 
 pub use locks::{Bytes, Locks, Ofd, is_locked, is_locked_as_database};
 pub use outcome::{
-    Beside, Captured, Checks, Failed, Impossible, Kind, PairedLog, Patience, Sidecar, Sidecars, State,
-    WaitBudget,
+    Beside, Captured, Checks, Failed, Impossible, Kind, Missing, PairedLog, Patience, Sidecar, Sidecars,
+    State, WaitBudget,
 };
 
 use super::SqliteHeader;
@@ -73,6 +73,7 @@ pub fn capture<T, E>(
             Attempt::Done(reading) => {
                 let Reading { value, log, state, len, page_size, sidecars, has_damaged_log } = reading;
                 let (held, reads) = (session.held.get(), session.reads.get());
+                let missing = session.missing_still();
                 return Ok(Captured {
                     value,
                     log,
@@ -83,6 +84,7 @@ pub fn capture<T, E>(
                     reads,
                     sidecars,
                     has_damaged_log,
+                    missing,
                 });
             }
             Attempt::NotYet(wait, why) if !session.wait(wait) => return Err(Failed::Impossible(why)),
@@ -144,6 +146,8 @@ struct Session<'a> {
     took: Cell<Duration>,
     /// Attempts that brought nothing.
     refused: Cell<u32>,
+    /// What the last look did not find beside a database that is open.
+    missing: Cell<Option<Missing>>,
 }
 
 /// A sidecar as it was when it was opened.
@@ -201,6 +205,7 @@ impl<'a> Session<'a> {
             reads: Cell::new(0),
             took: Cell::default(),
             refused: Cell::new(0),
+            missing: Cell::new(None),
         }
     }
 
@@ -251,6 +256,7 @@ impl<'a> Session<'a> {
         }
         let is_wal = is_alive || there.wal.is_some() || header.is_some_and(|header| header.wal);
         self.may_hold_main.set(!is_wal && !is_exclusive);
+        self.missing.set(self.missing(&there, header.is_some_and(|header| header.wal)));
         let hold = hold.filter(|_| !is_wal);
         // Who waits for us has not begun.
         let is_being_written = (has_writer || may_have_writer) && is_exclusive && hold.is_none();
@@ -266,6 +272,30 @@ impl<'a> Session<'a> {
             is_exclusive,
             is_being_written,
         })
+    }
+
+    /// What should be beside a database that somebody has open with a write-ahead log.
+    fn missing(&self, there: &There, is_wal: bool) -> Option<Missing> {
+        let has_frames = there.wal.as_ref().is_some_and(|wal| wal.stamp.size > 0);
+        if let Some(shm) = &there.shm {
+            let is_lost = is_wal && there.wal.is_none() && self.is_held(shm.file.as_fd(), ALIVE);
+            return is_lost.then_some(Missing::Log);
+        }
+        // Every connection has this lock, from its first reading to its end.
+        let is_open = (has_frames || is_wal && there.wal.is_none())
+            && self.is_held(self.main, SHARED)
+            && !self.is_exclusive();
+        is_open.then_some(if has_frames { Missing::Index } else { Missing::Name })
+    }
+
+    /// The same once more, after the reading: an app that opens or closes a database has a lock on it for a moment without
+    /// a file beside it.
+    fn missing_still(&self) -> Option<Missing> {
+        let before = self.missing.get()?;
+        let there =
+            There { wal: self.open(Sidecar::Wal).ok()?, shm: self.open(Sidecar::Shm).ok()?, journal: None };
+        let is_wal = before != Missing::Index;
+        self.missing(&there, is_wal).filter(|now| *now == before)
     }
 
     /// The lock of a reader, if the readings without one all failed, and where it may be held.

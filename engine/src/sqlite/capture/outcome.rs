@@ -237,6 +237,38 @@ pub struct Captured<T> {
     pub sidecars: Sidecars,
     /// True if its log is damaged, so that not all of what the app had committed is in the image.
     pub has_damaged_log: bool,
+    /// What of the database is not where its app has it open.
+    pub missing: Option<Missing>,
+}
+
+/// A file of a database that an app has open, and that is not beside it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// The write-ahead log was deleted.
+    Log,
+    /// The index of the log was deleted.
+    Index,
+    /// The app has the database open under another name, and its log is there.
+    Name,
+}
+
+impl fmt::Display for Missing {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Log => {
+                "An app has this database open, but its -wal file was deleted: changes that are only in that file are not \
+                 in this snapshot"
+            }
+            Self::Index => {
+                "An app has this database open, but its -shm file was deleted: another program that opens it now may \
+                 damage it"
+            }
+            Self::Name => {
+                "An app has this database open under another name: changes in the -wal file beside that name are not in \
+                 this snapshot"
+            }
+        })
+    }
 }
 
 /// Why a database has no image. Its files can still be stored as they lie, which may not fit together.
