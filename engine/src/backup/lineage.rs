@@ -170,8 +170,10 @@ impl<'r> Lineages<'r> {
             if writer.fate == Fate::Counted {
                 return Ok(Origin { id: record.id, runs: EarlierRuns::none(self.repo), under_way });
             }
+            // Known before: what is recorded meanwhile may not be durable afterwards.
+            let settled = self.unsettled().clone();
             writer.settle()?;
-            self.unsettled().remove(&record.path);
+            self.unsettled().retain(|path| !settled.contains(path));
         }
         Ok(Origin { id: record.id, runs: EarlierRuns::of(self.repo, record.content)?, under_way })
     }

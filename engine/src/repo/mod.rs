@@ -38,8 +38,10 @@ use crate::codec::Decompressor;
 use crate::format::Config;
 use crate::format::object::Sealer;
 use crate::model::BlobKind;
-use crate::store::Store;
+use crate::store::{ObjectName, Store};
 use local::CatalogCell;
+use snapshots::ReadEvent;
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 /// An open repository with an up-to-date catalog.
@@ -54,6 +56,8 @@ pub struct Repo {
     pub(crate) chunker: Arc<Chunker>,
     id_keys: [IdKey; 4],
     decompressors: Mutex<Vec<Decompressor>>,
+    /// Events that were read by their names: they never change.
+    events: Mutex<HashMap<ObjectName, ReadEvent>>,
     /// True once the catalog's blobs were loaded anew because a blob could not be read.
     fresh: Mutex<bool>,
     /// Where a copy of the repository was used last, if that was not this one, until the index objects were compared.

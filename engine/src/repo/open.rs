@@ -160,6 +160,7 @@ impl Opened {
             chunker,
             id_keys,
             decompressors: Mutex::default(),
+            events: Mutex::default(),
             fresh: Mutex::default(),
             elsewhere: Mutex::new(elsewhere),
             lost: Mutex::default(),

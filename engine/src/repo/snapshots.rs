@@ -9,6 +9,7 @@ use crate::repo::objects::{check_name, read_mirrored};
 use crate::repo::open::{is_denied, warn_of_unreadable};
 use crate::store::ObjectName;
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::PoisonError;
 
 /// A snapshot as it is seen now.
 #[derive(Clone, Debug)]
@@ -24,6 +25,9 @@ pub struct Snapshot {
     /// True if a suspect state was accepted.
     pub accepted: bool,
 }
+
+/// An event, none if it is of a newer format, and the hash of its object.
+pub(crate) type ReadEvent = (Option<Event>, [u8; 32]);
 
 /// All that is known of the past.
 #[derive(Clone, Debug, Default)]
@@ -110,19 +114,7 @@ impl Repo {
         history.denied |= denied;
         let mut events = Vec::new();
         for name in names {
-            let read = read_mirrored(self.store.as_ref(), &name, event::MAX_LEN, observer, |object| {
-                let body = self.sealer.open(ObjectType::Event, object, name.as_str())?;
-                let event = event::decode(&body)?;
-                // Else the storage could show one event twice, and hide another behind it.
-                if event
-                    .as_ref()
-                    .is_some_and(|event| ObjectName::event(&event.writer, event.sequence) != name)
-                {
-                    return Err(Error::damaged("read event", &name, "it stands under another's name"));
-                }
-                Ok((event, hash::digest(object)))
-            });
-            match read {
+            match self.read_event(&name, observer) {
                 Ok((Some(event), hash)) => {
                     history.saw(event.writer, event.sequence, hash, event.lamport);
                     events.push(event);
@@ -136,6 +128,25 @@ impl Repo {
             }
         }
         Ok(events)
+    }
+
+    /// Reads an event, once in a run.
+    fn read_event(&self, name: &ObjectName, observer: &dyn Observer) -> Result<ReadEvent> {
+        let known = || self.events.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(read) = known().get(name) {
+            return Ok(read.clone());
+        }
+        let read = read_mirrored(self.store.as_ref(), name, event::MAX_LEN, observer, |object| {
+            let body = self.sealer.open(ObjectType::Event, object, name.as_str())?;
+            let event = event::decode(&body)?;
+            // Else the storage could show one event twice, and hide another behind it.
+            if event.as_ref().is_some_and(|event| ObjectName::event(&event.writer, event.sequence) != *name) {
+                return Err(Error::damaged("read event", name, "it stands under another's name"));
+            }
+            Ok((event, hash::digest(object)))
+        })?;
+        known().insert(name.clone(), read.clone());
+        Ok(read)
     }
 
     /// The names of objects that have two copies, as first copies are named; and whether this user may not look at one of

@@ -300,6 +300,33 @@ fn copies_of_several_days_that_come_at_once_are_differences_to_each_other() {
 }
 
 #[test]
+fn what_was_made_durable_for_one_copy_is_durable_for_the_copies_of_others() {
+    let bench = Bench::new();
+    let names = ["a", "b", "c", "d", "e", "f"];
+    // Three databases, and a later copy of each: they come by name, which is by age here.
+    for (number, name) in names.iter().enumerate() {
+        let path = bench.path(&format!("{name}.db"));
+        match number.checked_sub(3) {
+            None => made(&path),
+            Some(of) => {
+                fs::copy(bench.path(&format!("{}.db", names[of])), &path).unwrap();
+                chat_on(&path, 3);
+            }
+        }
+        let time = std::time::UNIX_EPOCH + std::time::Duration::from_secs(1_700_000_000 + number as u64);
+        fs::File::options().write(true).open(path).unwrap().set_modified(time).unwrap();
+    }
+    let before = bench.written("index");
+    let summary = bench.take();
+    for name in ["d.db", "e.db", "f.db"] {
+        let (_, deltas) = bench.copies(&bench.database(&summary, name));
+        assert!(deltas > 0, "{name}");
+    }
+    // One index before the first copy, and one at the end.
+    assert_eq!(bench.written("index") - before, 2);
+}
+
+#[test]
 fn a_preview_of_databases_that_resemble_each_other_leaves_the_catalog_as_it_is() {
     let bench = Bench::new();
     made(&bench.path("chat.db"));

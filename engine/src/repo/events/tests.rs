@@ -8,7 +8,7 @@ use crate::model::Manifest;
 use crate::repo::pages::{Boundaries, write_tree};
 use crate::repo::testing::{create, sample_manifest, session};
 use crate::repo::writer::{Fate, RunWriter};
-use crate::store::{MemoryStore, Operation, RecordingStore, Store};
+use crate::store::{Call, MemoryStore, Operation, RecordingStore, Store};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
@@ -167,6 +167,24 @@ fn killed_at_any_call_each_event_is_whole_or_absent_and_the_next_tagger_goes_on(
         assert_eq!(names("events"), names("mirror/events"));
     }
     assert!(outcomes.contains(&2) && outcomes.contains(&3), "{outcomes:?}");
+}
+
+#[test]
+fn an_event_is_read_once_in_a_run_and_those_of_others_are_seen() {
+    let world = World::new();
+    let repo = world.open(None);
+    apply(&repo, &change(None, &["new"], &[])).unwrap();
+    let reads = || {
+        world.store.clear();
+        let tags = repo.snapshots(&Silent).unwrap().remove(0).tags;
+        let calls = world.store.calls();
+        let is_read = |call: &&Call| call.operation == Operation::Get && call.name.starts_with("events/");
+        (tags, calls.iter().filter(is_read).count())
+    };
+    assert_eq!(reads().0, ["both", "new", "old"]);
+    assert_eq!(reads().1, 0);
+    apply(&world.open(None), &change(None, &["later"], &[])).unwrap();
+    assert_eq!(reads(), (["both", "later", "new", "old"].map(str::to_owned).to_vec(), 1));
 }
 
 #[test]
