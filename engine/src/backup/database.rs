@@ -171,7 +171,8 @@ pub(super) fn read_database<'s>(
     }
     let session = work.repo.session();
     let (pause, now) = (|time| (session.pause)(time), || session.now());
-    let patience = Patience { budget: Some(&work.waits), ..Patience::new(&pause, &now) };
+    let stamps = (work.clocks.of(task.device), session.now());
+    let patience = Patience { budget: Some(&work.waits), stamps, ..Patience::new(&pause, &now) };
     let begun = session.now();
     let before = task.file.stat()?;
     let beside = task.log.neighbours(&task.dir, &task.node.name);

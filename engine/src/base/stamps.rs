@@ -5,6 +5,8 @@ use super::Timestamp;
 /// A change so shortly before a reading may be followed by another one with the same stamps, in seconds: file systems
 /// with whole seconds, or every other one, are in use.
 const MARGIN_SECS: i64 = 2;
+/// Nanoseconds of a second.
+const SECOND: i128 = 1_000_000_000;
 
 /// The clock that stamps the files of a file system, as far as it is known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,6 +19,15 @@ pub enum StampClock {
 }
 
 impl StampClock {
+    /// The same clock after so many nanoseconds: however far it is behind, it goes as ours does.
+    #[must_use]
+    pub fn later(self, nanos: i128) -> Self {
+        let Self::Theirs(Some(latest)) = self else { return self };
+        let nanos = latest.as_nanos() + nanos.max(0);
+        let secs = i64::try_from(nanos.div_euclid(SECOND)).unwrap_or(i64::MAX);
+        Self::Theirs(Some(Timestamp::new(secs, u32::try_from(nanos.rem_euclid(SECOND)).unwrap_or(0))))
+    }
+
     /// True if every change after `now` (by our clock) shows in the stamps of a file that has these.
     #[must_use]
     pub fn is_settled(self, now: Timestamp, mtime: Timestamp, ctime: Timestamp) -> bool {
@@ -71,5 +82,10 @@ mod tests {
         assert!(settled(Some(13), 10, 10) && settled(Some(13), 5, 10));
         assert!(!settled(Some(12), 10, 10) && !settled(Some(12), 5, 10) && !settled(Some(12), 10, 5));
         assert!(!settled(Some(10), 10, 10) && !settled(Some(10), 11, 5));
+        let clock = StampClock::Theirs(Some(at(10)));
+        assert_eq!(clock.later(2_000_000_001), StampClock::Theirs(Some(Timestamp::new(12, 6))));
+        assert!(clock.later(2_000_000_001).is_settled(at(99), at(10), at(10)));
+        assert!(!clock.later(2_000_000_000).is_settled(at(99), at(10), at(10)));
+        assert_eq!((clock.later(-5), StampClock::Ours.later(5)), (clock, StampClock::Ours));
     }
 }

@@ -171,7 +171,7 @@ fn ground<'s>(
         return Ok(Err(Attempt::Changed));
     }
     let ground = Ground { hold, main, index, log };
-    Ok(match ground.unsettled(seen, wal) {
+    Ok(match ground.unsettled(session, seen, wal) {
         Some(wait) => Err(still::not_settled(session, wait)),
         None => Ok(ground),
     })
@@ -184,12 +184,13 @@ fn until(index: Index) -> Until {
 
 impl Ground<'_> {
     /// How long to wait until a change of what is proved by its times must show.
-    fn unsettled(&self, seen: &Seen<'_>, wal: &Opened) -> Option<std::time::Duration> {
-        let main = || self.main.stamp.unsettled(seen.now);
+    fn unsettled(&self, session: &Session<'_>, seen: &Seen<'_>, wal: &Opened) -> Option<std::time::Duration> {
+        let clock = session.patience.clock(seen.now);
+        let main = || self.main.stamp.unsettled(seen.now, clock);
         match self.index {
             _ if self.log.frames == 0 && !self.log.is_damaged => main(),
             Some(_) => None,
-            None => main().max(wal.stamp.unsettled(seen.now)),
+            None => main().max(wal.stamp.unsettled(seen.now, clock)),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use super::super::overlay::Unusable;
 use super::locks::{Locks, Ofd};
-use crate::base::Timestamp;
+use crate::base::{StampClock, Timestamp};
 use std::fmt;
 use std::io;
 use std::os::fd::OwnedFd;
@@ -114,8 +114,10 @@ impl WaitBudget {
 pub struct Patience<'a> {
     /// Lets time pass.
     pub pause: &'a dyn Fn(Duration),
-    /// The time of day, by the clock from which the file system takes its stamps.
+    /// The time of day.
     pub now: &'a dyn Fn() -> Timestamp,
+    /// The clock from which the file system takes its stamps, and when that was known.
+    pub stamps: (StampClock, Timestamp),
     /// The means to lock. Others are only for tests.
     pub locks: &'a dyn Locks,
     /// What is proved.
@@ -139,6 +141,7 @@ impl<'a> Patience<'a> {
         Self {
             pause,
             now,
+            stamps: (StampClock::Ours, Timestamp::default()),
             locks: &Ofd,
             checks: Checks::ALL,
             budget: None,
@@ -147,6 +150,12 @@ impl<'a> Patience<'a> {
             hold_commits: Duration::from_secs(10),
             hold_checkpoints: Duration::from_mins(15),
         }
+    }
+
+    /// The clock of the file system at a moment.
+    pub(super) fn clock(&self, now: Timestamp) -> StampClock {
+        let (clock, seen) = self.stamps;
+        clock.later(now.as_nanos() - seen.as_nanos())
     }
 
     /// True if that much may be waited once more, after so much that was waited.

@@ -1,7 +1,7 @@
 //! What the file system says of a file, by which a change shows.
 
 use super::super::read_full;
-use crate::base::Timestamp;
+use crate::base::{StampClock, Timestamp};
 use rustix::fs::fstat;
 use std::io;
 use std::os::fd::BorrowedFd;
@@ -47,7 +47,7 @@ impl Stamp {
     /// True if a change from `now` on must show in the times. A time in the future hides none: a change sets the present.
     #[cfg(test)]
     pub fn is_settled(&self, now: Timestamp) -> bool {
-        self.unsettled(now).is_none()
+        self.unsettled(now, StampClock::Ours).is_none()
     }
 
     /// Nanoseconds since the last change of the content, as far as the times tell.
@@ -56,7 +56,11 @@ impl Stamp {
     }
 
     /// How long to wait from `now` on until a change must show in the times; `None` if it would show already.
-    pub fn unsettled(&self, now: Timestamp) -> Option<Duration> {
+    pub fn unsettled(&self, now: Timestamp, clock: StampClock) -> Option<Duration> {
+        if clock != StampClock::Ours {
+            let wait = || Duration::from_nanos(u64::try_from(COARSE + SPARE).unwrap_or(0));
+            return (!clock.is_settled(now, self.mtime, self.ctime)).then(wait);
+        }
         let left = [self.mtime, self.ctime].into_iter().filter_map(|time| {
             let margin = if time.nanos == 0 { COARSE } else { TICK };
             let age = now.as_nanos() - time.as_nanos();
@@ -117,7 +121,8 @@ mod tests {
         ] {
             assert_eq!(stamp(secs, nanos).is_settled(now), settled, "{secs} s {nanos} ns");
         }
-        let wait = |secs, nanos| stamp(secs, nanos).unsettled(now).map(|wait| wait.as_millis());
+        let wait =
+            |secs, nanos| stamp(secs, nanos).unsettled(now, StampClock::Ours).map(|wait| wait.as_millis());
         assert_eq!(
             (wait(1000, 50_000_000), wait(1000, 40_000_000), wait(1000, 60_000_000)),
             (Some(25), Some(15), Some(35))
@@ -126,5 +131,10 @@ mod tests {
         let earlier = Timestamp::new(5, 5);
         let touched = Stamp { mtime: earlier, ..stamp(1000, 40_000_000) };
         assert!(!touched.is_settled(now), "a program can set the one time, and not the other");
+        let theirs = |secs| StampClock::Theirs(Some(Timestamp::new(secs, 0)));
+        let old = stamp(500, 0);
+        assert!(old.is_settled(now), "by our clock, which may be ahead of theirs");
+        assert_eq!(old.unsettled(now, theirs(500)).map(|wait| wait.as_millis()), Some(2005));
+        assert_eq!(old.unsettled(now, theirs(503)), None);
     }
 }

@@ -32,7 +32,7 @@ pub(super) fn read<T, E>(
 ) -> Result<Attempt<T>, Failed<E>> {
     let patience = session.patience;
     if seen.hold.is_none()
-        && let Some(wait) = unsettled(seen)
+        && let Some(wait) = unsettled(session, seen)
     {
         return Ok(not_settled(session, wait));
     }
@@ -143,10 +143,11 @@ fn rolled_back_len(rollback: &Rollback, size: u64) -> u64 {
 }
 
 /// How long to wait until a change of what the image rests on must show.
-fn unsettled(seen: &Seen<'_>) -> Option<Duration> {
+fn unsettled(session: &Session<'_>, seen: &Seen<'_>) -> Option<Duration> {
+    let clock = session.patience.clock(seen.now);
     let journal = seen.there.journal.as_ref().filter(|_| seen.rollback.is_some());
-    let journal = journal.and_then(|journal| journal.stamp.unsettled(seen.now));
-    seen.main.stamp.unsettled(seen.now).max(journal)
+    let journal = journal.and_then(|journal| journal.stamp.unsettled(seen.now, clock));
+    seen.main.stamp.unsettled(seen.now, clock).max(journal)
 }
 
 /// Looks once more: first for a journal, last at the main file.
