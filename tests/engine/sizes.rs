@@ -138,11 +138,13 @@ fn printing_is_found_and_only_printing() {
 const CLOCKS: [&str; 6] =
     ["Instant::now", "SystemTime::now", "elapsed(", "sleep(", "recv_timeout(", "wait_timeout"];
 /// Tests that may, and why.
-const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 12] = [
+const MAY_LOOK_AT_THE_CLOCK: [(&str, &str); 14] = [
     ("engine/src/repo/lease/tests.rs", "a thread of its own is let renew a lease"),
     ("engine/src/store/suite.rs", "two creators are delayed at random, so that they meet at every step"),
     ("tests/capture/busy.rs", "another program is let go on, and a deadline ends that where it stands still"),
     ("tests/capture/closing.rs", "how long an app has to wait for a capture is what is claimed"),
+    ("tests/capture/pairs/cipher.rs", "an app that writes all the time would let nobody read"),
+    ("tests/capture/pairs/shifted.rs", "files must be older than what their times can tell"),
     ("tests/capture/replaced.rs", "another program is let go on with replacing a database"),
     (
         "tests/capture/take.rs",

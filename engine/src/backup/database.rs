@@ -3,6 +3,7 @@
 
 use super::Work;
 use super::assembly::{Assembly, Cutter, Ending, Failed, Nature};
+use super::beside::{CandidateKind, look_at};
 use super::file::{FileTask, read_full};
 use super::lineage::{Origin, sample};
 use super::linked::LogPlace;
@@ -146,10 +147,7 @@ enum Check {
 /// What became of a database.
 pub(super) enum Outcome {
     /// It is stored in one image, or as a pair.
-    Captured {
-        /// True if its log is kept with it, because it is damaged.
-        has_damaged_log: bool,
-    },
+    Captured,
     /// It has no committed state that could be captured, and must be stored as it lies: the reason.
     Impossible(String),
     /// Its name leads to another file by now.
@@ -159,7 +157,7 @@ pub(super) enum Outcome {
 /// Reads and stores a database.
 pub(super) fn read_database<'s>(
     work: &'s Work<'s>,
-    task: &FileTask,
+    task: &mut FileTask,
     nature: &Nature,
     scope: &Scope<'s>,
     buffer: &mut Vec<u8>,
@@ -185,9 +183,14 @@ pub(super) fn read_database<'s>(
     };
     match capture(task.file.as_fd(), &beside, kind, &patience, &mut read) {
         Ok(captured) => {
-            let has_damaged_log = captured.has_damaged_log;
+            look_at(&task.dir, &mut task.beside);
+            let wal = Sidecar::Wal.beside(&task.node.name);
+            let logs =
+                task.beside.iter_mut().filter(|candidate| captured.has_damaged_log && candidate.name == wal);
+            // It is kept with the database, whatever it begins with.
+            logs.for_each(|log| log.kind = CandidateKind::Sidecar);
             store(work, task, captured, nature, (begun, &before))?;
-            Ok(Outcome::Captured { has_damaged_log })
+            Ok(Outcome::Captured)
         }
         Err(capture::Failed::Impossible(why)) => Ok(Outcome::Impossible(why.to_string())),
         Err(capture::Failed::Replaced) => Ok(Outcome::Replaced),
@@ -313,12 +316,7 @@ fn store(
     let after = task.file.stat()?;
     let xattrs = work.xattrs(&path, xattrs_of(&task.file));
     let is_whole = xattrs.is_some();
-    let (state, frames, rolled_back) = match captured.state {
-        State::Quiescent => (DatabaseState::Quiescent, 0, 0),
-        State::Merged { frames } => (DatabaseState::Captured, frames, 0),
-        State::RolledBack { pages } => (DatabaseState::Captured, 0, pages),
-        State::Paired { frames } => (DatabaseState::Pair, frames, 0),
-    };
+    let (state, frames, rolled_back) = state_and_numbers(captured.state);
     let Reading { assembly, hash, check } = captured.value;
     if let Some(missing) = captured.missing {
         work.warn(WarningKind::DatabaseFileMissing, &path, missing.to_string());
@@ -341,7 +339,7 @@ fn store(
     });
     let sidecars = match &captured.log {
         Some(log) => vec![log.sidecar.beside(&task.node.name)],
-        None => names_of(task, &captured.sidecars, captured.has_damaged_log),
+        None => names_of(task, &captured.sidecars),
     };
     if let Some(log) = captured.log {
         store_log(work, task, log, &after)?;
@@ -368,6 +366,16 @@ fn store(
     let may_be_taken_over = is_whole && task.log.is_here();
     let key = if may_be_taken_over { task.key_to_remember(work, begun, *before) } else { UNTRUSTED };
     Ok(assembly.end(work, Ending { node, key, checked })?)
+}
+
+/// How it got into the snapshot, with the frames of its log and the pages that were taken back.
+fn state_and_numbers(state: State) -> (DatabaseState, u32, u32) {
+    match state {
+        State::Quiescent => (DatabaseState::Quiescent, 0, 0),
+        State::Merged { frames } => (DatabaseState::Captured, frames, 0),
+        State::RolledBack { pages } => (DatabaseState::Captured, 0, pages),
+        State::Paired { frames } => (DatabaseState::Pair, frames, 0),
+    }
 }
 
 /// Bytes of a page; 0 where only the app knows where pages lie, by which such a file is known the next time.
@@ -416,7 +424,7 @@ fn latest(main: Timestamp, task: &FileTask, frames: u32) -> Timestamp {
 }
 
 /// The names of the sidecars that are part of the image.
-fn names_of(task: &FileTask, sidecars: &capture::Sidecars, has_damaged_log: bool) -> Vec<Vec<u8>> {
+fn names_of(task: &FileTask, sidecars: &capture::Sidecars) -> Vec<Vec<u8>> {
     if !task.log.is_here() {
         return Vec::new();
     }
@@ -424,10 +432,7 @@ fn names_of(task: &FileTask, sidecars: &capture::Sidecars, has_damaged_log: bool
         .into_iter()
         .filter(|(size, _)| size.is_some())
         .map(|(_, sidecar)| sidecar.beside(&task.node.name))
-        // A damaged log is one, whatever it begins with.
-        .filter(|name| {
-            task.may_own(name) || has_damaged_log && name.ends_with(Sidecar::Wal.suffix().as_bytes())
-        })
+        .filter(|name| task.may_own(name))
         .collect()
 }
 

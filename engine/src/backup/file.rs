@@ -23,6 +23,7 @@ use std::cell::OnceCell;
 use std::io::{self, Read};
 use std::os::fd::AsFd;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Times that a file which changed while it was read is read again, before it is stored as it was read last.
 const READ_AGAIN: usize = 3;
@@ -30,6 +31,9 @@ const READ_AGAIN: usize = 3;
 const SIDECAR_HEAD: usize = 32;
 /// Times that a database is opened again because its app has replaced it.
 const OPEN_AGAIN: usize = 20;
+/// How often, and with which pauses, it is looked whether an app uses a file that it has just written to as a database.
+const LOOKS: u32 = 12;
+const BETWEEN_LOOKS: Duration = Duration::from_millis(5);
 /// Names of folders above a file that may tell what app it is of.
 const FOLDERS: usize = 3;
 /// From here on a file is read in several steps, in bytes.
@@ -216,8 +220,8 @@ impl<'s> Reader<'s, '_> {
                     }
                 }
             }
-            look_at(&task.dir, &mut task.beside);
             if self.work.options.raw_databases {
+                look_at(&task.dir, &mut task.beside);
                 read_file(self.work, task, nature, self.scope, &mut self.buffer, None)?;
                 return Ok(Done::Raw);
             }
@@ -228,16 +232,7 @@ impl<'s> Reader<'s, '_> {
                 return Ok(Done::Raw);
             }
             let why = match read_database(self.work, task, &nature, self.scope, &mut self.buffer)? {
-                Outcome::Captured { has_damaged_log } => {
-                    let wal = Sidecar::Wal.beside(&task.node.name);
-                    if let Some(log) = task.beside.iter_mut().find(|candidate| candidate.name == wal)
-                        && has_damaged_log
-                    {
-                        // It is kept with the database, whatever it begins with.
-                        log.kind = CandidateKind::Sidecar;
-                    }
-                    return Ok(Done::Image);
-                }
+                Outcome::Captured => return Ok(Done::Image),
                 Outcome::Impossible(why) => why,
                 Outcome::Replaced if replaced < OPEN_AGAIN => {
                     replaced += 1;
@@ -247,6 +242,7 @@ impl<'s> Reader<'s, '_> {
                 }
                 Outcome::Replaced => "its app replaced it each time it was read".to_owned(),
             };
+            look_at(&task.dir, &mut task.beside);
             read_file(self.work, task, nature, self.scope, &mut self.buffer, Some(&why))?;
             return Ok(Done::Raw);
         }
@@ -355,11 +351,18 @@ fn read_file<'s>(
         if may_turn_out && now.database().is_some() {
             return Ok(Some(now));
         }
+        if may_turn_out && now.is_unknown() && is_seen_in_use(work, task) {
+            return Ok(Some(now.or_opaque()));
+        }
         // The pieces of the earlier attempt are stored, and most of them are met again.
         reading = read_once(work, task, now, scope, buffer)?;
     }
     // Its app may have been in the middle of writing all the time.
-    if may_turn_out && reading.nature.is_unknown() && is_locked_as_database(task.file.as_fd()) {
+    let is_used = || match reading.change {
+        Change::Altered => is_seen_in_use(work, task),
+        _ => is_locked_as_database(task.file.as_fd()),
+    };
+    if may_turn_out && reading.nature.is_unknown() && is_used() {
         return Ok(Some(reading.nature.or_opaque()));
     }
     let Reading { assembly, mut node, nature, begun, before, change } = reading;
@@ -477,16 +480,33 @@ fn nature(work: &Work<'_>, task: &FileTask) -> io::Result<Nature> {
 fn head_beside(task: &FileTask, sidecar: Sidecar) -> Option<Vec<u8>> {
     let [wal, journal] = task.sidecars;
     let is_there = if sidecar == Sidecar::Wal { wal.is_some() } else { journal.is_some() };
+    if is_there || !task.log.is_here() { head_of(task, sidecar) } else { None }
+}
+
+/// The first bytes of what lies beside the file under the name of a sidecar.
+fn head_of(task: &FileTask, sidecar: Sidecar) -> Option<Vec<u8>> {
     let Neighbours { dir, name } = task.log.neighbours(&task.dir, &task.node.name);
-    if !is_there && task.log.is_here() {
-        return None;
-    }
     let mut head = vec![0; SIDECAR_HEAD];
     // One that is not there, or cannot be read, tells nothing.
     let file = dir.open_file(&sidecar.beside(name)).ok()?;
     let len = read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head).ok()?;
     head.truncate(len);
     Some(head)
+}
+
+/// Looks for a while whether an app that has just written shows that it uses the file as a database.
+fn is_seen_in_use(work: &Work<'_>, task: &FileTask) -> bool {
+    let has = |sidecar: Sidecar, is_one: fn(&[u8]) -> bool| {
+        head_of(task, sidecar).is_some_and(|head| is_one(&head))
+    };
+    (0..LOOKS).any(|look| {
+        if look > 0 {
+            (work.repo.session().pause)(BETWEEN_LOOKS);
+        }
+        is_locked_as_database(task.file.as_fd())
+            || has(Sidecar::Journal, is_journal)
+            || has(Sidecar::Wal, is_log)
+    })
 }
 
 /// True if the walk has seen a log or journal that is not there any more: an app has ended a transaction since.

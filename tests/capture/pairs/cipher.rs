@@ -4,6 +4,7 @@
 use super::{
     App, Outcome, PENDING, Progress, RESERVED, SHARED, ended, lab, lock, restored, snapshots, state,
 };
+use chatvault_engine::base::WarningKind;
 use chatvault_engine::model::DatabaseState;
 use nix::libc::{F_RDLCK, F_UNLCK, F_WRLCK};
 use std::fs::{self, File};
@@ -102,19 +103,27 @@ pub fn play(folder: &Path) {
             progress.one_more();
         }
         [PENDING, RESERVED, SHARED].into_iter().for_each(|bytes| assert!(lock(&main, F_UNLCK, bytes)));
-        std::thread::sleep(Duration::from_millis(40));
+        std::thread::sleep(Duration::from_millis(20));
     }
 }
 
 pub fn live() -> Outcome {
     let (lab, repo, folder) = lab();
     let app = App::start(&folder, &["cipher"]);
-    let (mut torn, mut databases) = (Vec::new(), 0);
-    let count = snapshots(6);
-    for _ in 0..count {
+    let (mut torn, mut databases, mut told) = (Vec::new(), 0, 0);
+    let (least, mut count) = (snapshots(6), 0);
+    // Between two transactions nothing shows that it is one.
+    while count < least || databases == 0 && count < 50 * least {
+        count += 1;
         let before = app.commits();
         let taken = lab.snapshot_of(&repo, &lab.source());
         let after = app.commits();
+        if let [warning] = taken.warnings.as_slice() {
+            // In no moment in which it was looked did anything show what it is.
+            assert_eq!(warning.kind, WarningKind::ChangedWhileRead);
+            told += 1;
+            continue;
+        }
         assert_eq!(taken.warnings, []);
         databases += taken.databases.len() as u64;
         match judged(&fs::read(restored(&lab, &repo, &taken).folder.join(NAME)).unwrap()) {
@@ -125,6 +134,7 @@ pub fn live() -> Outcome {
     }
     app.stop();
     assert!(torn.is_empty(), "{} of {count} torn: {torn:#?}", torn.len());
+    assert!(told * 5 <= count, "{told} of {count} were only told of");
     assert!(databases > 0, "it was never seen that this is a database");
     Outcome::Passed(format!("{count} snapshots, in {databases} of them seen to be a database"))
 }
