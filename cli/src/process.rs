@@ -3,10 +3,11 @@
 use chatvault_engine::repo::Client;
 use chatvault_engine::source::Owners;
 use rustix::time::{ClockId, clock_gettime};
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Longest table of the system that is read, in bytes.
@@ -41,6 +42,24 @@ pub(crate) fn since_boot() -> Duration {
 /// The namespace of process numbers that this process is in; 0 if there is none.
 fn pid_namespace() -> u64 {
     std::fs::metadata("/proc/self/ns/pid").map_or(0, |namespace| namespace.ino())
+}
+
+/// How a person can call this program again: by its name if the shell finds this program under it, else by its path.
+pub(crate) fn program(called: Option<&OsStr>, search: Option<&OsStr>) -> PathBuf {
+    let name = Path::new("chatvault");
+    let Some(own) = std::env::current_exe().and_then(std::fs::canonicalize).ok() else { return name.into() };
+    let found = std::env::split_paths(search.unwrap_or_default())
+        .map(|folder| folder.join(name))
+        .find(|path| path.is_file())
+        .and_then(|path| std::fs::canonicalize(path).ok());
+    if found.as_ref() == Some(&own) {
+        return name.into();
+    }
+    // As it was typed, which is shorter.
+    match called.map(Path::new).filter(|path| path.components().count() > 1) {
+        Some(path) => path.into(),
+        None => own,
+    }
 }
 
 /// True unless it is certain that no process of this number and start time (clock ticks since boot) lives here.

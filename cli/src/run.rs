@@ -1,31 +1,37 @@
 //! One run of the program, from the command line to its outcome.
 
+use crate::args::global::Invocation;
 use crate::commands::Cli;
 use crate::config::{self, Environment, Folders};
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
+use crate::output::human::{shell_word, shown};
 use crate::output::{Style, Ui};
+use crate::process;
 use crate::signals;
 use chatvault_engine::base::Cancel;
 use chatvault_engine::source;
 use chatvault_engine::sqlite::verify;
-use clap::Parser;
 use std::ffi::OsString;
 use std::sync::Arc;
 
 /// Parses, runs, and tells what went wrong.
 pub(crate) fn run(arguments: Vec<OsString>, environment: &Environment) -> Outcome {
     let text = |name| environment.text(name).ok().flatten();
-    let process = Style::of_process(text("TERM"), text("NO_COLOR"));
+    let streams = Style::of_process(text("TERM"), text("NO_COLOR"));
     let wants_json = arguments.iter().any(|argument| argument == "--json");
-    let cli = match Cli::try_parse_from(arguments) {
+    let called = arguments.first().cloned();
+    let cli = match Cli::read(arguments) {
         Ok(cli) => cli,
-        Err(error) => return not_parsed(&error, Style { json: wants_json, ..process }),
+        Err(error) => return not_parsed(&error, Style { json: wants_json, ..streams }),
     };
-    let ui = Arc::new(Ui::of_process(config::style(&cli.global, environment, process)));
-    let ended =
-        run_verb(&cli, &ui, environment).map_err(|failure| failure.for_this_run(&cli.global.repeated()));
+    let ui = Arc::new(Ui::of_process(config::style(&cli.global, environment, streams)));
+    let program = process::program(called.as_deref(), environment.get("PATH"));
+    let program = shell_word(&shown(&program));
+    let invocation = Invocation { program, repeated: cli.global.repeated() };
+    let ended = run_verb(&cli, &ui, environment, &invocation)
+        .map_err(|failure| failure.for_this_run(&invocation.program, &invocation.repeated));
     let outcome = told(&ui, ended);
     match ui.finish() {
         Ok(()) => outcome,
@@ -37,14 +43,14 @@ pub(crate) fn run(arguments: Vec<OsString>, environment: &Environment) -> Outcom
     }
 }
 
-fn run_verb(cli: &Cli, ui: &Arc<Ui>, environment: &Environment) -> Result<Outcome> {
+fn run_verb(cli: &Cli, ui: &Arc<Ui>, environment: &Environment, invocation: &Invocation) -> Result<Outcome> {
     verify::assert_version()?;
     source::raise_descriptor_limit();
     let folders = Folders::of(environment);
     let settings = config::settings(&cli.global, environment, &folders)?;
     let cancel = Cancel::new();
     signals::listen(&cancel, ui);
-    cli.run(&Context::new(Arc::clone(ui), settings, folders, environment, cancel, cli.global.repeated()))
+    cli.run(&Context::new(Arc::clone(ui), settings, folders, environment, cancel, invocation.clone()))
 }
 
 fn told(ui: &Ui, ended: Result<Outcome>) -> Outcome {

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(crate) fn or_profile<'p>(given: &'p [PathBuf], profile: &'p [PathBuf]) -> Result<&'p [PathBuf]> {
     match (given, profile) {
         ([], []) => Err(Failure::usage("No PATH to take a snapshot of is given").with_hint(
-            "`chatvault snapshot FOLDER`, or `paths` in the [NAME.snapshot] of a profile: -P NAME",
+            "`{chatvault} snapshot FOLDER`, or `paths` in the [NAME.snapshot] of a profile: -P NAME",
         )),
         ([], profile) => Ok(profile),
         (given, _) => Ok(given),

@@ -19,7 +19,7 @@ fn the_very_first_command_can_be_a_snapshot() {
     world.write("live/a", "a");
     let ran = world.run(["snapshot", "live"]).succeeded();
     for words in
-        ["home/.local/share/chatvault/repository", "recovery-keys/", "chatvault recovery-kit", "same disk"]
+        ["home/.local/share/chatvault/repository", "recovery-keys/", "chatvault recovery-kit", "on this disk"]
     {
         assert!(ran.stderr.contains(words), "{words} is not in {}", ran.stderr);
     }
@@ -43,10 +43,10 @@ fn a_known_repository_that_is_missing_is_explained_and_never_made_anew() {
     let world = first_snapshot();
     fs::rename(world.path(REPOSITORY), world.path("unmounted")).unwrap();
     for arguments in [&["snapshot", "live"][..], &["list"]] {
-        world.run(arguments).failed_with(10, &["was made there", "disk"]);
+        world.run(arguments).failed_with(10, &["was here before", "disk"]);
     }
     fs::create_dir(world.path(REPOSITORY)).unwrap();
-    world.run(["snapshot", "live"]).failed_with(10, &["empty", "was made there"]);
+    world.run(["snapshot", "live"]).failed_with(10, &["empty", "was here before"]);
     fs::remove_dir(world.path(REPOSITORY)).unwrap();
     fs::rename(world.path("unmounted"), world.path(REPOSITORY)).unwrap();
     world.run(["list"]).succeeded();
@@ -126,7 +126,7 @@ fn a_key_of_which_no_repository_was_made_is_used_again() {
     fs::remove_file(world.path("home/.config/chatvault/known-repositories")).unwrap();
     fs::rename(world.path(REPOSITORY), world.path("moved")).unwrap();
     let ran = world.run(["snapshot", "live"]).succeeded();
-    assert!(ran.stderr.contains("A new repository was made"), "{}", ran.stderr);
+    assert!(ran.stderr.contains("Created repository"), "{}", ran.stderr);
     let kept = fs::read_dir(&keys).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
     let [again] = kept.as_slice() else { panic!("{kept:?}") };
     assert_eq!(fs::read_to_string(again).unwrap(), text);

@@ -1,6 +1,7 @@
 //! `find`: where a file is, in which states it was there, and when it was gone.
 
 use crate::kit::{Ran, World};
+use crate::terminal::Terminal;
 use std::fs;
 
 /// A photo that came, was emptied, and went; beside it what stays.
@@ -115,5 +116,24 @@ fn names_are_shown_safely_and_a_reader_who_leaves_is_no_failure() {
         let mut command = world.command(["-r", "repo", "--recovery-key-file", "key"].iter().chain(form));
         let ran = Ran::of(command.stdout(writer)).succeeded();
         assert!(!ran.stderr.contains("error") && !ran.stderr.contains("panic"), "{form:?}: {}", ran.stderr);
+    }
+}
+
+#[test]
+fn on_a_terminal_the_moving_line_is_gone_before_an_answer_is_shown() {
+    let world = World::with_snapshot();
+    world.write("live/new.txt", "new");
+    for verb in ["find '*.txt'", "diff latest"] {
+        let line = format!("exec chatvault -r repo --recovery-key-file key {verb}");
+        let shown = Terminal::of(&world, "xterm", &line).ends().succeeded().stdout;
+        assert!(shown.contains("Searching") || shown.contains("Comparing"), "no moving line: {shown:?}");
+        let answers: Vec<&str> =
+            shown.lines().filter(|line| line.contains(".txt") && !line.contains("hint")).collect();
+        assert!(!answers.is_empty(), "{shown:?}");
+        for answer in answers {
+            let before = answer.split(&world.text("live")).next().unwrap();
+            let left = before.rsplit(['\r', 'K']).next().unwrap();
+            assert!(!left.contains("ing"), "{verb}: {answer:?}");
+        }
     }
 }

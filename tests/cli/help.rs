@@ -24,11 +24,12 @@ const VERBS: [&str; 17] = [
 ];
 
 /// Verbs below a verb.
-const BELOW: [[&str; 2]; 6] = [
+const BELOW: [[&str; 2]; 7] = [
     ["key", "list"],
     ["key", "add"],
     ["key", "remove"],
     ["key", "passwd"],
+    ["key", "keep"],
     ["cache", "list"],
     ["cache", "clear"],
 ];
@@ -52,6 +53,20 @@ fn help_is_as_it_was_agreed() {
         let wanted = std::fs::read_to_string(golden(&name)).unwrap_or_default();
         assert_eq!(text, wanted, "the help of {name} changed; UPDATE_GOLDEN=1 takes it over");
     }
+}
+
+#[test]
+fn global_options_are_explained_once() {
+    let world = World::new();
+    let program = world.run(["--help"]).succeeded().stdout;
+    assert!(program.contains("--cache-dir") && program.contains("--password-command"), "{program}");
+    for arguments in [&["find", "--help"][..], &["find", "-h"], &["key", "add", "--help"]] {
+        let help = world.run(arguments).succeeded().stdout;
+        assert!(!help.contains("--cache-dir") && help.contains("`chatvault --help`"), "{help}");
+    }
+    // They are understood on either side of the verb.
+    world.run(["version", "--json"]).succeeded().json();
+    world.run(["--json", "version"]).succeeded().json();
 }
 
 #[test]

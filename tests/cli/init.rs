@@ -28,7 +28,7 @@ fn an_existing_key_file_is_used_as_it_is() {
 #[test]
 fn quiet_prints_nothing_at_all() {
     let world = World::new();
-    world.write("pw", "secret\n");
+    world.write("pw", "nine horses in the rain\n");
     let ran = world.run(["-r", "repo", "--password-file", "pw", "init", "-q"]).succeeded();
     assert_eq!((ran.stdout.as_str(), ran.stderr.as_str()), ("", ""));
 }
@@ -97,9 +97,55 @@ fn the_default_repository_keeps_its_key_and_a_second_one_is_refused() {
 fn a_new_repository_is_only_suggested_where_one_can_be_made() {
     let world = World::with_repository();
     let list = |path: &str| world.run(["-r", path, "--recovery-key-file", "key", "list"]);
-    list("gone")
-        .failed_with(10, &["is its disk connected", "`chatvault -r gone --recovery-key-file key init`"]);
+    list("gone").failed_with(
+        10,
+        &["check that its disk is connected", "`chatvault -r gone --recovery-key-file key init`"],
+    );
     for path in ["live", "live/a.txt"] {
         assert!(!list(path).failed_with(10, &["check the path"]).stderr.contains("init"), "{path}");
+    }
+}
+
+#[test]
+fn nothing_is_suggested_in_the_place_of_a_repository_whose_disk_is_not_connected() {
+    let world = World::with_repository();
+    let id = world.repo(&["init", "--json"]).stdout;
+    assert_eq!(id, "");
+    // As on a machine that never created it.
+    fs::remove_file(world.path("home/.config/chatvault/known-repositories")).unwrap();
+    world.repo(&["list"]).succeeded();
+    fs::rename(world.path("repo"), world.path("unplugged")).unwrap();
+    for is_mount_point in [false, true] {
+        if is_mount_point {
+            fs::create_dir(world.path("repo")).unwrap();
+        }
+        for verb in [&["list"][..], &["snapshot", "live"], &["recovery-kit"], &["key", "list"]] {
+            let ran = world.repo(verb).failed_with(10, &["was here before", "connect its disk"]);
+            assert!(!ran.stderr.contains("init"), "{verb:?}: {}", ran.stderr);
+        }
+    }
+}
+
+#[test]
+fn a_run_without_cache_leaves_nothing_behind() {
+    let world = World::with_repository();
+    fs::remove_dir_all(world.path("home/.config")).unwrap();
+    world.repo(&["list", "--no-cache"]).succeeded();
+    assert!(!world.path("home/.config").exists());
+}
+
+#[test]
+fn commands_name_the_program_as_the_shell_would_find_it() {
+    let world = World::with_repository();
+    let program = env!("CARGO_BIN_EXE_chatvault");
+    let list = ["-r", "repo", "--recovery-key-file", "key", "list"];
+    let ran = world.run(list).succeeded();
+    assert!(ran.stderr.contains("`chatvault -r repo"), "{}", ran.stderr);
+    for path in ["/usr/bin:/bin", ""] {
+        let ran = world.run_with(&[("PATH", path)], &list).succeeded();
+        assert!(ran.stderr.contains(&format!("`{program} -r repo")), "{}", ran.stderr);
+        world.run_with(&[("PATH", path)], &["ls", "newest", "-r", "gone"]).ended_with(2);
+        let ran = world.run_with(&[("PATH", path)], &["list"]);
+        ran.failed_with(10, &[&format!("`{program} snapshot FOLDER`")]);
     }
 }

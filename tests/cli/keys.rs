@@ -1,7 +1,8 @@
 //! `key`: who can open the repository, and what is said to those who cannot. A password costs a quarter of a second each
 //! time: most of this is done with recovery keys.
 
-use crate::kit::{Ran, World};
+use crate::kit::World;
+use crate::terminal::Terminal;
 use chatvault_engine::base::event::Silent;
 use chatvault_engine::base::{Cancel, Timestamp, WriterId};
 use chatvault_engine::crypto::{Credential, RecoveryKey};
@@ -10,9 +11,7 @@ use chatvault_engine::repo::{Client, Repo, Session};
 use chatvault_engine::store::LocalStore;
 use serde_json::Value;
 use std::fs;
-use std::io::{Read, Write};
 use std::os::unix::fs::PermissionsExt;
-use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -239,67 +238,6 @@ fn a_key_that_is_gone_though_nobody_removed_it_is_22() {
     assert!(ran.stderr.contains(&id[..8]), "{}", ran.stderr);
 }
 
-/// The program on a terminal of its own, and all that the terminal has shown.
-struct Terminal {
-    script: Child,
-    shown: String,
-}
-
-impl Terminal {
-    fn new(world: &World, arguments: &str) -> Self {
-        let program = format!("tty; exec {} {arguments}", env!("CARGO_BIN_EXE_chatvault"));
-        let mut command = world.command([""; 0]);
-        let mut script = Command::new("script");
-        script.args(["-qec", &program, "/dev/null"]).current_dir(world.path("")).env_clear();
-        script.envs(command.env("TERM", "dumb").get_envs().filter_map(|(name, value)| Some((name, value?))));
-        let script = script.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
-        Self { script: script.spawn().unwrap(), shown: String::new() }
-    }
-
-    /// Reads until the question was asked so many times and the terminal shows no more what is typed.
-    fn asked(&mut self, question: &str, times: usize) {
-        let mut byte = [0];
-        while self.shown.matches(question).count() < times {
-            let read = self.script.stdout.as_mut().unwrap().read(&mut byte).unwrap();
-            assert_eq!(read, 1, "{question} was not asked {times} times: {}", self.shown);
-            self.shown.push(char::from(byte[0]));
-        }
-        let device = self.shown.lines().next().unwrap().trim().to_owned();
-        let hides = || {
-            let settings = Command::new("stty").args(["-a", "-F", &device]).output().unwrap();
-            assert!(settings.status.success(), "{device}: {settings:?}");
-            String::from_utf8_lossy(&settings.stdout).split_whitespace().any(|word| word == "-echo")
-        };
-        assert!((0..10_000).any(|_| hides()), "what is typed would be shown");
-    }
-
-    fn types(&mut self, typed: &str) {
-        self.script.stdin.as_mut().unwrap().write_all(typed.as_bytes()).unwrap();
-    }
-
-    /// Answers the question each time it is asked; no answer is shown.
-    fn answers(mut self, question: &str, answers: &[&str]) -> Ran {
-        for (number, answer) in answers.iter().enumerate() {
-            self.asked(question, number + 1);
-            self.types(&format!("{answer}\n"));
-        }
-        let ran = self.ends();
-        for answer in answers {
-            assert!(!ran.stdout.contains(answer), "{answer} is shown: {}", ran.stdout);
-        }
-        ran
-    }
-
-    fn ends(mut self) -> Ran {
-        // Standard input stays open: its end would be typed too.
-        let mut rest = Vec::new();
-        self.script.stdout.as_mut().unwrap().read_to_end(&mut rest).unwrap();
-        let code = self.script.wait().unwrap().code().unwrap_or(-1);
-        let stdout = self.shown + &String::from_utf8_lossy(&rest);
-        Ran { code, stdout, stderr: String::new() }
-    }
-}
-
 const QUESTION: &str = "Password of the repository";
 
 #[test]
@@ -316,15 +254,106 @@ fn at_a_terminal_a_password_may_be_typed_three_times_and_is_not_shown() {
 }
 
 #[test]
-fn at_a_terminal_a_new_password_is_asked_for_twice() {
+fn at_a_terminal_a_new_password_is_asked_for_until_it_was_typed_twice() {
     let world = World::with_repository();
-    // Ends each of the two questions.
+    // Ends each of the questions.
     let add = || Terminal::new(&world, "-r repo --recovery-key-file key key add");
-    let ran = add().answers(": ", &["first-horse", "other-horse"]).ended_with(1);
-    assert!(ran.stdout.contains("differ"), "{}", ran.stdout);
-    add().answers(": ", &["first-horse", "first-horse"]).succeeded();
-    world.write("pw", "first-horse\n");
+    let right = "first-horse-of-nine";
+    let ran = add().answers(": ", &[right, "other-horse-of-nine", right, right]).succeeded();
+    assert!(ran.stdout.contains("differ. Try again"), "{}", ran.stdout);
+    world.write("pw", format!("{right}\n"));
     world.run(["-r", "repo", "-p", "pw", "list"]).succeeded();
+    let ran = add().answers(": ", &["", "", "", "", ""]).ended_with(1);
+    assert!(ran.stdout.contains("empty password"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_weak_password_is_said_to_be_weak_and_kept_only_if_it_is_typed_again() {
+    let world = World::new();
+    let init = |name: &str| Terminal::new(&world, &format!("-r {name} init"));
+    let right = "nine horses in the rain";
+    let ran = init("one").answers(": ", &["aaaa", right, right]).succeeded();
+    assert!(ran.stdout.contains("This password is weak"), "{}", ran.stdout);
+    init("two").answers(": ", &["aaaa", "aaaa"]).succeeded();
+    for (repository, password) in [("one", right), ("two", "aaaa")] {
+        world.write("pw", format!("{password}\n"));
+        world.run(["-r", repository, "-p", "pw", "list"]).succeeded();
+    }
+    world.write("pw", "aaaa\n");
+    let ran = world.run(["-r", "three", "-p", "pw", "init"]).succeeded();
+    assert!(ran.stderr.contains("warning: This password is weak"), "{}", ran.stderr);
+}
+
+#[test]
+fn a_recovery_key_is_taken_at_every_prompt_which_says_what_opens_the_repository() {
+    let world = World::new();
+    world.write("pw", "right-horse\n");
+    world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
+    world.run(["-r", "repo", "-p", "pw", "key", "add", "-q", "--new-recovery-key", "key"]).succeeded();
+    let key = world.read("key").trim().to_owned();
+    let list = |name: &str| Terminal::new(&world, &format!("-r {name} list"));
+    list("repo").answers("Password or recovery key of the repository", &["wrong", &key]).succeeded();
+    list("repo").answers("Password or recovery key of the repository", &["right-horse"]).succeeded();
+    let changed = if key.ends_with('0') { "1" } else { "0" };
+    let mistyped = format!("{}{changed}", &key[..key.len() - 1]);
+    let ran = list("repo").answers("Password or recovery key", &[&mistyped, &key]).succeeded();
+    assert!(ran.stdout.contains("check group"), "{}", ran.stdout);
+    Terminal::new(&world, "-r repo recovery-kit")
+        .answers("Password or recovery key", &["wrong", &key])
+        .succeeded();
+
+    world.run(["-r", "other", "--recovery-key-file", "key", "init", "-q"]).succeeded();
+    let ran = list("other").answers("Recovery key of the repository", &["horse", &key]).succeeded();
+    assert!(!ran.stdout.contains("assword"), "{}", ran.stdout);
+}
+
+#[test]
+fn a_printed_key_that_is_somebodys_password_opens_as_a_password() {
+    let world = World::new();
+    let text = RecoveryKey::random().unwrap().print();
+    world.write("pw", format!("{text}\n"));
+    world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
+    Terminal::new(&world, "-r repo list").answers(QUESTION, &[&text]).succeeded();
+    world.run(["-r", "other", "--recovery-key-file", "key", "init", "-q"]).succeeded();
+    world.run(["-r", "other", "-p", "key", "list"]).failed_with(12, &["--recovery-key-file"]);
+}
+
+#[test]
+fn a_password_is_asked_for_on_the_terminal_while_standard_input_is_the_content() {
+    let world = World::new();
+    world.write("pw", "right-horse\n");
+    world.run(["-r", "repo", "-p", "pw", "init", "-q"]).succeeded();
+    let line = "printf content | chatvault -r repo snapshot --stdin --stdin-filename chats.sql";
+    Terminal::of(&world, "dumb", line).answers(QUESTION, &["right-horse"]).succeeded();
+    let ran = world.run(["-r", "repo", "-p", "pw", "cat", "latest:/chats.sql"]).succeeded();
+    assert_eq!(ran.stdout, "content");
+}
+
+#[test]
+fn key_keep_saves_the_printed_key_again() {
+    let world = World::new();
+    world.write("live/a", "a");
+    world.run(["snapshot", "-q", "live"]).succeeded();
+    world.run(["recovery-kit", "--output", "kit"]).succeeded();
+    let kept = world.files("home/.config/chatvault/recovery-keys").remove(0);
+    let key = fs::read_to_string(&kept).unwrap();
+    fs::remove_file(&kept).unwrap();
+    world.run(["list"]).failed_with(2, &["key keep"]);
+    let ran = Terminal::new(&world, "key keep").answers("Recovery key of the repository", &[key.trim()]);
+    assert!(ran.succeeded().stdout.contains(kept.to_str().unwrap()));
+    world.run(["list"]).succeeded();
+    assert_eq!(fs::metadata(&kept).unwrap().permissions().mode() & 0o777, 0o600);
+    // A repository elsewhere, and a saved key that is damaged.
+    fs::rename(world.path("home/.local/share/chatvault/repository"), world.path("moved")).unwrap();
+    fs::write(&kept, "cv1-00").unwrap();
+    world.run(["-r", "moved", "list"]).ended_with(12);
+    let line = world.run(["-r", "moved", "--recovery-key-file", "kit", "key", "keep", "--json"]);
+    assert_eq!(line.succeeded().json()["action"], "kept");
+    world.run(["-r", "moved", "list"]).succeeded();
+    world.write("pw", "nine horses in the rain\n");
+    let new = ["key", "add", "-q", "--new-password-file", "pw"];
+    world.run(["-r", "moved"].iter().chain(&new)).succeeded();
+    world.run(["-r", "moved", "-p", "pw", "key", "keep"]).failed_with(2, &["never saved"]);
 }
 
 #[test]
@@ -338,10 +367,12 @@ fn a_kept_key_that_is_lost_is_named_and_the_printed_one_may_be_typed() {
     let key = fs::read_to_string(&kept).unwrap();
     fs::rename(world.path("home/.config/chatvault"), world.path("elsewhere")).unwrap();
     let file = kept.to_str().unwrap();
-    world.run(["list"]).failed_with(2, &[file, "printed page", "--recovery-key-file FILE"]);
+    world
+        .run(["list"])
+        .failed_with(2, &[file, "printed recovery kit", "--recovery-key-file FILE", "key keep"]);
     let list = || Terminal::new(&world, "list");
-    let ran = list().answers("Recovery key or password", &["wrong-horse", key.trim()]).succeeded();
-    assert!(ran.stdout.contains(file) && ran.stdout.contains("printed page"), "{}", ran.stdout);
+    let ran = list().answers("Recovery key of the repository", &["wrong-horse", key.trim()]).succeeded();
+    assert!(ran.stdout.contains(file) && ran.stdout.contains("printed recovery kit"), "{}", ran.stdout);
     world.run(["--recovery-key-file", "kit", "list"]).succeeded();
 }
 
@@ -355,5 +386,5 @@ fn an_interrupt_at_the_question_ends_it_at_once() {
     terminal.types("\x03");
     let ran = terminal.ends();
     assert_eq!(ran.code, 130, "{}", ran.stdout);
-    assert!(!ran.stdout.contains("once more"), "{}", ran.stdout);
+    assert!(!ran.stdout.contains("Try again"), "{}", ran.stdout);
 }

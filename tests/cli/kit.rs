@@ -70,12 +70,14 @@ impl World {
 
     /// The program, not yet run.
     pub fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chatvault"));
+        let program = Path::new(env!("CARGO_BIN_EXE_chatvault"));
+        let bin = program.parent().unwrap();
+        let mut command = Command::new(program);
         command
             .args(arguments)
             .current_dir(self.path(""))
             .env_clear()
-            .env("PATH", "/usr/bin:/bin")
+            .env("PATH", format!("{}:/usr/bin:/bin", bin.display()))
             .env("HOME", self.path("home"))
             .env("TMPDIR", self.path("tmp"))
             .env("TZ", "UTC")

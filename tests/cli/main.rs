@@ -42,6 +42,7 @@ mod snapshot_options;
 mod stats;
 mod stream;
 mod tag;
+mod terminal;
 mod wire;
 
 #[test]

@@ -12,7 +12,7 @@ fn a_reader_that_goes_away_ends_a_listing_quietly() {
         world.write(&format!("live/many/a rather long name of a file, number {number}"), "");
     }
     world.repo(&["snapshot", "-q", "live"]).succeeded();
-    let mut command = world.command(["-r", "repo", "--recovery-key-file", "key", "ls", "-R"]);
+    let mut command = world.command(["-r", "repo", "--recovery-key-file", "key", "-q", "ls", "-R"]);
     let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let mut first = [0; 10];
     child.stdout.take().unwrap().read_exact(&mut first).unwrap();

@@ -108,3 +108,22 @@ fn json_has_the_page_only_where_no_file_has_it() {
     let line = world.repo(&["recovery-kit", "--json", "--verify", "kit"]).succeeded().json();
     assert_eq!(line["action"], "verified");
 }
+
+#[test]
+fn one_kit_key_for_each_label_and_a_lost_page_is_replaced_on_request() {
+    let world = World::new();
+    world.write("pw", "nine horses in the rain\n");
+    let run = |arguments: &[&str]| world.run(["-r", "repo", "-p", "pw"].iter().chain(arguments));
+    run(&["init", "-q"]).succeeded();
+    run(&["recovery-kit", "--output", "kit"]).succeeded();
+    let ran =
+        run(&["recovery-kit", "--output", "again"]).failed_with(1, &["recovery kit", "--replace", "--label"]);
+    assert_eq!(ran.stdout, "");
+    assert!(!world.path("again").exists());
+    assert_eq!(world.files("repo/keys").len(), 2);
+    run(&["recovery-kit", "--label", "for Ben", "--output", "ben"]).succeeded();
+    run(&["recovery-kit", "--replace", "--output", "new"]).succeeded();
+    assert_eq!(world.files("repo/keys").len(), 3);
+    let opens = |kit: &str| world.run(["-r", "repo", "--recovery-key-file", kit, "list"]).code;
+    assert_eq!([opens("kit"), opens("ben"), opens("new")], [12, 0, 0]);
+}

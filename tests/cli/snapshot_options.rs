@@ -89,7 +89,7 @@ fn each_way_to_leave_something_out_leaves_out_that_and_nothing_else() {
         world.repo(&["snapshot", "--json", "-e", "sub", "-e", "large", "live"]).succeeded().json_lines();
     assert_eq!(summary.last().unwrap()["excluded"], 2);
     let told = world.repo(&["snapshot", "-e", "sub", "live"]).succeeded().stdout;
-    assert!(told.contains("1 left out as wanted"), "{told}");
+    assert!(told.contains("1 excluded"), "{told}");
 }
 
 #[test]
@@ -207,4 +207,34 @@ fn the_time_of_the_state_and_the_parent_are_what_was_said() {
         .pop()
         .unwrap();
     assert_eq!((summary["parent"].as_str(), &summary["files_new"]), (Some(first.as_str()), &1.into()));
+}
+
+#[test]
+fn excludes_that_match_nothing_are_named_and_the_home_is_expanded() {
+    let world = World::with_repository();
+    world.write("home/chats/Cache/x", "x");
+    world.write("home/chats/a.txt", "a");
+    let exclude = ["--exclude=~/chats/Cache", "--exclude", "/Cache", "--exclude", "*.tmp"];
+    for verb in [&["snapshot"][..], &["snapshot", "--dry-run"]] {
+        let ran = world.repo(&[verb, &exclude, &["home/chats"]].concat()).succeeded();
+        let told =
+            "Excludes that matched nothing: /Cache and 1 more (a pattern that begins with / is a whole path)";
+        assert!(ran.stdout.contains(told) && ran.stdout.contains("1 excluded"), "{}", ran.stdout);
+        let line = world.repo(&[verb, &["--json"], &exclude, &["home/chats"]].concat()).succeeded();
+        let summary = line.json_lines().pop().unwrap();
+        assert_eq!(summary["unmatched_excludes"], serde_json::json!(["/Cache", "*.tmp"]));
+    }
+    let ran = world.repo(&["snapshot", "--exclude", "*.txt", "home/chats"]).succeeded();
+    assert!(!ran.stdout.contains("matched nothing"), "{}", ran.stdout);
+}
+
+#[test]
+fn tags_with_commas_and_lists_with_wildcards_and_notes_are_those_of_restic() {
+    let world = World::with_repository();
+    world.write("list", "# notes\nlive/*.txt\n  live/sub\n");
+    world.repo(&["snapshot", "-q", "--tag", "a,b", "--tag", "c", "--files-from", "list"]).succeeded();
+    let listed = world.repo(&["list", "--json"]).succeeded().json();
+    assert_eq!(listed[0]["tags"], serde_json::json!(["a", "b", "c"]));
+    assert_eq!(listed[0]["paths"], serde_json::json!([world.text("live/a.txt"), world.text("live/sub")]));
+    world.repo(&["snapshot", "--files-from-verbatim", "list"]).failed_with(1, &["live/*.txt"]);
 }

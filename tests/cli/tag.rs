@@ -85,7 +85,9 @@ fn lists_are_narrowed_by_machine_path_tag_and_number() {
 fn latest_is_the_last_one_that_the_filter_admits_for_every_verb() {
     let world = several();
     let file = |name: &str| format!("latest:{}", world.text(name));
-    world.repo(&["cat", &file("live/a.txt")]).ended_with(1);
+    // With a path it is the last one that holds the path.
+    assert_eq!(world.repo(&["cat", &file("live/a.txt")]).succeeded().stdout, "first\n");
+    world.repo(&["cat", "--host", "tablet", &file("live/a.txt")]).ended_with(1);
     assert_eq!(world.repo(&["cat", "--host", "phone", &file("live/a.txt")]).succeeded().stdout, "first\n");
     assert!(world.repo(&["ls", "--tag", "b"]).succeeded().stdout.contains("a.txt"));
     assert!(world.repo(&["ls"]).succeeded().stdout.contains("o.txt"));

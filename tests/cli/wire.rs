@@ -128,6 +128,7 @@ fn snapshot_and_list() {
         "total_duration",
         "conditions",
         "exit_code",
+        "unmatched_excludes",
         "warnings",
         "warnings.kind",
         "warnings.whose",

@@ -41,7 +41,7 @@ fn stored(path: &Path) -> Result<StoredPath> {
     let refused = || Failure::usage(format!("Failed to use the path {}", shown(path)));
     let absolute = std::path::absolute(path).map_err(|cause| refused().because(cause))?;
     StoredPath::from_fs(&absolute).ok_or_else(|| {
-        refused().because("it holds `..`").with_hint("write it as `chatvault list` shows the paths")
+        refused().because("it holds `..`").with_hint("write it as `{chatvault} list` shows the paths")
     })
 }
 

@@ -6,6 +6,22 @@ use crate::output::human::shown;
 use clap::Args;
 use std::path::PathBuf;
 
+/// How this run was called, for commands that are suggested.
+#[derive(Clone, Debug)]
+pub(crate) struct Invocation {
+    /// The program, ready for a shell.
+    pub(crate) program: String,
+    /// The options for the repository and its key, each with a space in front, ready for a shell.
+    pub(crate) repeated: String,
+}
+
+impl Invocation {
+    /// A command for the same repository, opened by the same key.
+    pub(crate) fn command(&self, verb: &str) -> String {
+        format!("{}{} {verb}", self.program, self.repeated)
+    }
+}
+
 /// Options that every verb has. Each has an environment variable; the command line is stronger.
 #[derive(Args, Clone, Debug, Default)]
 #[command(next_help_heading = "Global options")]

@@ -7,5 +7,6 @@ pub(crate) mod patterns;
 pub(crate) mod secret;
 pub(crate) mod select;
 pub(crate) mod size;
+pub(crate) mod strength;
 pub(crate) mod tag;
 pub(crate) mod time;

@@ -76,7 +76,7 @@ fn stored_path(bytes: &[u8], whole: &OsStr) -> Result<StoredPath> {
     let refused = |why: &str| {
         Failure::usage(format!("Failed to use {}", shown(whole.as_bytes())))
             .because(why)
-            .with_hint("write the path as `chatvault ls` shows it; `:/` is the whole snapshot")
+            .with_hint("write the path as `{chatvault} ls` shows it; `:/` is the whole snapshot")
     };
     if bytes.is_empty() {
         return Err(refused("the path behind the colon is missing"));
@@ -89,7 +89,7 @@ fn selector(name: &str, now: &Zoned) -> Result<Selector> {
         return time::parse(text, now).map(Selector::AtOrBefore).map_err(|why| {
             Failure::usage(format!("Failed to read the time {}", shown(text.as_bytes())))
                 .because(why)
-                .with_hint("`chatvault list` shows the times of the snapshots")
+                .with_hint("`{chatvault} list` shows the times of the snapshots")
         });
     }
     if name == "latest" {

@@ -119,7 +119,7 @@ fn row(cache: &CacheFolder, context: &Context) -> Vec<String> {
 fn clear_one(folder: &Path, context: &Context) -> Result<Outcome> {
     let store = context.open_store().map_err(|failure| match failure.condition() {
         Condition::NoRepository => failure
-            .with_hint("`chatvault cache clear --all` clears all caches, also of repositories that are gone"),
+            .with_hint("`{program} cache clear --all` clears all caches, also of repositories that are gone"),
         _ => failure,
     })?;
     let ids = repository_ids(&store)?;

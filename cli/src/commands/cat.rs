@@ -8,10 +8,13 @@ use crate::output::error::{Failure, Result};
 use crate::output::human::shell_word;
 use crate::output::progress::Progress;
 use crate::output::warnings;
+use chatvault_engine::base::StoredPath;
 use chatvault_engine::browse::{self, Selector};
 use chatvault_engine::model::NodeKind;
+use chatvault_engine::repo::Snapshot;
 use clap::Args;
 use std::ffi::OsString;
+use std::io::{self, Write};
 
 const EXAMPLES: &str = "\
 Examples:
@@ -57,12 +60,104 @@ pub(crate) fn run(args: &CatArgs, context: &Context) -> Result<Outcome> {
             failure.because("it is no plain file").with_hint("only plain files have content")
         });
     }
-    match browse::write_content(repo, &node, &mut ui.bytes(), &context.cancel) {
+    let mut screen = Screen { inner: ui.bytes(), guards: ui.style().live, cut: Vec::new(), met_other: false };
+    let written = browse::write_content(repo, &node, &mut screen, &context.cancel);
+    if screen.met_other {
+        return Err(not_text(context, snapshot, &path));
+    }
+    match written {
         Err(_) if ui.is_unread() => Ok(outcome),
         Err(error) => {
             warnings::show(ui, warnings::of_losses(repo, &context.zone()).as_slice(), 0);
             Err(error.into())
         }
         Ok(()) => Ok(outcome),
+    }
+}
+
+/// The content would garble a terminal, or steer it.
+fn not_text(context: &Context, snapshot: &Snapshot, path: &StoredPath) -> Failure {
+    let place = shell_word(&format!("{}:{path}", snapshot.id.short()));
+    Failure::new(Condition::Failed, format!("Failed to show the content of {path}"))
+        .because("it is not plain text, and the standard output is a terminal")
+        .with_hint(format!(
+            "restore it with `{} {place} --target DIR`, or write it into a file: `{} {place} > FILE`",
+            context.command("restore"),
+            context.command("cat")
+        ))
+}
+
+/// The standard output. If it is a terminal, only plain text passes.
+struct Screen<W> {
+    inner: W,
+    guards: bool,
+    /// The beginning of a letter of which the rest is still to come.
+    cut: Vec<u8>,
+    met_other: bool,
+}
+
+impl<W: Write> Write for Screen<W> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        if self.guards {
+            let mut text = std::mem::take(&mut self.cut);
+            text.extend_from_slice(buffer);
+            let Some(cut) = cut_of_text(&text) else {
+                self.met_other = true;
+                return Err(io::ErrorKind::InvalidData.into());
+            };
+            self.cut = cut.to_vec();
+        }
+        self.inner.write_all(buffer).map(|()| buffer.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// None unless a terminal shows these bytes and does nothing else; the bytes at the end that begin a letter.
+fn cut_of_text(bytes: &[u8]) -> Option<&[u8]> {
+    let (text, cut) = match std::str::from_utf8(bytes) {
+        Ok(text) => (text, &[][..]),
+        Err(error) if error.error_len().is_none() => {
+            let (valid, cut) = bytes.split_at_checked(error.valid_up_to())?;
+            (std::str::from_utf8(valid).ok()?, cut)
+        }
+        Err(_) => return None,
+    };
+    let is_shown = |letter: char| !letter.is_control() || matches!(letter, '\n' | '\t' | '\r');
+    text.chars().all(is_shown).then_some(cut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// True if all of it passes, in pieces of this length.
+    fn passes(content: &[u8], piece: usize) -> bool {
+        let mut screen = Screen { inner: Vec::new(), guards: true, cut: Vec::new(), met_other: false };
+        let written = content.chunks(piece).try_for_each(|piece| screen.write_all(piece));
+        assert_eq!(written.is_err(), screen.met_other);
+        written.is_ok() && screen.inner == content
+    }
+
+    #[test]
+    fn letters_of_any_script_pass_and_what_steers_a_terminal_does_not() {
+        for piece in 1..9 {
+            for text in ["", "a\tb\r\n", "Grüße, 你好, 😀"] {
+                assert!(passes(text.as_bytes(), piece), "{text} {piece}");
+            }
+            for other in [
+                &b"a\x1b[31m"[..],
+                b"a\0",
+                b"\x07",
+                "\u{9b}31m".as_bytes(),
+                b"\x9b31m",
+                b"\xff\xd8\xff\xe0",
+                b"ab\xffcd",
+            ] {
+                assert!(!passes(other, piece), "{other:?} {piece}");
+            }
+        }
     }
 }

@@ -15,8 +15,8 @@ use jiff::tz::TimeZone;
 
 const EXAMPLES: &str = "\
 The columns: the first digits of the id; when it was taken, in local time; on which machine; how many files it has and \
-how large they are; how much it added to the repository; its folders; its tags and description, \
-after the word `incomplete` if some files could not be read.
+how large they are; how much it added to the repository; its folders, of several the first one. Where any snapshot has \
+them: `incomplete` if some files could not be read; its tags; its description. --json has all folders.
 
 Examples:
   chatvault list
@@ -37,15 +37,17 @@ pub(crate) struct ListArgs {
     filter: FilterArgs,
 }
 
-const COLUMNS: [Column; 8] = [
+const COLUMNS: [Column; 10] = [
     Column::words("ID"),
     Column::words("TIME"),
     Column::words("HOST"),
     Column::numbers("FILES"),
     Column::numbers("SIZE"),
     Column::numbers("ADDED"),
+    Column::words("STATE").if_any(),
+    Column::words("TAGS").if_any(),
     Column::words("PATHS"),
-    Column::words("TAGS"),
+    Column::words("DESCRIPTION").if_any(),
 ];
 
 pub(crate) fn run(args: &ListArgs, context: &Context) -> Result<Outcome> {
@@ -96,10 +98,6 @@ fn is_incomplete(snapshot: &Snapshot) -> bool {
 
 fn row(snapshot: &Snapshot, zone: &TimeZone) -> Vec<String> {
     let manifest = &snapshot.manifest;
-    let paths: Vec<String> = manifest.paths.iter().map(ToString::to_string).collect();
-    let mark = is_incomplete(snapshot).then(|| "incomplete".to_owned());
-    let said = snapshot.tags.iter().chain(&snapshot.description).map(|text| one_line(text));
-    let words: Vec<String> = mark.into_iter().chain(said).collect();
     vec![
         snapshot.id.short(),
         human::local_time(manifest.time, zone),
@@ -107,7 +105,9 @@ fn row(snapshot: &Snapshot, zone: &TimeZone) -> Vec<String> {
         human::thousands(manifest.statistics.total_files),
         human::bytes(manifest.statistics.total_bytes),
         human::bytes(manifest.statistics.data_added_packed),
-        paths.join(" "),
-        words.join(", "),
+        if is_incomplete(snapshot) { "incomplete".to_owned() } else { String::new() },
+        one_line(&snapshot.tags.join(", ")),
+        human::paths(&manifest.paths),
+        snapshot.description.as_deref().map(one_line).unwrap_or_default(),
     ]
 }

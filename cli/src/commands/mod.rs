@@ -22,7 +22,8 @@ use crate::args::global::GlobalArgs;
 use crate::context::Context;
 use crate::exit::Outcome;
 use crate::output::error::Result;
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use std::ffi::OsString;
 
 const EXAMPLES: &str = "\
 Examples:
@@ -78,7 +79,35 @@ enum Command {
     Version(version::VersionArgs),
 }
 
+/// The options that every verb has are explained once.
+const GLOBAL: &str = "Global options, such as -r, --json and -q: `chatvault --help`";
+
+/// The command line as it is read and explained: the help of a verb leaves the global options to that of the program.
+pub(crate) fn command_line() -> clap::Command {
+    let mut program = Cli::command();
+    // Gives the verbs the global options, which are hidden there then.
+    program.build();
+    program.mut_subcommands(without_global)
+}
+
+fn without_global(verb: clap::Command) -> clap::Command {
+    let notes = verb.get_after_long_help().map(ToString::to_string).unwrap_or_default();
+    let hide = |argument: clap::Arg| {
+        let is_global = argument.is_global_set();
+        argument.hide(is_global)
+    };
+    let notes = if notes.is_empty() { GLOBAL.to_owned() } else { format!("{GLOBAL}\n\n{notes}") };
+    verb.mut_args(hide).mut_subcommands(without_global).after_help(GLOBAL).after_long_help(notes)
+}
+
 impl Cli {
+    /// Reads a command line.
+    pub(crate) fn read(arguments: Vec<OsString>) -> std::result::Result<Self, clap::Error> {
+        let mut program = command_line();
+        let matches = program.try_get_matches_from_mut(arguments)?;
+        Self::from_arg_matches(&matches).map_err(|error| error.format(&mut program))
+    }
+
     /// Runs the verb.
     pub(crate) fn run(&self, context: &Context) -> Result<Outcome> {
         match &self.command {
@@ -107,7 +136,6 @@ impl Cli {
 mod tests {
     use super::*;
     use crate::exit::Condition;
-    use clap::CommandFactory;
 
     #[test]
     fn the_command_line_is_sound() {

@@ -113,7 +113,7 @@ fn change(args: &TagArgs) -> Result<TagChange> {
     if change == TagChange::default() {
         return Err(Failure::usage("Nothing is to be changed")
             .because("none of --add, --remove, --set and --description names anything")
-            .with_hint("`chatvault tag --add TAG SNAPSHOT` gives a tag to a snapshot"));
+            .with_hint("`{chatvault} tag --add TAG SNAPSHOT` gives a tag to a snapshot"));
     }
     if let Some(both) = change.add.iter().find(|tag| change.remove.contains(tag)) {
         return Err(Failure::usage(format!("The tag `{both}` is both added and removed"))

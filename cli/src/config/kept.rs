@@ -125,6 +125,31 @@ impl KeptKey {
     }
 }
 
+/// Keeps a key that opens this repository. A key that is kept already and opens it, too, stays; one that does not is set
+/// aside: it may open another repository. Durable when this returns.
+pub(crate) fn keep(
+    config: &Path,
+    id: RepoId,
+    key: &RecoveryKey,
+    opens: &dyn Fn(&RecoveryKey) -> bool,
+) -> Result<PathBuf> {
+    let path = path_of(config, id);
+    private_file::create_folder(&config.join(FOLDER))?;
+    if path.symlink_metadata().is_ok() {
+        if let Ok(Some(there)) = read(&path)
+            && opens(&there)
+        {
+            return Ok(path);
+        }
+        let mut aside = path.clone().into_os_string();
+        aside.push(format!(".{}", to_hex(&random_bytes::<4>()?)));
+        std::fs::rename(&path, &aside)
+            .map_err(|cause| Failure::io("set aside the saved key", human::shown(&path), cause))?;
+    }
+    private_file::create(&path, &Zeroizing::new(format!("{}\n", key.print())))?;
+    Ok(path)
+}
+
 fn is_pending(path: &Path) -> bool {
     path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(PENDING.as_bytes()))
 }
@@ -268,6 +293,25 @@ mod tests {
         other.discard();
         assert_eq!(find(folder.path(), id).unwrap().unwrap().print(), printed);
         assert_eq!(names(folder.path()), [id.to_string()]);
+    }
+
+    #[test]
+    fn a_key_that_is_given_is_kept_and_one_that_opens_nothing_is_set_aside() {
+        let folder = tempfile::tempdir().unwrap();
+        let id = RepoId::new([7; 32]);
+        let (right, other) = (RecoveryKey::random().unwrap(), RecoveryKey::random().unwrap());
+        let opens = |key: &RecoveryKey| key.print() == right.print();
+        for before in [None, Some(other.print()), Some("cv1-00".to_owned())] {
+            if let Some(text) = &before {
+                std::fs::write(path_of(folder.path(), id), text).unwrap();
+            }
+            keep(folder.path(), id, &right, &opens).unwrap();
+            assert_eq!(find(folder.path(), id).unwrap().unwrap().print(), right.print(), "{before:?}");
+        }
+        // What was set aside is there.
+        assert_eq!(names(folder.path()).len(), 3);
+        keep(folder.path(), id, &other, &opens).unwrap();
+        assert_eq!(find(folder.path(), id).unwrap().unwrap().print(), right.print());
     }
 
     #[test]

@@ -77,6 +77,7 @@ pub(crate) struct Folders {
     data: Option<PathBuf>,
     config: Option<PathBuf>,
     cache: Option<PathBuf>,
+    home: Option<PathBuf>,
 }
 
 impl Folders {
@@ -93,7 +94,13 @@ impl Folders {
             data: folder("XDG_DATA_HOME", ".local/share"),
             config: folder("XDG_CONFIG_HOME", ".config"),
             cache: folder("XDG_CACHE_HOME", ".cache"),
+            home,
         }
+    }
+
+    /// The home of this user.
+    pub(crate) fn home(&self) -> Option<&Path> {
+        self.home.as_deref()
     }
 
     /// Where the default repository is.

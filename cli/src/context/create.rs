@@ -2,10 +2,13 @@
 //! before the repository is there.
 
 use crate::args::secret::{SecretSource, new_password, read_key_file, read_recovery_key, with_key_file};
+use crate::args::strength;
 use crate::config::kept::PendingKey;
 use crate::config::{known, private_file};
-use crate::context::{Context, no_credential};
-use crate::output::error::Result;
+use crate::context::Context;
+use crate::context::unlock::no_credential;
+use crate::exit::Condition;
+use crate::output::error::{Failure, Result};
 use crate::output::human;
 use crate::output::prompt;
 use crate::output::wire::init::Initialized;
@@ -17,6 +20,9 @@ use chatvault_engine::store::{LocalStore, Store};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// How often a person may type a new password.
+const MOST_ATTEMPTS: u32 = 5;
 
 /// A new repository.
 #[derive(Debug)]
@@ -98,12 +104,12 @@ impl Context {
         let named = self.settings.key_file.is_some();
         let password = match &self.settings.secret {
             Some(SecretSource::RecoveryKeyFile(file)) => return recovery_key_file(file),
-            Some(source) => source.read()?,
+            Some(source) => self.named_password(source)?,
             None if self.is_default_repository() && !named => {
                 let config = self.folders.config()?;
                 return Ok(Prepared::Kept(PendingKey::take(&config)?, config));
             }
-            None => self.new_password("make", &human::shown(repository))?,
+            None => self.new_password("create", &human::shown(repository))?,
         };
         let Some(file) = &self.settings.key_file else {
             return Ok(Prepared::Ready(password, OpenedBy::Password));
@@ -121,9 +127,43 @@ impl Context {
         if !prompt::is_possible() {
             return Err(no_credential(act, location));
         }
-        let typed = prompt::new_password(&format!("New password for the repository {location}"));
+        let question = format!("New password for the repository {location}");
+        let mut weak: Option<Zeroizing<String>> = None;
+        for _ in 0..MOST_ATTEMPTS {
+            let typed = self.answer(&question)?;
+            let insists = weak.as_ref() == Some(&typed);
+            if typed.is_empty() {
+                self.ui.remark("An empty password protects nothing. Try again.");
+            } else if let Some(why) = strength::weakness(typed.as_bytes()).filter(|_| !insists) {
+                self.ui.remark(format_args!(
+                    "This password is weak: {why}. Type a stronger one, or the same one again to keep it."
+                ));
+                weak = Some(typed);
+            } else if insists || *self.answer("Repeat the password")? == *typed {
+                return new_password(typed.as_bytes(), "the password");
+            } else {
+                self.ui.remark("The two passwords differ. Try again.");
+            }
+        }
+        Err(Failure::new(Condition::Failed, "No new password was chosen")
+            .with_hint("run this again; nothing was created or changed"))
+    }
+
+    fn answer(&self, question: &str) -> Result<Zeroizing<String>> {
+        let typed = prompt::password(question);
         self.not_cancelled()?;
-        new_password(typed?.as_bytes(), "the password")
+        typed
+    }
+
+    /// Reads a new password from where it was named, and warns if it is weak.
+    pub(crate) fn named_password(&self, source: &SecretSource) -> Result<Credential> {
+        let credential = source.read()?;
+        if let Credential::Password(password) = &credential
+            && let Some(why) = strength::weakness(password)
+        {
+            self.ui.warn(&format!("This password is weak: {why}"));
+        }
+        Ok(credential)
     }
 
     /// For the default repository this must succeed: it is what keeps a new one from being made in its place.
@@ -205,13 +245,10 @@ impl Created {
 
     /// What a person must know about it, sentence by sentence.
     pub(crate) fn words(&self, context: &Context) -> Vec<String> {
-        let mut words = vec![format!(
-            "A new repository was made: {} (id {})",
-            self.repo.location(),
-            self.repo.id().short()
-        )];
+        let mut words =
+            vec![format!("Created repository {} (id {})", self.repo.location(), self.repo.id().short())];
         match &self.opened_by {
-            OpenedBy::Password => words.push("Your password opens it; nobody can open it without.".to_owned()),
+            OpenedBy::Password => words.push("Only your password opens it. It cannot be recovered if you forget it.".to_owned()),
             OpenedBy::PasswordAndKeyFile(file) => words.push(format!(
                 "Your password and the key file {} open it, together only. Keep copies of that file: it must not \
                  change by a single byte.",
@@ -222,13 +259,13 @@ impl Created {
                 human::shown(file)
             )),
             OpenedBy::KeptKey(file) => words.extend([
-                format!("Its recovery key is kept in {} and is used by itself.", human::shown(file)),
-                "A copy on the same disk does not survive that disk: keep the repository, or a copy of it, on another one."
+                format!("The recovery key is saved in {} and used automatically.", human::shown(file)),
+                "Repository and key are both on this disk. If it fails, both are lost: keep a copy of the repository on another disk."
                     .to_owned(),
             ]),
         }
         words.push(format!(
-            "Print the recovery key and keep it on paper: {}",
+            "Print the recovery key and keep it on paper: `{}`",
             context.command("recovery-kit")
         ));
         words

@@ -2,30 +2,28 @@
 
 pub(crate) mod create;
 pub(crate) mod missing;
+pub(crate) mod unlock;
 
+use crate::args::global::Invocation;
 use crate::args::select::Place;
-use crate::args::{secret, time};
+use crate::args::time;
 use crate::config::machine::Machine;
-use crate::config::{Environment, Folders, Settings, kept, known};
+use crate::config::{Environment, Folders, Settings, known};
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result, one_line};
 use crate::output::human;
 use crate::output::progress::Progress;
 use crate::output::{Ui, prompt, warnings};
 use crate::process;
-use chatvault_engine::base::{Cancel, Kind, Observer, RepoId, Timestamp, Warning, WarningKind};
+use chatvault_engine::base::{Cancel, Kind, RepoId, Timestamp, Warning, WarningKind};
 use chatvault_engine::browse::{self, Selector, SnapshotFilter};
-use chatvault_engine::crypto::{Credential, RecoveryKey};
 use chatvault_engine::format::config;
-use chatvault_engine::repo::{self, Repo, Session, Snapshot};
+use chatvault_engine::repo::{Repo, Session, Snapshot};
 use chatvault_engine::store::{LocalStore, ObjectName, Store};
 use jiff::Zoned;
 use jiff::tz::TimeZone;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-
-/// How often a person may type the password.
-const MOST_ATTEMPTS: u32 = 3;
 
 /// What every command gets.
 #[derive(Debug)]
@@ -40,8 +38,7 @@ pub(crate) struct Context {
     pub(crate) cancel: Cancel,
     user: Option<String>,
     machine: Arc<Machine>,
-    /// The options for the repository and its key, to be repeated in suggested commands.
-    repeated: String,
+    invocation: Invocation,
 }
 
 impl Context {
@@ -52,18 +49,23 @@ impl Context {
         folders: Folders,
         environment: &Environment,
         cancel: Cancel,
-        repeated: String,
+        invocation: Invocation,
     ) -> Self {
         let user =
             ["USER", "LOGNAME"].iter().find_map(|name| environment.text(name).ok()?.map(str::to_owned));
         let machine = Arc::new(Machine::new(folders.config().ok()));
-        Self { ui, settings, folders, cancel, user, machine, repeated }
+        Self { ui, settings, folders, cancel, user, machine, invocation }
     }
 
     /// A command for the same repository, opened by the same key, to be suggested: `verb` with its arguments, ready for
     /// a shell.
     pub(crate) fn command(&self, verb: &str) -> String {
-        format!("chatvault{} {verb}", self.repeated)
+        self.invocation.command(verb)
+    }
+
+    /// How this program is called, ready for a shell.
+    pub(crate) fn program(&self) -> &str {
+        &self.invocation.program
     }
 
     /// The snapshot that is meant, among those that the filter admits.
@@ -242,119 +244,6 @@ impl Context {
         })
     }
 
-    /// Opens the repository.
-    pub(crate) fn open(&self, observer: &dyn Observer) -> Result<Repo> {
-        let store = self.open_store()?;
-        let (credential, origin) = self.credential(&store)?;
-        self.open_with(store, credential, &origin, observer)
-    }
-
-    /// Opens the repository of this store with this credential. Somebody who typed a wrong password may try again.
-    pub(crate) fn open_with(
-        &self,
-        store: LocalStore,
-        mut credential: Credential,
-        origin: &Origin,
-        observer: &dyn Observer,
-    ) -> Result<Repo> {
-        let location = store.location();
-        let store: Arc<dyn Store> = Arc::new(store);
-        let mut attempts = 1;
-        let repo = loop {
-            match Repo::open(Arc::clone(&store), &credential, self.session(), observer) {
-                Err(error)
-                    if error.kind() == Kind::WrongKey
-                        && matches!(origin, Origin::Typed)
-                        && attempts < MOST_ATTEMPTS =>
-                {
-                    self.ui.remark("It does not open the repository; try again.");
-                    credential = self.ask(&location, credential)?;
-                    attempts += 1;
-                }
-                opened => break opened.map_err(|error| origin.explain(error, &location))?,
-            }
-        };
-        if self.is_default_repository()
-            && let Ok(config) = self.folders.config()
-        {
-            known::remember(&config, &self.repository_path()?, repo.id())?;
-        }
-        Ok(repo)
-    }
-
-    /// The credential for this repository: the one that is named, else a kept key, else what the user types.
-    pub(crate) fn credential(&self, store: &LocalStore) -> Result<(Credential, Origin)> {
-        let second = || self.settings.key_file.as_deref().map(secret::read_key_file).transpose();
-        if let Some(source) = &self.settings.secret {
-            return Ok((secret::with_key_file(source.read()?, second()?), Origin::Named));
-        }
-        let ids = repository_ids(store)?;
-        // Who names a key file means the password that goes with it.
-        if self.settings.key_file.is_none()
-            && let Ok(config) = self.folders.config()
-            && let Some((credential, id)) = find_kept(&config, store, &ids)?
-        {
-            return Ok((credential, Origin::Kept(kept::path_of(&config, id))));
-        }
-        let lost = self.lost_key(&ids);
-        if !prompt::is_possible() {
-            let failure = no_credential("open", &store.location());
-            return Err(match &lost {
-                Some(file) => failure.because(no_kept_key(file)).with_hint(
-                    "the recovery kit, the printed page, opens it: type its key into a file, and give that with \
-                     --recovery-key-file FILE; or put the kept key back where it was",
-                ),
-                None => failure,
-            });
-        }
-        if let Some(file) = &lost {
-            self.ui.remark(format_args!(
-                "For this repository, {}. The recovery kit, the printed page, opens it: type its key here, or give a file \
-                 with it: --recovery-key-file FILE",
-                no_kept_key(file)
-            ));
-        }
-        // Before the question: a person should not type in vain.
-        let file = second()?;
-        let typed = self.ask_password(&store.location())?;
-        Ok((secret::with_key_file(typed, file), Origin::Typed))
-    }
-
-    /// Where the kept key of the default repository should be, which is missing when a question is near: a password was
-    /// never made for it, unless one was added.
-    fn lost_key(&self, ids: &[RepoId]) -> Option<PathBuf> {
-        let config = self.folders.config().ok().filter(|_| self.opens_by_kept_key())?;
-        Some(kept::path_of(&config, *ids.first()?))
-    }
-
-    /// True if what opens the repository is a kept key, as nothing else was named.
-    fn opens_by_kept_key(&self) -> bool {
-        self.is_default_repository() && self.settings.key_file.is_none()
-    }
-
-    /// Asks for the password again; a key file stays.
-    fn ask(&self, location: &str, before: Credential) -> Result<Credential> {
-        let file = match before {
-            Credential::PasswordAndFile(_, file) => Some(file),
-            Credential::Password(_) | Credential::Recovery(_) => None,
-        };
-        Ok(secret::with_key_file(self.ask_password(location)?, file))
-    }
-
-    fn ask_password(&self, location: &str) -> Result<Credential> {
-        let what = if self.opens_by_kept_key() { "Recovery key or password" } else { "Password" };
-        let typed = prompt::password(&format!("{what} of the repository {location}"));
-        self.not_cancelled()?;
-        let typed = typed?;
-        // Only here: elsewhere a printed key may be somebody's password.
-        if self.opens_by_kept_key()
-            && let Ok(key) = RecoveryKey::parse(&typed)
-        {
-            return Ok(Credential::Recovery(key));
-        }
-        secret::new_password(typed.as_bytes(), "the password")
-    }
-
     /// Fails if the user wished to stop, perhaps instead of an answer to a question.
     pub(crate) fn not_cancelled(&self) -> Result<()> {
         if self.cancel.is_cancelled() {
@@ -370,18 +259,26 @@ impl Context {
             self.folders.config().ok().and_then(|config| known::find(&config, path).ok().flatten());
         let command = self.command("init");
         match made_here {
-            Some(id) => failure.with_hint(format!(
-                "repository {} was made there: connect its disk, or put it back; only if it is gone for good, \
-                 `{command}` makes a new one",
+            // A repository in its place would hide that its disk is not connected.
+            Some(id) if !self.is_default_repository() => failure.with_hint(format!(
+                "repository {} was here before: connect its disk, or mount it here again",
                 id.short()
             )),
-            None if self.is_default_repository() => {
-                failure.with_hint("`chatvault snapshot FOLDER` makes it, or name another one with `-r PATH`")
+            Some(id) => failure.with_hint(format!(
+                "repository {} was here before: connect its disk, or move it back; only if it is gone for good, create \
+                 a new one with `{command}`",
+                id.short()
+            )),
+            None if self.is_default_repository() => failure.with_hint(
+                "`{program} snapshot FOLDER` creates it; to use another repository, name it with `-r PATH`",
+            ),
+            // Nothing can be created there.
+            None if !is_free(path) => {
+                failure.with_hint("check the path: name the folder of a repository with `-r PATH`")
             }
-            // Nothing can be made there.
-            None if !is_free(path) => failure.with_hint("check the path: name the folder of a repository with `-r PATH`"),
             None => failure.with_hint(format!(
-                "is its disk connected, and the path right? If there was never a repository, `{command}` makes one"
+                "check that its disk is connected and that the path is right; if there was never a repository, \
+                 `{command}` creates one"
             )),
         }
     }
@@ -406,39 +303,6 @@ pub(crate) fn unreadable(told: &[Warning]) -> Option<Failure> {
     })
 }
 
-/// Where a credential comes from.
-#[derive(Debug)]
-pub(crate) enum Origin {
-    /// The user named it.
-    Named,
-    /// The user typed it.
-    Typed,
-    /// It is kept in this file.
-    Kept(PathBuf),
-}
-
-impl Origin {
-    /// The failure to open something with it.
-    pub(crate) fn explain(&self, error: chatvault_engine::base::Error, location: &str) -> Failure {
-        match self {
-            Self::Named | Self::Typed if error.kind() == Kind::WrongKey => {
-                let failure = Failure::from(error);
-                let named =
-                    failure.what().replacen("the repository", &format!("the repository {location}"), 1);
-                Failure::new(Condition::WrongKey, named)
-                    .because(failure.why().unwrap_or_default())
-                    .with_hint(failure.hint().unwrap_or_default())
-            }
-            Self::Kept(path) if error.kind() == Kind::WrongKey => Failure::from(error).with_hint(format!(
-                "the key kept in {} does not belong to this repository: name another one with \
-                 `--recovery-key-file` or `--password-file`",
-                human::shown(path)
-            )),
-            _ => error.into(),
-        }
-    }
-}
-
 /// The clock.
 fn clock() -> Timestamp {
     time::stored(jiff::Timestamp::now())
@@ -456,52 +320,4 @@ pub(crate) fn repository_ids(store: &LocalStore) -> Result<Vec<RepoId>> {
         (Ok(id), _) | (Err(_), Ok(id)) => Ok(vec![id]),
         (Err(first), Err(_)) => Err(first.into()),
     }
-}
-
-/// The kept key of one of these ids, else the key of a run that died while it made the repository.
-///
-/// # Errors
-/// Fails if a kept key cannot be read and there is no other.
-fn find_kept(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Credential, RepoId)>> {
-    let mut failed = None;
-    for id in ids {
-        match kept::find(folder, *id) {
-            Ok(Some(key)) => return Ok(Some((Credential::Recovery(key), *id))),
-            Ok(None) => {}
-            Err(failure) => failed = failed.or(Some(failure)),
-        }
-    }
-    match failed {
-        Some(failure) => Err(failure),
-        None => adopt(folder, store, ids),
-    }
-}
-
-/// Tries all kept keys: that of a run that died while it made this repository, and those that were used again since.
-fn adopt(folder: &Path, store: &LocalStore, ids: &[RepoId]) -> Result<Option<(Credential, RepoId)>> {
-    for kept in kept::candidates(folder) {
-        let credential = Credential::Recovery(kept.key.clone());
-        if let Ok(id) = repo::verify_credential(store, &credential)
-            && ids.contains(&id)
-        {
-            kept.belongs_to(folder, id)?;
-            return Ok(Some((credential, id)));
-        }
-    }
-    Ok(None)
-}
-
-/// Why nothing opens the default repository by itself.
-fn no_kept_key(file: &Path) -> String {
-    format!("the kept key {} is not there", human::shown(file))
-}
-
-/// Nothing was given that could open the repository, and nobody can be asked.
-fn no_credential(act: &str, location: &str) -> Failure {
-    Failure::new(Condition::Usage, format!("Failed to {act} the repository {location}"))
-        .because("neither a password nor a recovery key is given, and there is no terminal to ask on")
-        .with_hint(
-            "give one of --password-file FILE, --password-command COMMAND, --recovery-key-file FILE, or set \
-             CHATVAULT_PASSWORD_FILE, CHATVAULT_PASSWORD_COMMAND or CHATVAULT_RECOVERY_KEY_FILE",
-        )
 }

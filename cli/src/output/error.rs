@@ -9,7 +9,9 @@ use std::error::Error as StdError;
 use std::fmt::Display;
 
 /// Stands in advice for the program with the options that this run was given.
-const PROGRAM: &str = "{chatvault}";
+const COMMAND: &str = "{chatvault}";
+/// Stands in advice for the program alone.
+const PROGRAM: &str = "{program}";
 
 /// Why a command ends without its result.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,11 +56,12 @@ impl Failure {
         self
     }
 
-    /// The same failure, whose advice names commands as this run would need them: `repeated` are the options that name
-    /// the repository and its key, each with a space in front.
+    /// The same failure, whose advice names commands as this run would need them: `program` is how this program is called,
+    /// `repeated` are the options that name the repository and its key, each with a space in front.
     #[must_use]
-    pub(crate) fn for_this_run(mut self, repeated: &str) -> Self {
-        self.hint = self.hint.map(|hint| hint.replace(PROGRAM, &format!("chatvault{}", one_line(repeated))));
+    pub(crate) fn for_this_run(mut self, program: &str, repeated: &str) -> Self {
+        let command = format!("{program}{}", one_line(repeated));
+        self.hint = self.hint.map(|hint| hint.replace(COMMAND, &command).replace(PROGRAM, program));
         self
     }
 
@@ -147,9 +150,9 @@ fn headline(error: &Error) -> Option<String> {
 /// What to do next after a failure of this kind.
 fn advice(kind: Kind) -> Option<&'static str> {
     Some(match kind {
-        Kind::Usage => "`chatvault --help` shows the verbs, `chatvault VERB --help` how to use one",
+        Kind::Usage => "`{program} --help` shows the verbs, `{program} VERB --help` how to use one",
         Kind::NoRepository => {
-            "if it is on another disk, connect that disk; `{chatvault} init` makes a new repository"
+            "connect the disk that it is on, and check the path: `-r PATH` names the folder of a repository"
         }
         Kind::AlreadyThere => "name another place, or use what is there",
         Kind::Locked => "wait until the other program has ended, then run this again",
@@ -237,10 +240,9 @@ mod tests {
         ];
         for kind in kinds {
             let hint = advice(kind).unwrap_or_else(|| panic!("{kind:?}"));
-            assert!(
-                !hint.replace("`chatvault --help`", "").replace("`chatvault VERB", "").contains("`chatvault")
-            );
-            let shown = Failure::from(Error::new(kind, "do", "it")).for_this_run(" -r '/my chats'");
+            assert!(!hint.contains("`chatvault"), "{hint}");
+            let shown =
+                Failure::from(Error::new(kind, "do", "it")).for_this_run("chatvault", " -r '/my chats'");
             assert!(!shown.hint().unwrap().contains(['{', '}']), "{kind:?}");
             for verb in ["check`", "repair", "unlock", "forget", "prune"] {
                 assert!(!hint.contains(verb), "{kind:?} advises a verb that does not exist: {hint}");
@@ -250,8 +252,11 @@ mod tests {
 
     #[test]
     fn advice_repeats_the_options_of_this_run() {
-        let failure = Failure::from(Error::new(Kind::NotFound, "find", "x")).for_this_run(" -r '/my chats'");
-        assert!(failure.hint().unwrap().starts_with("`chatvault -r '/my chats' list` shows the snapshots"));
+        let failure = Failure::from(Error::new(Kind::NotFound, "find", "x"))
+            .for_this_run("target/chatvault", " -r '/my chats'");
+        assert!(
+            failure.hint().unwrap().starts_with("`target/chatvault -r '/my chats' list` shows the snapshots")
+        );
     }
 
     #[test]

@@ -225,7 +225,16 @@ impl Ui {
         }
     }
 
+    /// On a terminal the moving line is taken away before anything is shown: both are on the same one.
     fn answer_with(&self, write: impl FnOnce(&mut BufWriter<Box<dyn Write + Send>>) -> io::Result<()>) {
+        let moving_line = lock(&self.moving_line).clone().filter(|_| self.style.live);
+        match moving_line {
+            Some(line) => line.suspend(|| self.write_answer(write)),
+            None => self.write_answer(write),
+        }
+    }
+
+    fn write_answer(&self, write: impl FnOnce(&mut BufWriter<Box<dyn Write + Send>>) -> io::Result<()>) {
         let mut answer = lock(&self.answer);
         if answer.failed.is_some() {
             return;

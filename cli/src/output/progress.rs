@@ -234,9 +234,17 @@ fn new_bar() -> ProgressBar {
     bar
 }
 
-/// The moving line: what is done, of how much, how fast, and how long it still takes.
+/// The moving line: how much of the work is done and how long it still takes, which a narrow terminal shows too; then what
+/// is done, of how much, and how fast.
 fn sentence(status: &Status) -> String {
-    let mut text = format!("{}: {}", status.phase_words(), human::thousands(status.files_done));
+    let mut text = format!("{}:", status.phase_words());
+    if let Some(share) = status.percent_done {
+        text += &format!(" {} %,", rounded_down(share * 100.0));
+    }
+    if let Some(left) = status.seconds_remaining {
+        text += &format!(" {} left,", human::duration(Duration::from_secs(left)));
+    }
+    text += &format!(" {}", human::thousands(status.files_done));
     if let Some(total) = status.total_files {
         text += &format!(" of {}", human::thousands(total));
     }
@@ -244,10 +252,7 @@ fn sentence(status: &Status) -> String {
     if let Some(total) = status.total_bytes {
         text += &format!(" of {}", human::bytes(total));
     }
-    text += &format!(", {}/s", human::bytes(whole_bytes(status.bytes_per_second)));
-    if let Some(left) = status.seconds_remaining {
-        text += &format!(", {} left", human::duration(Duration::from_secs(left)));
-    }
+    text += &format!(", {}/s", human::bytes(rounded_down(status.bytes_per_second)));
     if let Some(current) = status.current_files.first() {
         text += &format!("  {current}");
     }
@@ -264,10 +269,10 @@ impl Status {
 const PHASES: [(Phase, &str, &str); 9] = [
     (Phase::Opening, "opening", "Opening the repository"),
     (Phase::Storing, "storing", "Storing"),
-    (Phase::Committing, "committing", "Making it durable"),
+    (Phase::Committing, "committing", "Flushing to disk"),
     (Phase::Planning, "planning", "Planning"),
     (Phase::Restoring, "restoring", "Restoring"),
-    (Phase::Verifying, "verifying", "Reading again"),
+    (Phase::Verifying, "verifying", "Verifying"),
     (Phase::Comparing, "comparing", "Comparing"),
     (Phase::Searching, "searching", "Searching"),
     (Phase::Counting, "counting", "Counting"),
@@ -291,14 +296,14 @@ fn whole_seconds(seconds: f64) -> u64 {
     seconds.ceil() as u64
 }
 
-/// Bytes rounded down, for display.
+/// A number rounded down, for display.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "the cast saturates, and NaN becomes 0"
 )]
-fn whole_bytes(bytes: f64) -> u64 {
-    bytes as u64
+fn rounded_down(number: f64) -> u64 {
+    number as u64
 }
 
 #[cfg(test)]
@@ -334,7 +339,7 @@ mod tests {
         let status = progress.status(&shown, shown.since + Duration::from_secs(2));
         assert_eq!(status.percent_done, Some(0.25));
         assert_eq!(status.seconds_remaining, Some(6));
-        assert_eq!(sentence(&status), "Storing: 1 of 4 files, 1.0 KiB of 4.0 KiB, 512 B/s, 6.0 s left");
+        assert_eq!(sentence(&status), "Storing: 25 %, 6.0 s left, 1 of 4 files, 1.0 KiB of 4.0 KiB, 512 B/s");
     }
 
     #[test]

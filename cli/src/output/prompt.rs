@@ -2,13 +2,19 @@
 
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
+use std::fs::OpenOptions;
 use std::io::{self, IsTerminal};
 use std::sync::atomic::{AtomicBool, Ordering};
 use zeroize::Zeroizing;
 
-/// True if somebody sits at the other end of standard input.
+/// The terminal of this process, whatever its streams are.
+const TERMINAL: &str = "/dev/tty";
+
+/// True if somebody can be asked: there is a terminal, and standard input or the messages are on one. Standard input may
+/// be the content that is to be stored.
 pub(crate) fn is_possible() -> bool {
-    io::stdin().is_terminal()
+    (io::stdin().is_terminal() || io::stderr().is_terminal())
+        && OpenOptions::new().read(true).write(true).open(TERMINAL).is_ok()
 }
 
 /// Somebody is being asked. It stays so if the question was interrupted: then the program ends.
@@ -38,16 +44,6 @@ pub(crate) fn password(question: &str) -> Result<Zeroizing<String>> {
 
 /// The user wished to stop before anything was done.
 pub(crate) fn cancelled() -> Failure {
-    Failure::new(Condition::Cancelled, "Cancelled: nothing was done").with_hint("run the same command again")
-}
-
-/// Asks for a new password, twice.
-pub(crate) fn new_password(question: &str) -> Result<Zeroizing<String>> {
-    let first = password(question)?;
-    let second = password("Once more, to be sure")?;
-    if *first == *second {
-        return Ok(first);
-    }
-    Err(Failure::new(Condition::Failed, "The two passwords differ")
-        .with_hint("run this again; nothing was made"))
+    Failure::new(Condition::Cancelled, "Cancelled. Nothing was changed")
+        .with_hint("run the same command again")
 }

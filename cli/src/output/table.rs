@@ -9,22 +9,41 @@ pub(crate) struct Column {
     pub(crate) heading: &'static str,
     /// Numbers stand at the right.
     pub(crate) is_number: bool,
+    /// It is left out if all its cells are empty.
+    pub(crate) is_optional: bool,
 }
 
 impl Column {
     /// A column of words.
     pub(crate) const fn words(heading: &'static str) -> Self {
-        Self { heading, is_number: false }
+        Self { heading, is_number: false, is_optional: false }
     }
 
     /// A column of numbers.
     pub(crate) const fn numbers(heading: &'static str) -> Self {
-        Self { heading, is_number: true }
+        Self { heading, is_number: true, is_optional: false }
+    }
+}
+
+impl Column {
+    /// The same column, left out if all its cells are empty.
+    pub(crate) const fn if_any(self) -> Self {
+        Self { is_optional: true, ..self }
     }
 }
 
 /// The table as lines, without trailing spaces. Cells must be clean of foreign control characters.
-pub(crate) fn lines(columns: &[Column], rows: Vec<Vec<String>>) -> Vec<String> {
+pub(crate) fn lines(columns: &[Column], mut rows: Vec<Vec<String>>) -> Vec<String> {
+    let has_any = |at: usize| rows.iter().any(|row| row.get(at).is_some_and(|cell| !cell.is_empty()));
+    let shown: Vec<bool> =
+        columns.iter().enumerate().map(|(at, column)| !column.is_optional || has_any(at)).collect();
+    let of_shown = |at: usize| shown.get(at).copied().unwrap_or(true);
+    for row in &mut rows {
+        let mut at = 0..;
+        row.retain(|_| at.next().is_none_or(of_shown));
+    }
+    let columns: Vec<Column> =
+        columns.iter().zip(&shown).filter_map(|(column, shown)| shown.then_some(*column)).collect();
     let mut table = Table::new();
     table.load_style(comfy_table::presets::NOTHING);
     table.set_header(columns.iter().map(|column| column.heading));
@@ -43,6 +62,14 @@ pub(crate) fn lines(columns: &[Column], rows: Vec<Vec<String>>) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_optional_column_is_left_out_if_it_is_empty() {
+        let columns = [Column::words("ID"), Column::words("TAGS").if_any(), Column::words("PATHS")];
+        let row = |tags: &str| vec!["ab".to_owned(), tags.to_owned(), "/a".to_owned()];
+        assert_eq!(lines(&columns, vec![row(""), row("")]), ["ID  PATHS", "ab  /a", "ab  /a"]);
+        assert_eq!(lines(&columns, vec![row(""), row("x")])[2], "ab  x     /a");
+    }
 
     #[test]
     fn numbers_stand_at_the_right_and_no_line_ends_in_a_space() {

@@ -14,6 +14,8 @@ use globset::{Glob, GlobBuilder, GlobSet, GlobSetBuilder};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most patterns of one set.
 const MOST_PATTERNS: usize = 100_000;
@@ -47,6 +49,14 @@ pub struct Patterns {
     set: GlobSet,
     /// For each pattern whether it takes out.
     negated: Vec<bool>,
+    /// Each pattern as written, and whether it fitted anything yet. Copies share it.
+    seen: Arc<[Seen]>,
+}
+
+#[derive(Debug)]
+struct Seen {
+    text: String,
+    has_fitted: AtomicBool,
 }
 
 /// What a set of patterns says of a path.
@@ -85,7 +95,9 @@ impl Patterns {
         let set = set
             .build()
             .map_err(|e| Error::new(Kind::Usage, "use", "the patterns").because(e.kind().to_string()))?;
-        Ok(Self { set, negated })
+        let unseen =
+            |pattern: &Pattern| Seen { text: pattern.text.clone(), has_fitted: AtomicBool::new(false) };
+        Ok(Self { set, negated, seen: patterns.iter().map(unseen).collect() })
     }
 
     /// True if there is no pattern.
@@ -101,11 +113,25 @@ impl Patterns {
             return Verdict::Unmentioned;
         }
         let path = Path::new(OsStr::from_bytes(path.as_bytes()));
-        match self.set.matches(path).into_iter().max().and_then(|last| self.negated.get(last)) {
+        let fitting = self.set.matches(path);
+        for seen in fitting.iter().filter_map(|at| self.seen.get(*at)) {
+            // Most of the time it has, and then nothing is written that other threads read.
+            if !seen.has_fitted.load(Ordering::Relaxed) {
+                seen.has_fitted.store(true, Ordering::Relaxed);
+            }
+        }
+        match fitting.into_iter().max().and_then(|last| self.negated.get(last)) {
             Some(false) => Verdict::Matched,
             Some(true) => Verdict::TakenOut,
             None => Verdict::Unmentioned,
         }
+    }
+
+    /// The patterns, as written, that fitted none of the paths that were asked for so far.
+    #[must_use]
+    pub fn unmatched(&self) -> Vec<String> {
+        let unmatched = self.seen.iter().filter(|seen| !seen.has_fitted.load(Ordering::Relaxed));
+        unmatched.map(|seen| seen.text.clone()).collect()
     }
 
     /// True if the patterns mean this path itself.
@@ -184,6 +210,15 @@ mod tests {
         assert_eq!(patterns.verdict(&path("/a/keep.jpg")), Verdict::Matched);
         assert_eq!(patterns.verdict(&path("/a/x.png")), Verdict::Unmentioned);
         assert!(Patterns::default().is_empty() && !Patterns::default().matches(&path("/a")));
+    }
+
+    #[test]
+    fn patterns_that_fitted_nothing_are_known() {
+        let patterns = Patterns::new(&["*.jpg", "!keep.jpg", "/a", "*.Jpg"].map(Pattern::new)).unwrap();
+        assert!(patterns.clone().matches(&path("/b/x.jpg")));
+        assert_eq!(patterns.unmatched(), ["!keep.jpg", "/a", "*.Jpg"]);
+        assert!(!patterns.matches(&path("/keep.jpg")));
+        assert_eq!(patterns.unmatched(), ["/a", "*.Jpg"]);
     }
 
     #[test]

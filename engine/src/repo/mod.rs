@@ -27,7 +27,7 @@ mod workshop;
 pub mod writer;
 
 pub use keys::{KeySlot, Replaced};
-pub use open::verify_credential;
+pub use open::{claimed_kinds, verify_credential};
 pub use session::{Client, Session};
 pub use snapshots::Snapshot;
 

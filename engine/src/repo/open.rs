@@ -7,8 +7,8 @@ use crate::base::{
 };
 use crate::catalog::Catalog;
 use crate::chunk::{Chunker, ChunkerParams};
-use crate::crypto::slot::{Derivations, MAX_SLOT_LEN, unwrap};
-use crate::crypto::{Credential, ObjectType};
+use crate::crypto::slot::{Derivations, MAX_SLOT_LEN, claimed_kind, unwrap};
+use crate::crypto::{Credential, ObjectType, SlotKind};
 use crate::format::index::Index;
 use crate::format::object::Sealer;
 use crate::format::{Config, config, index};
@@ -185,6 +185,19 @@ fn warn_catalog(observer: &dyn Observer, catalog: &Catalog, folder: Option<&Path
 /// Proves that a credential opens a repository: a slot and the config, nothing else. Stores nothing.
 pub fn verify_credential(store: &dyn Store, credential: &Credential) -> Result<RepoId> {
     Ok(unlock(store, credential, &Silent)?.sealer.repo)
+}
+
+/// What the key slots of a repository say opens it, each kind once. Nobody vouches for that: it is good for a question to
+/// a person only.
+///
+/// # Errors
+/// Fails if the slots cannot be listed.
+pub fn claimed_kinds(store: &dyn Store) -> Result<Vec<SlotKind>> {
+    let mut kinds = Vec::new();
+    for (_, slot) in read_slots(store)?.readable {
+        kinds.extend(claimed_kind(&slot).filter(|kind| !kinds.contains(kind)));
+    }
+    Ok(kinds)
 }
 
 fn unlock(store: &dyn Store, credential: &Credential, observer: &dyn Observer) -> Result<Opened> {

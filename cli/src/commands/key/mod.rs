@@ -1,14 +1,16 @@
 //! `key`: who can open the repository. One file for each verb below it.
 
 mod add;
+mod keep;
 mod list;
 mod passwd;
 mod remove;
 
 use crate::args::new_secret::NewPasswordArgs;
 use crate::args::secret::with_key_file;
+use crate::context::Context;
 use crate::context::create::new_key_file;
-use crate::context::{Context, Origin};
+use crate::context::unlock::{Origin, Unlocked};
 use crate::exit::Outcome;
 use crate::output::error::{Failure, Result};
 use crate::output::progress::Progress;
@@ -47,6 +49,7 @@ enum KeyCommand {
     Add(add::AddArgs),
     Remove(remove::RemoveArgs),
     Passwd(passwd::PasswdArgs),
+    Keep(keep::KeepArgs),
 }
 
 pub(crate) fn run(args: &KeyArgs, context: &Context) -> Result<Outcome> {
@@ -55,6 +58,7 @@ pub(crate) fn run(args: &KeyArgs, context: &Context) -> Result<Outcome> {
         KeyCommand::Add(args) => add::run(args, context),
         KeyCommand::Remove(args) => remove::run(args, context),
         KeyCommand::Passwd(args) => passwd::run(args, context),
+        KeyCommand::Keep(args) => keep::run(args, context),
     }
 }
 
@@ -68,14 +72,12 @@ struct Opened {
 }
 
 fn open(context: &Context, progress: &Progress<'_>) -> Result<Opened> {
-    let store = context.open_store()?;
-    let (credential, origin) = context.credential(&store)?;
+    let Unlocked { value: repo, credential, origin } = context.open_keyed(progress)?;
     let is_recovery = matches!(credential, Credential::Recovery(_));
-    let key_file = match &credential {
-        Credential::PasswordAndFile(_, file) => Some(file.clone()),
+    let key_file = match credential {
+        Credential::PasswordAndFile(_, file) => Some(file),
         Credential::Password(_) | Credential::Recovery(_) => None,
     };
-    let repo = context.open_with(store, credential, &origin, progress)?;
     Ok(Opened { repo, key_file, origin, is_recovery })
 }
 
@@ -95,7 +97,7 @@ fn new_password(
     repo: &Repo,
 ) -> Result<New> {
     let password = match args.source() {
-        Some(source) => source.read()?,
+        Some(source) => context.named_password(&source)?,
         None if !prompt::is_possible() => return Err(nobody_to_ask(repo)),
         None => context.new_password("make a new key for", &repo.location())?,
     };

@@ -67,7 +67,7 @@ pub(crate) fn run(args: &PasswdArgs, context: &Context) -> Result<Outcome> {
         });
     }
     context.ui.report(format_args!(
-        "The password was changed: key {} is in the place of {}.",
+        "Password changed (key {} replaces {}).",
         replaced.new.short(),
         replaced.old.short()
     ));

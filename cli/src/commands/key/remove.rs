@@ -1,7 +1,8 @@
 //! `key remove`
 
 use crate::commands::key::{changed, failed, open};
-use crate::context::{Context, Origin};
+use crate::context::Context;
+use crate::context::unlock::Origin;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;

@@ -7,22 +7,25 @@ use crate::commands::recovery_kit::page::Page;
 use crate::config::private_file;
 use crate::context::{Context, repository_ids};
 use crate::exit::{Condition, Outcome};
-use crate::output::error::{Failure, Result};
+use crate::output::error::{Failure, Result, one_line};
 use crate::output::human::shown;
 use crate::output::progress::Progress;
 use crate::output::wire::init::RecoveryKit;
 use crate::output::{human, warnings};
 use chatvault_engine::base::event::Silent;
-use chatvault_engine::base::{Kind, RepoId};
-use chatvault_engine::crypto::{Credential, RecoveryKey};
-use chatvault_engine::repo::{Repo, verify_credential};
+use chatvault_engine::base::{Error, KeyId, Kind, RepoId};
+use chatvault_engine::crypto::envelope::{DRAFT, FORMAT, format_name};
+use chatvault_engine::crypto::{Credential, RecoveryKey, SlotKind};
+use chatvault_engine::repo::{KeySlot, Repo, verify_credential};
 use chatvault_engine::store::{LocalStore, Store};
 use clap::Args;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 const EXAMPLES: &str = "\
 With a recovery key (kept, or given by --recovery-key-file) the page holds that key. With a password a new recovery key \
-is made, added to the repository as a further way to open it, and printed; each time anew.
+is created, added to the repository as a further way to open it, and printed. It is known to the page only: to print it \
+again, give it by --recovery-key-file; if the page is lost, --replace prints a new key and removes the old one.
 
 Examples:
   chatvault recovery-kit | lp
@@ -45,12 +48,26 @@ pub(crate) struct RecoveryKitArgs {
     /// Find the key in this file, a page typed or saved, and prove that it opens the repository; nothing is written
     #[arg(long, value_name = "FILE")]
     verify: Option<PathBuf>,
+
+    /// Label of the new key in `key list`; one page for each label [default: recovery kit]
+    #[arg(long, value_name = "TEXT", conflicts_with = "verify")]
+    label: Option<String>,
+
+    /// Replace the key of the earlier page with this label, which then opens nothing
+    #[arg(long, conflicts_with = "verify")]
+    replace: bool,
+}
+
+impl RecoveryKitArgs {
+    fn label(&self) -> &str {
+        self.label.as_deref().unwrap_or("recovery kit")
+    }
 }
 
 pub(crate) fn run(args: &RecoveryKitArgs, context: &Context) -> Result<Outcome> {
     match &args.verify {
         Some(file) => verify(file, context),
-        None => make(args.output.as_deref(), context),
+        None => make(args, context),
     }
 }
 
@@ -102,27 +119,30 @@ struct Kit {
     key: RecoveryKey,
     id: RepoId,
     add_to: Option<Repo>,
+    /// The key of an earlier page, which goes when the new one is safe.
+    replaced: Option<KeyId>,
 }
 
-fn make(output: Option<&Path>, context: &Context) -> Result<Outcome> {
-    let store = context.open_store()?;
+fn make(args: &RecoveryKitArgs, context: &Context) -> Result<Outcome> {
+    let output = args.output.as_deref();
+    let store = Arc::new(context.open_store()?);
     let location = store.location();
-    let kit = prepare(store, context)?;
+    let kit = prepare(&store, args, context)?;
     let page = Page {
         key: &kit.key,
         id: kit.id,
         location: &location,
+        format: format_name(FORMAT, DRAFT),
         date: context.now().strftime("%Y-%m-%d").to_string(),
         host: &context.session().client.host,
     }
-    .text();
+    .text()?;
     // The page is safe before the key opens anything.
     if let Some(file) = output {
         private_file::create(file, &page)?;
     }
     if let Some(repo) = &kit.add_to
-        && let Err(error) =
-            repo.add_key(&Credential::Recovery(kit.key.clone()), Some("recovery kit"), &Silent)
+        && let Err(error) = repo.add_key(&Credential::Recovery(kit.key.clone()), Some(args.label()), &Silent)
     {
         if let Some(file) = output {
             // It was made a moment ago, and its key opens nothing.
@@ -131,21 +151,69 @@ fn make(output: Option<&Path>, context: &Context) -> Result<Outcome> {
         return Err(error.into());
     }
     show(&kit, output, &location, &page, context);
+    if let (Some(repo), Some(old)) = (&kit.add_to, &kit.replaced) {
+        repo.remove_key(old, false, &Silent)?;
+        context.ui.status(format_args!("The page with key {} opens nothing any more.", old.short()));
+    }
     Ok(Outcome::done())
 }
 
-fn prepare(store: LocalStore, context: &Context) -> Result<Kit> {
-    let (credential, origin) = context.credential(&store)?;
-    if let Credential::Recovery(key) = credential {
-        let id = verify_credential(&store, &Credential::Recovery(key.clone()))
-            .map_err(|e| origin.explain(e, &store.location()))?;
-        return Ok(Kit { key, id, add_to: None });
-    }
+/// What opened the repository, and what is needed for a further key.
+enum Way {
+    Key(RepoId),
+    Password(Repo),
+}
+
+fn prepare(store: &Arc<LocalStore>, args: &RecoveryKitArgs, context: &Context) -> Result<Kit> {
     let progress = Progress::new(&context.ui);
-    let repo = context.open_with(store, credential, &origin, &progress)?;
+    let opened = context.unlock(store, &mut |credential| {
+        Ok(if matches!(credential, Credential::Recovery(_)) {
+            Way::Key(verify_credential(store.as_ref(), credential)?)
+        } else {
+            let store: Arc<dyn Store> = Arc::<LocalStore>::clone(store);
+            Way::Password(Repo::open(store, credential, context.session(), &progress)?)
+        })
+    })?;
+    let repo = match (opened.value, opened.credential) {
+        (Way::Key(id), Credential::Recovery(key)) => {
+            return Ok(Kit { key, id, add_to: None, replaced: None });
+        }
+        (Way::Key(_), _) => {
+            return Err(Failure::from(Error::new(Kind::Internal, "read", "the recovery key")));
+        }
+        (Way::Password(repo), _) => repo,
+    };
+    let keys = repo.keys(&progress)?;
     // The kit is right whatever else is damaged.
     let _ = warnings::tell(&context.ui, &progress);
-    Ok(Kit { key: RecoveryKey::random()?, id: repo.id(), add_to: Some(repo) })
+    let label = args.label();
+    let is_same = |key: &&KeySlot| {
+        let note = key.note.as_ref().and_then(|note| note.label.as_deref());
+        key.kind == Some(SlotKind::Recovery) && !key.removed && note == Some(label)
+    };
+    let replaced = match keys.iter().find(is_same) {
+        Some(key) if !args.replace => return Err(printed_before(key, label, context)),
+        found => found.map(|key| key.id),
+    };
+    Ok(Kit { key: RecoveryKey::random()?, id: repo.id(), add_to: Some(repo), replaced })
+}
+
+/// A page with a key of this label was made before.
+fn printed_before(key: &KeySlot, label: &str, context: &Context) -> Failure {
+    let made =
+        key.note.as_ref().map(|note| human::local_day(note.created, &context.zone())).unwrap_or_default();
+    Failure::new(Condition::Failed, "Failed to create a new recovery kit")
+        .because(format!(
+            "there is one with the label `{}` (key {}, {made}), and its key is known to that page only",
+            one_line(label),
+            key.id.short()
+        ))
+        .with_hint(format!(
+            "to print that key again: `{} --recovery-key-file FILE recovery-kit`; if the page is lost, `{}` replaces its \
+             key; for a second page add --label TEXT",
+            context.program(),
+            context.command("recovery-kit --replace")
+        ))
 }
 
 fn show(kit: &Kit, output: Option<&Path>, location: &str, page: &str, context: &Context) {
@@ -164,18 +232,19 @@ fn show(kit: &Kit, output: Option<&Path>, location: &str, page: &str, context: &
     }
     if kit.add_to.is_some() {
         ui.status(
-            "A new recovery key was added to the repository; from now on it opens it, as the password does.",
+            "Added a new recovery key to the repository. It opens the repository without the password.",
         );
     }
     match output {
         None => ui.line(page.trim_end()),
         Some(file) => {
             ui.report(format_args!(
-                "The recovery kit is in {}: print it, then keep that file safe or remove it.",
+                "Saved the recovery kit in {}: print it, then keep that file safe or remove it.",
                 shown(file)
             ));
             ui.report(format_args!(
-                "Check it: chatvault -r {} recovery-kit --verify {}",
+                "Check it: `{} -r {} recovery-kit --verify {}`",
+                context.program(),
                 human::shell_word(location),
                 human::shell_word(&shown(file))
             ));

@@ -8,7 +8,7 @@ use chatvault_engine::base::path::clean;
 use chatvault_engine::sqlite::verify::Integrity;
 use clap::{Args, ValueEnum};
 use std::os::unix::ffi::OsStrExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 const EXAMPLES: &str = "\
 The first snapshot without -r makes the default repository and a recovery key for it, and says where they are.
@@ -22,7 +22,7 @@ and nothing of it is touched. --raw-databases stores its files one by one instea
 Patterns: `*` and `?` stand for characters within a name, `[a-z]` for one of several, `{jpg,png}` for alternatives, `**` \
 for any folders. A pattern that begins with / is a whole path; every other one fits anywhere. One that begins with ! takes \
 out again what an earlier one matched. What is in an excluded folder is not looked at. A PATH that is named is always \
-taken.
+taken. A leading `~/` or `$HOME/` is your home.
 
 Examples:
   chatvault snapshot ~/WhatsApp
@@ -46,8 +46,8 @@ pub(crate) struct SnapshotArgs {
     #[arg(value_name = "PATH")]
     pub(super) paths: Vec<PathBuf>,
 
-    /// Tag of the snapshot; can be given several times
-    #[arg(long = "tag", value_name = "TAG", value_parser = tag::parse)]
+    /// Tag of the snapshot; several with commas, or given several times
+    #[arg(long = "tag", value_name = "TAG", value_delimiter = ',', value_parser = tag::parse)]
     pub(super) tags: Vec<String>,
 
     /// A sentence about the snapshot
@@ -121,17 +121,21 @@ impl From<IntegrityArg> for Integrity {
 /// Where the paths come from, beside the command line.
 #[derive(Args, Debug)]
 pub(crate) struct SourceArgs {
-    /// File with further PATHs, one a line; `-` for standard input
+    /// File with further PATHs, one a line, with wildcards; lines that begin with # are notes; `-` for standard input
     #[arg(long, value_name = "FILE")]
     pub(super) files_from: Vec<PathBuf>,
 
-    /// As --files-from, with a zero byte behind each PATH
+    /// As --files-from, with each line as it is
+    #[arg(long, value_name = "FILE")]
+    pub(super) files_from_verbatim: Vec<PathBuf>,
+
+    /// As --files-from-verbatim, with a zero byte behind each PATH
     #[arg(long, value_name = "FILE")]
     pub(super) files_from_raw: Vec<PathBuf>,
 
     /// Store what arrives on standard input as one file; a database in it is not checked
     #[arg(long, conflicts_with_all = [
-        "paths", "files_from", "files_from_raw", "SelectArgs", "force", "ignore_ctime", "ignore_inode", "integrity",
+        "paths", "files_from", "files_from_verbatim", "files_from_raw", "SelectArgs", "force", "ignore_ctime", "ignore_inode", "integrity",
         "raw_databases",
     ])]
     pub(super) stdin: bool,
@@ -185,10 +189,11 @@ pub(crate) struct SelectArgs {
 
 impl SelectArgs {
     /// What the options say, and what the profile says where they are silent; files of patterns are read.
-    pub(super) fn selection(&self, profile: &SnapshotProfile) -> Result<Selection> {
+    pub(super) fn selection(&self, profile: &SnapshotProfile, home: Option<&Path>) -> Result<Selection> {
         let exclude = or(&self.exclude, &profile.exclude);
         let iexclude = or(&self.iexclude, &profile.iexclude);
-        let exclude = patterns::read(or(&self.exclude_file, &profile.exclude_file), exclude, iexclude)?;
+        let files = or(&self.exclude_file, &profile.exclude_file);
+        let exclude = patterns::read_in_home(files, exclude, iexclude, home)?;
         let given: Vec<&[u8]> = if self.exclude_if_present.is_empty() {
             profile.exclude_if_present.iter().map(String::as_bytes).collect()
         } else {

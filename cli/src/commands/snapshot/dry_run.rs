@@ -1,6 +1,6 @@
 //! `snapshot --dry-run`: names what would be stored, and stores nothing.
 
-use super::{counts, explained, gone, with_totals, without_usual};
+use super::{counts, explained, gone, tell_unmatched, with_totals, without_usual};
 use crate::context::Context;
 use crate::exit::{Condition, Outcome};
 use crate::output::error::Result;
@@ -69,13 +69,17 @@ pub(super) fn run(
     told.extend(gone::warnings(&preview.gone, preview.parent));
     let outcome = warnings::outcome(&told).with(Condition::Incomplete, preview.statistics.unreadable > 0);
     if ui.style().json {
-        ui.json(&wire(&preview, &told, &outcome, progress.elapsed().as_secs_f64()));
+        ui.json(&DryRunSummary {
+            unmatched_excludes: options.select.exclude.unmatched(),
+            ..wire(&preview, &told, &outcome, progress.elapsed().as_secs_f64())
+        });
         return Ok(outcome);
     }
     ui.report("Nothing was stored: this was a dry run");
     for line in counts(&preview.statistics, &preview.gone, "To add: ") {
         ui.report(line);
     }
+    tell_unmatched(ui, options);
     ui.report(format_args!("Time:   {}", human::duration(progress.elapsed())));
     warnings::show(ui, &without_usual(told, ui, &options.paths), progress.warnings_dropped());
     Ok(outcome)
@@ -93,5 +97,6 @@ fn wire(preview: &BackupPreview, told: &[Warning], outcome: &Outcome, seconds: f
         conditions: outcome.names(),
         exit_code: outcome.code(),
         warnings: told.iter().map(WireWarning::from).collect(),
+        unmatched_excludes: Vec::new(),
     }
 }

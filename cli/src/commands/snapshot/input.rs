@@ -1,20 +1,17 @@
 //! What a snapshot reads beside its sources: lists of paths, and standard input as a content.
 
 use super::SnapshotArgs;
+use super::list::{self, Form};
 use crate::exit::Condition;
 use crate::output::error::{Failure, Result};
 use crate::output::human::shown;
 use chatvault_engine::base::{Cancel, StoredPath};
-use std::ffi::OsStr;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-/// Longest list of paths that is read, in bytes.
-const MAX_LIST: u64 = 1 << 30;
 /// Bytes of standard input that are handed on at once, and how many such blocks wait.
 const BLOCK: usize = 1 << 20;
 const BLOCKS: usize = 2;
@@ -24,37 +21,25 @@ const LOOK: Duration = Duration::from_millis(100);
 /// The paths that were given, and those of lists.
 pub(super) fn paths(args: &SnapshotArgs) -> Result<Vec<PathBuf>> {
     let mut paths = args.paths.clone();
-    for (files, end) in [(&args.sources.files_from, b'\n'), (&args.sources.files_from_raw, 0)] {
+    let lists = &args.sources;
+    for (files, form) in [
+        (&lists.files_from, Form::Patterns),
+        (&lists.files_from_verbatim, Form::Lines),
+        (&lists.files_from_raw, Form::Zeroes),
+    ] {
         for file in files {
-            let list = read_list(file)?;
-            let lines = list.split(|byte| *byte == end).map(|line| match end {
-                b'\n' => line.strip_suffix(b"\r").unwrap_or(line),
-                _ => line,
-            });
-            paths.extend(
-                lines.filter(|line| !line.is_empty()).map(|line| PathBuf::from(OsStr::from_bytes(line))),
-            );
+            paths.append(&mut list::read(file, form)?);
         }
     }
-    let has_lists = !(args.sources.files_from.is_empty() && args.sources.files_from_raw.is_empty());
+    let has_lists = [&lists.files_from, &lists.files_from_verbatim, &lists.files_from_raw]
+        .iter()
+        .any(|files| !files.is_empty());
     if paths.is_empty() && has_lists {
         return Err(Failure::usage("Failed to take a snapshot")
             .because("the lists of paths name nothing")
             .with_hint("write one path a line into the file"));
     }
     Ok(paths)
-}
-
-fn read_list(path: &Path) -> Result<Vec<u8>> {
-    let mut list = Vec::new();
-    let read = if path == Path::new("-") {
-        io::stdin().lock().take(MAX_LIST).read_to_end(&mut list)
-    } else {
-        File::open(path).and_then(|file| file.take(MAX_LIST).read_to_end(&mut list))
-    };
-    let hint = "the file holds paths, one a line; `-` stands for standard input";
-    read.map_err(|cause| Failure::io("read the list of paths", shown(path), cause).with_hint(hint))?;
-    Ok(list)
 }
 
 /// The path under which standard input is stored.

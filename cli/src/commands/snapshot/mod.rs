@@ -6,6 +6,7 @@ mod dated;
 mod dry_run;
 mod gone;
 mod input;
+mod list;
 
 pub(crate) use args::SnapshotArgs;
 
@@ -14,7 +15,7 @@ use crate::args::time;
 use crate::context::Context;
 use crate::context::create::Creation;
 use crate::exit::{Condition, Outcome};
-use crate::output::error::{Failure, Result};
+use crate::output::error::{Failure, Result, one_line};
 use crate::output::progress::Progress;
 use crate::output::wire::WireWarning;
 use crate::output::wire::snapshot::{SnapshotSummary, WireDatabase, WireLink};
@@ -42,7 +43,7 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     };
     let select = match args.sources.stdin {
         true => Selection::default(),
-        false => args.select.selection(profile)?,
+        false => args.select.selection(profile, context.folders.home())?,
     };
     let time = args.time.as_deref().map(|text| state_time(text, context)).transpose()?;
     let ui = &context.ui;
@@ -78,13 +79,13 @@ pub(crate) fn run(args: &SnapshotArgs, context: &Context) -> Result<Outcome> {
     } else {
         with_totals(context, &options, &progress, |progress| backup::snapshot(&repo, &options, progress))
     };
-    told(taken, &options.paths, context, &repo, &progress)
+    told(taken, &options, context, &repo, &progress)
 }
 
 /// Says what was done, or why nothing was.
 fn told(
     taken: EngineResult<BackupSummary>,
-    named: &[PathBuf],
+    options: &BackupOptions,
     context: &Context,
     repo: &Repo,
     progress: &Progress<'_>,
@@ -112,20 +113,24 @@ fn told(
         .with(Condition::Incomplete, summary.statistics.unreadable > 0)
         .with(Condition::Failed, told.iter().any(is_failure));
     if ui.style().json {
-        ui.json(&wire(&summary, &told, &outcome, progress.elapsed()));
+        ui.json(&SnapshotSummary {
+            unmatched_excludes: options.select.exclude.unmatched(),
+            ..wire(&summary, &told, &outcome, progress.elapsed())
+        });
         tell_failures(context, &told);
         return Ok(outcome);
     }
     for line in words(&summary, progress.elapsed()) {
         ui.report(line);
     }
+    tell_unmatched(ui, options);
     let (failures, told): (Vec<Warning>, Vec<Warning>) = told.into_iter().partition(is_failure);
-    warnings::show(ui, &without_usual(told, ui, named), 0);
+    warnings::show(ui, &without_usual(told, ui, &options.paths), 0);
     tell_failures(context, &failures);
     // Who has taken one before knows.
     if summary.parent.is_none() && repo.snapshots(&Silent).is_ok_and(|all| all.len() == 1) {
         ui.status(format_args!(
-            "Next: `{}` shows the snapshots, `{}` gives one back.",
+            "List snapshots with `{}`; restore one with `{}`.",
             context.command("list"),
             context.command("restore latest --target DIR")
         ));
@@ -188,7 +193,7 @@ fn explained(error: chatvault_engine::base::Error) -> Failure {
     if error.kind() == Kind::Cancelled {
         return Failure::new(
             Condition::Cancelled,
-            "Cancelled: no snapshot was made; earlier ones are untouched",
+            "Cancelled. No snapshot was created; existing snapshots are unchanged",
         )
         .with_hint("run the same command again: what is stored already is not stored again");
     }
@@ -280,7 +285,7 @@ fn counts(statistics: &Statistics, gone: &Gone, added: &str) -> Vec<String> {
         human::bytes(statistics.total_bytes)
     );
     if statistics.excluded > 0 {
-        files.push_str(&format!("; {} left out as wanted", human::thousands(statistics.excluded)));
+        files.push_str(&format!("; {} excluded", human::thousands(statistics.excluded)));
     }
     let added = format!(
         "{added}{} to the repository ({} before compression)",
@@ -306,7 +311,24 @@ fn wire(summary: &BackupSummary, told: &[Warning], outcome: &Outcome, elapsed: D
         conditions: outcome.names(),
         exit_code: outcome.code(),
         warnings: told.iter().map(WireWarning::from).collect(),
+        unmatched_excludes: Vec::new(),
     }
+}
+
+/// Names the patterns that excluded nothing: most likely they do not say what was meant.
+fn tell_unmatched(ui: &Ui, options: &BackupOptions) {
+    let unmatched = options.select.exclude.unmatched();
+    let (Some(first), count) = (unmatched.first(), unmatched.len()) else { return };
+    let more = match count {
+        1 => String::new(),
+        _ => format!(" and {} more", human::thousands(u64::try_from(count - 1).unwrap_or(u64::MAX))),
+    };
+    let whole = if first.trim_start_matches('!').starts_with('/') {
+        " (a pattern that begins with / is a whole path)"
+    } else {
+        ""
+    };
+    ui.report(format_args!("Excludes that matched nothing: {}{more}{whole}", one_line(first)));
 }
 
 #[cfg(test)]

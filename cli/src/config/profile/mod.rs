@@ -278,7 +278,7 @@ impl<'t> Reader<'t> {
 impl Value<'_, '_> {
     fn refused(&self, wanted: &str) -> Failure {
         self.reader.refused(self.value.span(), &format!("`{}` must be {wanted}", self.name)).with_hint(
-            "`chatvault snapshot --help` shows what the options mean; docs/command-line.md has an example",
+            "`{program} snapshot --help` shows what the options mean; docs/command-line.md has an example",
         )
     }
 

@@ -151,6 +151,8 @@ pub(crate) struct SnapshotSummary {
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
     pub(crate) warnings: Vec<WireWarning>,
+    /// Patterns that excluded nothing.
+    pub(crate) unmatched_excludes: Vec<String>,
 }
 
 /// A database that `snapshot` read.
@@ -214,6 +216,8 @@ pub(crate) struct DryRunSummary {
     pub(crate) conditions: Vec<&'static str>,
     pub(crate) exit_code: u8,
     pub(crate) warnings: Vec<WireWarning>,
+    /// Patterns that excluded nothing.
+    pub(crate) unmatched_excludes: Vec<String>,
 }
 
 /// An entry that `snapshot --dry-run --json` would store or leave out.

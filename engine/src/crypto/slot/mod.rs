@@ -215,6 +215,12 @@ pub fn describe(repo: &RepoId, bundle: &KeyBundle, slot: &[u8], subject: &str) -
     Ok(Description { kind: clear.kind, kdf: has_password.then_some(clear.kdf), note })
 }
 
+/// What a slot says opens it, for a question to a person: nobody vouches for that before it is opened.
+#[must_use]
+pub fn claimed_kind(slot: &[u8]) -> Option<SlotKind> {
+    Clear::split(slot)?.kind
+}
+
 /// The parts of a slot, before anything of it is known to be true.
 struct Clear<'s> {
     kind: Option<SlotKind>,
