@@ -39,7 +39,7 @@ one at or before that time (@2026-11-20, \"@2026-11-20 18:00\", @yesterday, @mon
 path in it.
 
 Exit codes: 0 done, 1 failed, 2 wrong usage, 3 snapshot stored but some files could not be read, 10 no repository, \
-11 another program's work forbids it, 12 wrong password or key, 21 SQLite finds a database damaged, 22 something in the repository is damaged, \
+11 another program's work forbids it, 12 wrong password or key, 20 restore would lose what is in no snapshot, 21 SQLite finds a database damaged, 22 something in the repository is damaged, \
 130 cancelled.";
 
 /// Keeps every state that your chats were ever in

@@ -70,6 +70,18 @@ pub(super) fn hash_of(
     path: &StoredPath,
     stop: &Cancel,
 ) -> Result<Option<BlobId>> {
+    hash_of_counted(file, size, key, path, stop, &|_| {})
+}
+
+/// As [`hash_of`]; tells how many bytes were read, step by step.
+fn hash_of_counted(
+    file: &SourceFile,
+    size: u64,
+    key: &IdKey,
+    path: &StoredPath,
+    stop: &Cancel,
+    read_on: &dyn Fn(u64),
+) -> Result<Option<BlobId>> {
     let mut hash = key.stream();
     let mut reader = file.reader(0, size);
     let mut buffer = vec![0; HASH_STEP.min(usize::try_from(size).unwrap_or(HASH_STEP))];
@@ -80,6 +92,7 @@ pub(super) fn hash_of(
         let Some(bytes) = buffer.get(..read).filter(|bytes| !bytes.is_empty()) else { return Ok(None) };
         hash.update(bytes);
         left = left.saturating_sub(read as u64);
+        read_on(read as u64);
     }
     Ok(Some(hash.finish()))
 }
@@ -92,6 +105,18 @@ pub(super) fn same_content(
     path: &StoredPath,
     stop: &Cancel,
 ) -> Result<bool> {
+    same_content_counted(file, node, key, path, stop, &|_| {})
+}
+
+/// As [`same_content`]; tells how many bytes were read, step by step.
+pub(super) fn same_content_counted(
+    file: &SourceFile,
+    node: &Node,
+    key: &IdKey,
+    path: &StoredPath,
+    stop: &Cancel,
+    read_on: &dyn Fn(u64),
+) -> Result<bool> {
     let Some(expected) = node.content_hash() else { return Ok(node.size == 0) };
-    Ok(hash_of(file, node.size, key, path, stop)? == Some(expected))
+    Ok(hash_of_counted(file, node.size, key, path, stop, read_on)? == Some(expected))
 }

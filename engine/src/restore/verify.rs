@@ -1,7 +1,7 @@
 //! Reading every restored file again, from the disk as far as the system lets us, and comparing it with what was stored.
 
 use super::Action;
-use super::decide::same_content;
+use super::decide::same_content_counted;
 use super::target::failed;
 use super::walk::{Decided, Event};
 use super::work::{Work, count};
@@ -68,7 +68,9 @@ fn verify(work: &Work<'_>, check: &Check) {
         // system does not follow it, memory is compared.
         let _ = fadvise(&file, 0, None, Advice::DontNeed);
         let size = file.stat().map_err(failed("read", path))?.size;
-        let is_same = size == node.size && same_content(&file, node, key, path, &work.stop)?;
+        let read_on = |bytes| work.observer.add(Counter::Bytes, bytes);
+        let is_same =
+            size == node.size && same_content_counted(&file, node, key, path, &work.stop, &read_on)?;
         Ok(is_same.then_some(file))
     });
     match read {
@@ -86,7 +88,6 @@ fn verify(work: &Work<'_>, check: &Check) {
             }
             count(&work.counts.verified);
             work.observer.add(Counter::Files, 1);
-            work.observer.add(Counter::Bytes, node.size);
         }
         Ok(None) => differs(work, path, "What was read again is not what was stored".to_owned()),
         Err(e) if matches!(e.kind(), Kind::Cancelled) => work.lost(path, e),

@@ -161,7 +161,7 @@ fn make(args: &RecoveryKitArgs, context: &Context) -> Result<Outcome> {
 /// What opened the repository, and what is needed for a further key.
 enum Way {
     Key(RepoId),
-    Password(Repo),
+    Password(Box<Repo>),
 }
 
 fn prepare(store: &Arc<LocalStore>, args: &RecoveryKitArgs, context: &Context) -> Result<Kit> {
@@ -171,7 +171,7 @@ fn prepare(store: &Arc<LocalStore>, args: &RecoveryKitArgs, context: &Context) -
             Way::Key(verify_credential(store.as_ref(), credential)?)
         } else {
             let store: Arc<dyn Store> = Arc::<LocalStore>::clone(store);
-            Way::Password(Repo::open(store, credential, context.session(), &progress)?)
+            Way::Password(Box::new(Repo::open(store, credential, context.session(), &progress)?))
         })
     })?;
     let repo = match (opened.value, opened.credential) {
@@ -181,7 +181,7 @@ fn prepare(store: &Arc<LocalStore>, args: &RecoveryKitArgs, context: &Context) -
         (Way::Key(_), _) => {
             return Err(Failure::from(Error::new(Kind::Internal, "read", "the recovery key")));
         }
-        (Way::Password(repo), _) => repo,
+        (Way::Password(repo), _) => *repo,
     };
     let keys = repo.keys(&progress)?;
     // The kit is right whatever else is damaged.

@@ -1,13 +1,14 @@
 //! Damage, too little room, and the wish to stop.
 
 use super::*;
-use crate::base::{BlobId, Cancel, Counter, Observer, Warning, WarningKind};
+use crate::base::{BlobId, Cancel, Counter, Observer, Phase, Warning, WarningKind};
 use crate::browse::testing::{Part, commit, damage, repository};
 use crate::model::{BlobKind, Content, ListItem};
 use crate::repo::Session;
 use crate::repo::testing::{create, session};
 use crate::store::MemoryStore;
 use std::os::unix::fs::MetadataExt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 use tempfile::tempdir;
 
@@ -234,6 +235,34 @@ fn folders_are_closed_to_others_until_all_is_there() {
     apply(&repo, planned, &look).unwrap();
     assert_eq!(look.1.into_inner().unwrap(), [0o700, 0o600, 0o700, 0o600]);
     assert_eq!(fs::metadata(temp.path().join("d")).unwrap().mode() & 0o7777, 0o777);
+}
+
+#[test]
+fn verifying_counts_the_bytes_of_a_long_file_while_it_is_read() {
+    const LEN: usize = 3_000_000;
+    let (_, repo) = repository();
+    let snapshot = commit(&repo, |maker| vec![maker.file("long", &vec![7; LEN]), maker.file("short", b"x")]);
+    #[derive(Default)]
+    struct Steps(AtomicBool, Mutex<Vec<u64>>);
+    impl Observer for Steps {
+        fn phase(&self, phase: Phase) {
+            self.0.store(phase == Phase::Verifying, Ordering::SeqCst);
+        }
+
+        fn add(&self, counter: Counter, amount: u64) {
+            if counter == Counter::Bytes && self.0.load(Ordering::SeqCst) {
+                self.1.lock().unwrap().push(amount);
+            }
+        }
+    }
+    let temp = tempdir().unwrap();
+    let options = overwrite::with(temp.path(), |options| options.verify = true);
+    let planned = plan(&repo, &snapshot, &options, &Silent).unwrap();
+    let steps = Steps::default();
+    assert_eq!(apply(&repo, planned, &steps).unwrap().verified, 2);
+    let steps = steps.1.into_inner().unwrap();
+    assert_eq!(steps.iter().sum::<u64>(), LEN as u64 + 1);
+    assert!(steps.iter().all(|step| *step < LEN as u64 / 2), "{steps:?}");
 }
 
 #[test]
