@@ -23,7 +23,7 @@ fn repository() -> (Lab, Arc<MemoryStore>, SnapshotId) {
 #[test]
 fn a_repository_of_another_format_or_draft_is_refused_and_the_format_is_named() {
     for (byte, value, named) in
-        [(9, 2, "2-draft.2"), (10, 3, "1-draft.3"), (10, 1, "1-draft.1"), (10, 0, "1")]
+        [(9, 2, "2-draft.3"), (10, 4, "1-draft.4"), (10, 1, "1-draft.1"), (10, 0, "1")]
     {
         let (lab, store, _) = repository();
         for name in [ObjectName::config(), ObjectName::config().mirror()] {

@@ -66,7 +66,7 @@ class Writer:
         return self.put(f"{folder}/{blake3(data).hexdigest()}", data, mirror)
 
     def header(self, kind, source=0, epoch=1):
-        fields = bytes([TYPES.index(kind), 1, 2, self.algorithm, source, 0, 0, 0]) + struct.pack("<I", epoch)
+        fields = bytes([TYPES.index(kind), 1, 3, self.algorithm, source, 0, 0, 0]) + struct.pack("<I", epoch)
         return b"\x8aCVLT\r\n\x1a" + fields + os.urandom(32)
 
     def cipher(self, kind, header, secret=None):

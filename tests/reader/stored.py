@@ -127,8 +127,8 @@ class Header:
         )
         self.raw, self.kind = bytes(data[:HEADER]), kind
         number, form, draft, self.algorithm, self.source, zero, self.epoch = struct.unpack("<5B3sI", self.raw[8:20])
-        if (form, draft) != (1, 2):
-            raise NewerFormat(f"it has format {form}, draft {draft}; this reader reads format 1, draft 2")
+        if (form, draft) != (1, 3):
+            raise NewerFormat(f"it has format {form}, draft {draft}; this reader reads format 1, draft 3")
         need(number == ENUMS["object type"][kind], f"it is no {kind}")
         need(self.algorithm in ENUMS["algorithm"].values() and zero == bytes(3), "its header is unknown")
         slot = kind == "key slot"

@@ -12,7 +12,7 @@ pub const MAGIC: [u8; 8] = [0x8a, b'C', b'V', b'L', b'T', 0x0d, 0x0a, 0x1a];
 /// The format that this program reads and writes.
 pub const FORMAT: u8 = 1;
 /// The draft of that format; 0 from release 1.0.0 on.
-pub const DRAFT: u8 = 2;
+pub const DRAFT: u8 = 3;
 
 /// What an object is. The number is stored, and the key depends on it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -220,7 +220,7 @@ mod tests {
         bytes[10] = 0;
         let error = Header::decode(&bytes, ObjectType::Index, "x").unwrap_err();
         assert_eq!(error.kind(), Kind::NewerFormat);
-        assert!(error.full_text().contains("it has format 2; this program reads format 1-draft.2"));
+        assert!(error.full_text().contains("it has format 2; this program reads format 1-draft.3"));
         let bytes = header().encode();
         assert_eq!(Header::decode(&bytes, ObjectType::Pack, "x").unwrap_err().kind(), Kind::Damaged);
         assert_eq!(Header::decode(&bytes[..51], ObjectType::Index, "x").unwrap_err().kind(), Kind::Damaged);
