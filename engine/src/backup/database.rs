@@ -337,13 +337,10 @@ fn store(
         has_damaged_log: captured.has_damaged_log,
         not_checked: (checked == Checked::No).then(|| not_checked(work, nature)),
     });
-    let sidecars = match &captured.log {
-        Some(log) => vec![log.sidecar.beside(&task.node.name)],
+    let sidecars = match captured.log {
+        Some(log) => vec![store_log(work, task, log, &after)?],
         None => names_of(task, &captured.sidecars),
     };
-    if let Some(log) = captured.log {
-        store_log(work, task, log, &after)?;
-    }
     let merged = if state == DatabaseState::Captured { frames } else { 0 };
     let node = Node {
         size: captured.len,
@@ -387,13 +384,13 @@ fn page_size(nature: &Nature, captured: Option<u32>) -> u32 {
     }
 }
 
-/// Stores the other half of a pair: an entry beside the main file.
+/// Stores the other half of a pair, an entry beside the main file, and says its name.
 fn store_log(
     work: &Work<'_>,
     task: &FileTask,
     log: PairedLog<Reading>,
     main: &Stat,
-) -> std::result::Result<(), Failed> {
+) -> std::result::Result<Vec<u8>, Failed> {
     let name = log.sidecar.beside(&task.node.name);
     let Neighbours { dir, name: app_name } = task.log.neighbours(&task.dir, &task.node.name);
     let there = log.sidecar.beside(app_name);
@@ -404,7 +401,8 @@ fn store_log(
     let (size, layout) = (log.len, assembly.layout);
     let node = Node { size, layout, hash, xattrs, hard_link: None, ..work.node(&name, &stat) };
     task.folder.expect_one();
-    Ok(assembly.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })?)
+    assembly.end(work, Ending { node, key: UNTRUSTED, checked: Checked::No })?;
+    Ok(name)
 }
 
 fn not_checked(work: &Work<'_>, nature: &Nature) -> NotChecked {

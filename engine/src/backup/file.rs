@@ -357,12 +357,7 @@ fn read_file<'s>(
         // The pieces of the earlier attempt are stored, and most of them are met again.
         reading = read_once(work, task, now, scope, buffer)?;
     }
-    // Its app may have been in the middle of writing all the time.
-    let is_used = || match reading.change {
-        Change::Altered => is_seen_in_use(work, task),
-        _ => is_locked_as_database(task.file.as_fd()),
-    };
-    if may_turn_out && reading.nature.is_unknown() && is_used() {
+    if may_turn_out && reading.nature.is_unknown() && is_used(work, task, reading.change) {
         return Ok(Some(reading.nature.or_opaque()));
     }
     let Reading { assembly, mut node, nature, begun, before, change } = reading;
@@ -492,6 +487,14 @@ fn head_of(task: &FileTask, sidecar: Sidecar) -> Option<Vec<u8>> {
     let len = read_full(&mut file.reader(0, SIDECAR_HEAD as u64), &mut head).ok()?;
     head.truncate(len);
     Some(head)
+}
+
+/// True if a file that was read is used as a database: its app may have been in the middle of writing all the time.
+fn is_used(work: &Work<'_>, task: &FileTask, change: Change) -> bool {
+    match change {
+        Change::Altered => is_seen_in_use(work, task),
+        Change::None | Change::Unlinked => is_locked_as_database(task.file.as_fd()),
+    }
 }
 
 /// Looks for a while whether an app that has just written shows that it uses the file as a database.
