@@ -2,6 +2,7 @@
 
 mod captured;
 mod changing;
+mod checks;
 mod databases;
 mod linked;
 mod media;
