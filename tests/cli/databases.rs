@@ -183,6 +183,7 @@ fn a_damaged_log_is_listed_read_and_restored_beside_its_database_under_another_n
     let world = World::new();
     world.repo(&["init"]).succeeded();
     drop(app(&world, 3));
+    fs::create_dir(world.path("aside")).unwrap();
     closed(&world, "aside/chat.db");
     let db = Connection::open(world.path("aside/chat.db")).unwrap();
     db.execute_batch("PRAGMA journal_mode=WAL").unwrap();
