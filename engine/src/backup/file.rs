@@ -177,7 +177,11 @@ impl<'s> Reader<'s, '_> {
             Ok(Done::Image) => self.read_beside(&task, beside_an_image(beside)),
             Ok(Done::NoDatabase) => self.read_beside(&task, beside_a_file(beside)),
             Err(Failed::Source(e)) => {
-                work.missing(&task.folder, task.path(), &e);
+                match e.kind() {
+                    // Its app has deleted it since the walk.
+                    io::ErrorKind::NotFound => work.vanished(&task.folder, &task.path()),
+                    _ => work.missing(&task.folder, task.path(), &e),
+                }
                 let done = task.folder.one_done(work);
                 done.and_then(|()| self.read_beside(&task, beside_a_file(beside)))
             }
