@@ -207,7 +207,7 @@ fn a_damaged_log_is_listed_read_and_restored_beside_its_database_under_another_n
         );
     }
     assert_eq!(names(&world), ["chat.db", "chat.db-wal.damaged"]);
-    let text = world.repo(&["ls", &format!("latest:{}", world.text("live"))]).succeeded().stdout;
+    let text = world.repo(&["ls", "-l", &format!("latest:{}", world.text("live"))]).succeeded().stdout;
     assert!(text.contains("(a database whose write-ahead log is damaged)"), "{text}");
     restore(&world, &[]).succeeded();
     assert!(fs::read(world.path("out/chat.db-wal.damaged")).unwrap() == log);
