@@ -1,6 +1,7 @@
 //! An app that does what it is told: one line, one answer.
 
 use rusqlite::{Connection, Row};
+use rustix::process::{Resource, getrlimit, setrlimit};
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio};
@@ -10,6 +11,8 @@ pub const ROLE: &str = "--play-app";
 /// A line that makes the app close its connection, and one that makes it open one.
 const CLOSE: &str = ".close";
 const OPEN: &str = ".open";
+/// A line that lets no file of the app grow, or be written, beyond so many bytes.
+const LIMIT: &str = ".limit ";
 
 /// The app's side.
 pub fn play(path: &str) -> ExitCode {
@@ -23,6 +26,12 @@ pub fn play(path: &str) -> ExitCode {
                 db = Some(opened);
                 String::new()
             }),
+            line if line.starts_with(LIMIT) => {
+                let mut limit = getrlimit(Resource::Fsize);
+                limit.current = line[LIMIT.len()..].parse().ok();
+                setrlimit(Resource::Fsize, limit).unwrap();
+                Ok(String::new())
+            }
             sql => ask(db.as_ref().unwrap(), sql),
         };
         let answer = answer.map_or_else(|e| format!("error: {e}"), |text| format!("ok {text}"));
@@ -86,7 +95,10 @@ impl App {
     }
 
     pub fn on(path: &Path) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        // What exceeds a limit is then an error, and not the end.
+        let mut child = Command::new("sh")
+            .args(["-c", "trap '' XFSZ; exec \"$0\" \"$@\""])
+            .arg(std::env::current_exe().unwrap())
             .arg(ROLE)
             .arg(path)
             .stdin(Stdio::piped())
@@ -124,6 +136,11 @@ impl App {
     /// Adds twenty rows in one transaction.
     pub fn commit(&mut self) {
         self.say(COMMIT);
+    }
+
+    /// Lets no file grow, or be written, beyond so many bytes; or takes the limit away.
+    pub fn limit(&mut self, bytes: Option<u64>) {
+        self.say(&format!("{LIMIT}{}", bytes.map_or("none".to_owned(), |bytes| bytes.to_string())));
     }
 
     pub fn close(&mut self) {

@@ -16,6 +16,7 @@ mod app;
 mod busy;
 mod closing;
 mod damaged;
+mod failing;
 mod judge;
 mod linked;
 mod medium;
@@ -46,6 +47,7 @@ fn main() -> ExitCode {
         medium::CASES,
         pairs::CASES,
         damaged::CASES,
+        failing::CASES,
         missing::CASES,
         replaced::CASES,
         torture::CASES,

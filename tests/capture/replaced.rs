@@ -61,6 +61,7 @@ pub fn play(arguments: &[String]) -> ExitCode {
                 format!("UPDATE message SET text = hex(randomblob(200)) WHERE id % 4 = {part} AND id <= 60");
             db.execute_batch(&sql).unwrap();
         }
+        pause(generation * 7);
         while path.with_extension("hold").exists() {
             progress.write_all_at(&generation.to_le_bytes(), 8).unwrap();
             std::thread::sleep(std::time::Duration::from_millis(1));
@@ -74,9 +75,15 @@ pub fn play(arguments: &[String]) -> ExitCode {
             let _ = std::fs::remove_file(beside(path, Sidecar::Shm));
         }
         progress.write_all_at(&generation.to_le_bytes(), 0).unwrap();
+        pause(generation * 5);
     }
     println!("{generation} {left}");
     ExitCode::SUCCESS
+}
+
+/// A moment, now longer, now shorter: without any, no reading would ever be fast enough to show anything.
+fn pause(number: u64) {
+    std::thread::sleep(std::time::Duration::from_millis(number % 12));
 }
 
 /// The tests' side.

@@ -146,6 +146,8 @@ struct Session<'a> {
     took: Cell<Duration>,
     /// Attempts that brought nothing.
     refused: Cell<u32>,
+    /// Waits for times in which a change would show.
+    unsettled: Cell<u32>,
     /// What the last look did not find beside a database that is open.
     missing: Cell<Option<Missing>>,
 }
@@ -205,6 +207,7 @@ impl<'a> Session<'a> {
             reads: Cell::new(0),
             took: Cell::default(),
             refused: Cell::new(0),
+            unsettled: Cell::new(0),
             missing: Cell::new(None),
         }
     }

@@ -17,6 +17,8 @@ use super::{Attempt, Limit, Reading, STEP, Seen, Session};
 use std::os::fd::AsFd;
 use std::time::Duration;
 
+/// So many waits in vain for an app that writes all the time are as good as a reading that was overtaken.
+const WAITS_FOR_A_READING: u32 = 4;
 /// An app that did not write for so long is quiet.
 const QUIET: i128 = 20_000_000;
 /// Longest wait for an app to be quiet.
@@ -75,11 +77,17 @@ pub(super) fn read<T, E>(
 /// A change would not show in the times yet. An app that writes all the time may never let it come to that: then locks
 /// are held in the end.
 pub(super) fn not_settled<T>(session: &Session<'_>, wait: Duration) -> Attempt<T> {
-    if session.may_hold_main.get() && session.has_locks.get() {
-        session.wait(wait);
-        return Attempt::Changed;
+    if !session.may_hold_main.get() || !session.has_locks.get() {
+        return Attempt::NotYet(wait, session.never_still());
     }
-    Attempt::NotYet(wait, session.never_still())
+    let waits = session.unsettled.get() + 1;
+    session.unsettled.set(waits);
+    let has_waited = session.wait(wait);
+    if has_waited && !waits.is_multiple_of(WAITS_FOR_A_READING) {
+        Attempt::NotYet(Duration::ZERO, session.never_still())
+    } else {
+        Attempt::Changed
+    }
 }
 
 /// Waits until nobody writes, or prepares to; not for long. What was just read tells how long the lock will be held: if
