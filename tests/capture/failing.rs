@@ -37,6 +37,7 @@ fn main_len(app: &App) -> u64 {
 }
 
 /// How far the last checkpoint came, and how far it tried to.
+#[expect(clippy::host_endian_bytes, reason = "the index is memory that the programs of one machine share")]
 fn checkpoints(app: &App) -> (u32, u32) {
     let shm = std::fs::File::open(beside(&app.path, Sidecar::Shm)).unwrap();
     let number = |at| {
