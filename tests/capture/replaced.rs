@@ -268,12 +268,12 @@ fn trusting() -> Outcome {
     let lab = Lab::light();
     let (repo, app) = (repo(&lab), Replacing::start(&lab));
     let mut snapshots = 0;
-    while app.generation() < u64::from(count(1000)) {
+    // On a slow machine few snapshots show nothing, however many generations there were.
+    while app.generation() < u64::from(count(1000)) || snapshots < 10 {
         taken(&lab, &repo, &Queue(None));
         snapshots += 1;
     }
     let (generations, left) = app.stop();
-    assert!(snapshots > 3, "{snapshots} snapshots show nothing");
     assert_eq!(left, 0, "logs left of {generations} closes beside {snapshots} snapshots");
     Outcome::Passed(format!("{generations} closes beside {snapshots} snapshots"))
 }

@@ -11,8 +11,8 @@ use chatvault_engine::format::{
 };
 use chatvault_engine::model::lineage::MOST_SAMPLES;
 use chatvault_engine::model::{
-    BlobEntry, BlobKind, Checked, CodecTag, Content, Database, DatabaseState, Event, EventAction, Head,
-    Layout, Lineage, Manifest, Node, NodeKind, PackClass, PackRecord, Sample, Statistics, Verdict,
+    BlobEntry, BlobKind, Checked, CodecTag, Content, DamagedLog, Database, DatabaseState, Event, EventAction,
+    Head, Layout, Lineage, Manifest, Node, NodeKind, PackClass, PackRecord, Sample, Statistics, Verdict,
     VerdictCode,
 };
 use std::collections::{BTreeMap, BTreeSet};
@@ -192,7 +192,7 @@ fn full_node() -> BTreeSet<u64> {
         state: DatabaseState::Captured,
         page_size: 4096,
         sidecars: vec![],
-        damaged_log: None,
+        damaged_log: Some(DamagedLog { size: 5, content: Content::Chunk(id), hash: None }),
     });
     let mut keys = keys_of(&tree::encode_node(&node));
     node.content = Content::Chunk(id);

@@ -519,7 +519,7 @@ class DamageTest(InFolder):
             page(node(b"a", 1)),
             page(node(b"a", 2)),
             page(node(b"a", 2, k13=b"")),
-            *(page(node(b"a", 0, k19=bad)) for bad in ([3, 4096, []], [0, 4096], [0, 4096, ["text"]], [0, -1, []], [])),
+            *(page(node(b"a", 0, k19=bad)) for bad in ([4, 4096, []], [0, 4096], [0, 4096, ["text"]], [0, -1, []], [])),
             page(node(b"a", 3, **file)),
             page(node(b"a", 0, k8=5)),
             page(node(b"a", 0, k8=len(NOISE) + 1, k10=data)),
