@@ -71,8 +71,9 @@ impl Attempt<'_> {
     fn write_slots(&mut self, credentials: &[Credential], session: &Session) -> Result<()> {
         let kdf = KdfParams::standard(random_bytes()?);
         let note = session.key_note().encode();
-        let mut derivations = Derivations::default();
         for credential in credentials {
+            // Each has what is derived of one password.
+            let mut derivations = Derivations::default();
             let Sealer { repo, bundle, .. } = self.sealer;
             let slot = wrap(repo, credential, &mut derivations, kdf, bundle, &note)?;
             self.slots.push(KeyId::new(hash::digest(&slot)));

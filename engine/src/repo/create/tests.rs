@@ -110,3 +110,19 @@ fn without_a_credential_nothing_is_created() {
     assert_eq!(created.unwrap_err().kind(), Kind::Usage);
     assert_eq!(store.list("").unwrap().objects, []);
 }
+
+#[test]
+fn each_of_two_passwords_opens_a_new_repository_and_neither_stands_for_the_other() {
+    let store = Arc::new(MemoryStore::new());
+    let file = crate::crypto::KeyFile::read(&b"any file"[..], "it").unwrap();
+    let both =
+        |password: &str| Credential::PasswordAndFile(password.as_bytes().to_vec().into(), file.clone());
+    let (one, two) = (Credential::password("first password"), both("second password"));
+    let repo = Repo::create(Arc::clone(&store) as Arc<dyn Store>, &[one, two], session(None)).unwrap();
+    let opens = |credential: Credential| verify_credential(store.as_ref(), &credential);
+    assert_eq!(opens(Credential::password("first password")).unwrap(), repo.id());
+    assert_eq!(opens(both("second password")).unwrap(), repo.id());
+    // Known bad: a derivation of the first password in the slot of the second.
+    assert_eq!(opens(both("first password")).unwrap_err().kind(), Kind::WrongKey);
+    assert_eq!(opens(Credential::password("second password")).unwrap_err().kind(), Kind::WrongKey);
+}
