@@ -232,7 +232,7 @@ def check_chains(records):
         record = daily[b"/daily.db"]
         assert record["runs"][0] == record["pages"][0] == pages[0] == [digits(state), state], (state, record)
         others = {line for path, line in ((path, row["line"]) for path, row in daily.items()) if b"daily" not in path}
-        assert len(others) == 2 and not others & lines
+        assert len(others) == 3 and not others & lines
         if state >= 4:
             assert daily[b"/daily 1.db"]["line"] in lines
             assert daily[b"/daily 1.db"]["content"] == records["chats"][4][0][b"/daily.db"]["content"]

@@ -83,9 +83,13 @@ class Chats(Series):
             self.chat_on(connection, 3) if self.state else self.fill(connection, 10_000)
         if self.state == 0:
             self.kill("log.db", self.in_the_log)
+            self.kill("journal.db", self.in_a_transaction)
+            others = self.random
+            # What the other databases are must not depend on this one.
+            self.random = random.Random("damaged")
             self.kill("damaged.db", self.in_the_log)
             self.damage("damaged.db-wal")
-            self.kill("journal.db", self.in_a_transaction)
+            self.random = others
         if self.state == 4:
             shutil.copy2(self.path("daily.db"), self.path("daily 1.db"))
 

@@ -520,6 +520,11 @@ class DamageTest(InFolder):
             page(node(b"a", 2)),
             page(node(b"a", 2, k13=b"")),
             *(page(node(b"a", 0, k19=bad)) for bad in ([4, 4096, []], [0, 4096], [0, 4096, ["text"]], [0, -1, []], [])),
+            page(node(b"a", 0, k22=[len(NOISE), data])),
+            *(
+                page(node(b"a", 0, k19=[0, 4096, []], k22=bad))
+                for bad in ([0, data], [5], [5, b"short"], [5, data, data, data], [], [len(NOISE) + 1, data])
+            ),
             page(node(b"a", 3, **file)),
             page(node(b"a", 0, k8=5)),
             page(node(b"a", 0, k8=len(NOISE) + 1, k10=data)),
